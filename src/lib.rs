@@ -1,0 +1,3 @@
+//! Multi-tenant PostgreSQL data access for Sesari.
+
+pub mod id;
