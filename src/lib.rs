@@ -1,3 +1,5 @@
 //! Multi-tenant PostgreSQL data access for Sesari.
 
 pub mod id;
+#[cfg(feature = "testing")]
+pub mod testing;
