@@ -10,7 +10,7 @@
 //!
 //! Each [`TestDatabase`] is a database of its own, migrated, on a server that all those of the
 //! process share. The first one starts the server (about a second), migrates a template once and
-//! clones it; from then on, a clone takes about a tenth of a second. Nothing is mocked: tests log
+//! clones it; from then on, a clone takes a tenth of a second at most. Nothing is mocked: tests log
 //! in as the plain roles that production has, because a superuser sees through every policy.
 //!
 //! # Which server
@@ -20,7 +20,8 @@
 //! 1. The one that `DATABASE_URL` names, if set. Its user must be a superuser, or may create
 //!    databases and roles. Databases are made beside the one named, which is not touched. Two login
 //!    roles, `sesari_test_tenant` and `sesari_test_service`, and the crate's own roles stay there.
-//! 2. One started from the PostgreSQL installed on this machine, in a temporary directory. This
+//! 2. One started from the PostgreSQL installed on this machine, in a directory of its own: where
+//!    `TMPDIR` says, or else in `/dev/shm` if two gigabytes are free there, or else in `/tmp`. This
 //!    works as root too.
 //! 3. One in a container, by Docker.
 //!

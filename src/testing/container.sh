@@ -4,15 +4,18 @@
 trap '' INT TERM HUP
 while read -r _; do :; done
 
+# Whether there is nothing more to do.
 remove() {
     if command -v docker; then
-        docker inspect "$1" && docker rm --force --volumes "$1"
+        found=$(docker ps --all --quiet --filter "name=^$1\$") || return 0
+        [ -n "$found" ] && docker rm --force --volumes "$1"
     else
         curl -sf --unix-socket "$2" -X DELETE "http://localhost/containers/$1?force=1&v=1"
+        [ $? -ne 22 ]
     fi
 }
 
-# Not there yet, when the run ended while the engine was still making it.
+# It may not be there yet, when the run ended while the engine was still making it.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     remove "$1" "$2" && exit
     sleep 0.5

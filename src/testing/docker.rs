@@ -10,7 +10,7 @@ use super::url::ServerUrl;
 use super::{TestingError, random_hex, variable};
 
 /// The server's settings: as fast as one can be that nobody will miss.
-const COMMAND: [&str; 13] = [
+const COMMAND: [&str; 11] = [
     "postgres",
     "-c",
     "fsync=off",
@@ -22,8 +22,6 @@ const COMMAND: [&str; 13] = [
     "autovacuum=off",
     "-c",
     "max_connections=200",
-    "-c",
-    "max_wal_size=4GB",
 ];
 
 /// The image to run: what `SESARI_TEST_IMAGE` names, or the official one.

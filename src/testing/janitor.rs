@@ -50,7 +50,8 @@ impl Account {
     }
 }
 
-/// A shell that does its work when this value is dropped or its process ends.
+/// A shell that does its work once this value is dropped or its process has ended. Nobody waits for
+/// it.
 pub(super) struct Janitor(Child);
 
 impl Janitor {
@@ -86,13 +87,6 @@ impl Janitor {
     /// How the shell ended, if it has.
     pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
-    }
-}
-
-impl Drop for Janitor {
-    fn drop(&mut self) {
-        // Closes the pipe first.
-        let _ = self.0.wait();
     }
 }
 

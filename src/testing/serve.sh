@@ -21,8 +21,7 @@ init() {
     rm -f password
     exec "$bin/postgres" -D data -p "$port" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories="$dir" -c max_connections=200 -c shared_buffers=64MB \
-        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off \
-        -c max_wal_size=4GB -c logging_collector=off 3<&-
+        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off 3<&-
 ) &
 server=$!
 
