@@ -261,7 +261,7 @@ fn helper() {
     let db = match TestDatabase::new() {
         Ok(db) => db,
         Err(error) => {
-            println!("\nerror {error}");
+            eprintln!("\nerror {error}");
             return;
         }
     };
@@ -412,7 +412,7 @@ fn a_server_that_cannot_be_had_is_an_error_that_says_what_to_do() {
             .envs(environment.iter().copied())
             .output()
             .expect("output");
-        let output = String::from_utf8(output.stdout).expect("text");
+        let output = String::from_utf8(output.stderr).expect("text");
         let error = output
             .lines()
             .find(|line| line.starts_with("error "))
