@@ -226,6 +226,7 @@ impl fmt::Debug for TestDatabase {
 #[derive(Debug)]
 pub struct ContextKey(());
 
+#[allow(clippy::unnecessary_wraps)]
 fn generate_key() -> Result<ContextKey, TestingError> {
     Ok(ContextKey(()))
 }

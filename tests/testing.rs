@@ -67,6 +67,9 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// The directory and the process of the database's server, if it is one that this crate started
 /// from installed binaries.
 fn local_server(db: &TestDatabase) -> Option<(PathBuf, String)> {
+    if std::env::var("SESARI_TEST_SERVER").is_ok_and(|kind| kind == "url") {
+        return None;
+    }
     let data = text(
         &mut db.admin().expect("a connection"),
         "SELECT setting FROM pg_settings WHERE name = 'data_directory'",
@@ -111,9 +114,10 @@ fn a_dropped_database_is_gone_even_while_somebody_is_connected() {
     let mut witness = witness.admin().unwrap();
     let name = db.name().to_owned();
     let _connected = connect(&db.tenant_url());
-    assert!(exists(&mut witness, &name));
+    let same = format!("EXISTS (SELECT FROM pg_database WHERE datname = '{name}')");
+    assert!(holds(&mut witness, &same));
     drop(db);
-    assert!(!exists(&mut witness, &name));
+    assert!(!holds(&mut witness, &same));
 }
 
 #[test]
@@ -221,14 +225,9 @@ impl Helper {
         }
     }
 
-    /// As from a terminal: to the whole process group.
-    fn signal(&self, signal: &str) {
-        let group = format!("-{}", self.child.id());
-        let status = Command::new("kill")
-            .args([signal, "--", &group])
-            .status()
-            .expect("kill");
-        assert!(status.success());
+    /// The helper's process group, which is what a terminal sends signals to.
+    fn group(&self) -> String {
+        format!("-{}", self.child.id())
     }
 
     /// Waits until the helper has ended, and until nothing is left of what it made.
@@ -242,6 +241,14 @@ impl Helper {
             eventually("its directory is gone", || !dir.exists());
         }
     }
+}
+
+fn signal(signal: &str, process: &str) {
+    let status = Command::new("kill")
+        .args([signal, "--", process])
+        .status()
+        .expect("kill");
+    assert!(status.success());
 }
 
 fn is_running(pid: &str) -> bool {
@@ -275,6 +282,15 @@ fn helper() {
     match mode.as_str() {
         "panic" => panic!("on purpose"),
         "exit" => std::process::exit(3),
+        "orphan" => {
+            Command::new("sleep")
+                .arg("60")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::process::exit(3)
+        }
         _ => std::thread::sleep(Duration::from_secs(60)),
     }
 }
@@ -290,16 +306,24 @@ fn an_early_exit_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_child_that_outlives_the_process_does_not_keep_the_server() {
+    let helper = Helper::start(Helper::command("orphan"));
+    let group = helper.group();
+    helper.leaves_nothing();
+    signal("-KILL", &group);
+}
+
+#[test]
 fn an_interrupt_leaves_nothing_behind() {
     let helper = Helper::start(Helper::command("wait"));
-    helper.signal("-INT");
+    signal("-INT", &helper.group());
     helper.leaves_nothing();
 }
 
 #[test]
 fn a_kill_leaves_nothing_behind() {
     let helper = Helper::start(Helper::command("wait"));
-    helper.signal("-KILL");
+    signal("-KILL", &helper.group());
     helper.leaves_nothing();
 }
 
@@ -346,13 +370,21 @@ fn runs_beside_each_other_on_one_server_do_not_disturb_each_other() {
             .map(|thread| thread.join().unwrap())
             .collect()
     });
-    for mut helper in helpers {
+    let mut admin = db.admin().unwrap();
+    for helper in helpers {
+        let run = run(&helper);
         connect(&helper.admin_url);
-        helper.signal("-KILL");
-        helper.local = None;
+        signal("-KILL", &helper.group());
         helper.leaves_nothing();
+        eventually("its databases are gone", || !exists(&mut admin, &run));
     }
     connect(&db.tenant_url());
+}
+
+/// What the names of the helper's databases begin with.
+fn run(helper: &Helper) -> String {
+    let (_, name) = helper.admin_url.rsplit_once('/').expect("a database");
+    name.rsplit_once('_').expect("its number").0.to_owned()
 }
 
 #[test]
@@ -360,17 +392,17 @@ fn databases_of_a_run_that_is_gone_are_dropped_by_the_next() {
     let db = TestDatabase::new().unwrap();
     let mut admin = db.admin().unwrap();
     // Without psql, nobody drops them when the run ends.
-    let mut helper = Helper::start({
-        let mut command = beside(&db, "exit");
-        command.env("PATH", "/nonexistent");
-        command
-    });
-    helper.child.wait().unwrap();
-    let (_, left) = helper.admin_url.rsplit_once('/').unwrap();
-    assert!(exists(&mut admin, left));
-    Helper::start(beside(&db, "exit")).child.wait().unwrap();
-    assert!(!exists(&mut admin, left));
+    let mut command = beside(&db, "exit");
+    command.env("PATH", "/nonexistent");
+    let mut gone = Helper::start(command);
+    gone.child.wait().unwrap();
+
+    let next = Helper::start(beside(&db, "exit"));
+    assert!(!exists(&mut admin, &run(&gone)));
     assert!(exists(&mut admin, db.name()));
+    let run = run(&next);
+    next.leaves_nothing();
+    eventually("its databases are gone", || !exists(&mut admin, &run));
 }
 
 #[test]

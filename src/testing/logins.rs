@@ -43,6 +43,8 @@ struct Missing {
     role: bool,
     #[diesel(sql_type = Bool)]
     membership: bool,
+    #[diesel(sql_type = Bool)]
+    control: bool,
 }
 
 /// Makes the login roles, if they are not there, with the passwords that this run expects.
@@ -52,12 +54,15 @@ pub(super) fn make(control: &mut PgConnection, server: &ServerUrl) -> Result<(),
         if missing(control, login)?.role {
             control.batch_execute(&format!(
                 "CREATE ROLE {name} LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{password}'"
-            ))
+            ))?;
         } else if PgConnection::establish(&server.login(name, &password).expose()).is_err() {
-            control.batch_execute(&format!("ALTER ROLE {name} PASSWORD '{password}'"))
-        } else {
-            Ok(())
+            control.batch_execute(&format!("ALTER ROLE {name} PASSWORD '{password}'"))?;
         }
+        // Who is not a superuser may otherwise not drop a database while these are connected.
+        if missing(control, login)?.control {
+            control.batch_execute(&format!("GRANT {name} TO CURRENT_USER"))?;
+        }
+        Ok(())
     })
 }
 
@@ -77,7 +82,8 @@ fn missing(control: &mut PgConnection, login: &Login) -> QueryResult<Missing> {
                 theirs.oid IS NOT NULL AND NOT EXISTS ( \
                     SELECT FROM pg_auth_members m \
                     WHERE m.roleid = theirs.oid AND m.member = mine.oid \
-                ) AS membership \
+                ) AS membership, \
+                mine.oid IS NOT NULL AND NOT pg_has_role(mine.oid, 'USAGE') AS control \
          FROM (VALUES ($1, $2)) AS login (name, member_of) \
          LEFT JOIN pg_roles mine ON mine.rolname = login.name \
          LEFT JOIN pg_roles theirs ON theirs.rolname = login.member_of",
