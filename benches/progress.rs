@@ -1,12 +1,6 @@
 //! How long the progress of a goal takes to compute, by its number of KPIs.
-#![allow(
-    missing_docs,
-    reason = "criterion's macros make public items without documentation"
-)]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a benchmark that cannot run should stop"
-)]
+#![allow(missing_docs, reason = "criterion's macros make public items without documentation")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 use std::hint::black_box;
 

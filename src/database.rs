@@ -163,8 +163,7 @@ impl Database {
         workspace: &WorkspaceId,
         access: Access,
     ) -> Result<TenantConnection> {
-        let transaction =
-            self.0.tenant.begin(self.0.timeouts, access, &actor, Some(workspace))?;
+        let transaction = self.0.tenant.begin(self.0.timeouts, access, &actor, Some(workspace))?;
         Ok(TenantConnection::new(transaction, actor, workspace.clone()))
     }
 

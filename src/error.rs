@@ -176,7 +176,10 @@ impl From<ParseIdError> for Error {
 
 impl From<crate::progress::InvalidInput> for Error {
     fn from(error: crate::progress::InvalidInput) -> Self {
-        Self::Invalid(Invalid::new(error.field(), "expected a finite number, and a weight of 0 or more"))
+        Self::Invalid(Invalid::new(
+            error.field(),
+            "expected a finite number, and a weight of 0 or more",
+        ))
     }
 }
 

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn anything_else_is_refused_without_being_repeated() {
         let huge = "a".repeat(1 << 20);
-        for bad in ["", "a", "A1", "1a", "a-b", "a b", "a\0b", "é1", "a'; drop table kpis", &huge] {
+        for bad in ["", "a", "A1", "1a", "a-b", "a b", "a\0b", "é1", "a'; drop table kpis", &huge]
+        {
             let error = bad.parse::<KpiId>().unwrap_err();
             assert_eq!(error.entity(), "kpi");
             assert!(bad.len() < 2 || !error.to_string().contains(bad));

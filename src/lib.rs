@@ -11,8 +11,8 @@ pub mod repo;
 /// The tables, as diesel sees them, for queries of your own. Generated from the database.
 pub mod schema;
 pub mod tenancy;
-//#[cfg(feature = "testing")]
-//pub mod testing;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod value;
 
 pub use database::{Database, DatabaseBuilder};

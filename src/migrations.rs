@@ -110,6 +110,8 @@ pub fn install_context_key(conn: &mut PgConnection, key: &ContextKey) -> Result<
 /// # Errors
 /// [`Error::Denied`] when the login may not.
 pub fn retire_context_key(conn: &mut PgConnection, id: &str) -> Result<bool> {
-    Ok(diesel::select(diesel::dsl::sql::<Bool>("sesari.retire_context_key(").bind::<Text, _>(id).sql(")"))
-        .get_result(conn)?)
+    Ok(diesel::select(
+        diesel::dsl::sql::<Bool>("sesari.retire_context_key(").bind::<Text, _>(id).sql(")"),
+    )
+    .get_result(conn)?)
 }

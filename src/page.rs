@@ -136,7 +136,16 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_cursor() {
-        for bad in ["", ".", "1", "1.", "x.ab", "1.A'", "99999999999999999999.ab", "9223372036854775807.ab"] {
+        for bad in [
+            "",
+            ".",
+            "1",
+            "1.",
+            "x.ab",
+            "1.A'",
+            "99999999999999999999.ab",
+            "9223372036854775807.ab",
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -216,12 +216,7 @@ pub fn goal_progress(kpis: &[KpiProgressInput]) -> Result<GoalProgress, InvalidI
     let measured: Vec<_> = kpis.iter().map(measure).collect();
 
     // Divided by the largest, weights cannot overflow their sum: 1 <= total <= kpis.len().
-    let weights = || {
-        kpis.iter()
-            .zip(&measured)
-            .filter(|(_, m)| m.is_ok())
-            .map(|(k, _)| k.weight)
-    };
+    let weights = || kpis.iter().zip(&measured).filter(|(_, m)| m.is_ok()).map(|(k, _)| k.weight);
     let largest = weights().fold(0.0, f64::max);
     let total = exact_sum(weights().map(|weight| weight / largest));
 
@@ -235,20 +230,13 @@ pub fn goal_progress(kpis: &[KpiProgressInput]) -> Result<GoalProgress, InvalidI
                 Ok(progress) => {
                     let share = kpi.weight / largest / total;
                     let contribution = share * progress.clamped;
-                    Outcome::Counted(Counted {
-                        progress,
-                        share,
-                        contribution,
-                    })
+                    Outcome::Counted(Counted { progress, share, contribution })
                 }
                 Err(reason) => Outcome::Excluded(reason),
             },
         })
         .collect();
-    Ok(GoalProgress {
-        overall: mean(&kpis),
-        kpis,
-    })
+    Ok(GoalProgress { overall: mean(&kpis), kpis })
 }
 
 fn validate(kpi: &KpiProgressInput) -> Result<(), InvalidInput> {
@@ -263,10 +251,7 @@ fn validate(kpi: &KpiProgressInput) -> Result<(), InvalidInput> {
     } else {
         return Ok(());
     };
-    Err(InvalidInput {
-        kpi_id: kpi.kpi_id.clone(),
-        field,
-    })
+    Err(InvalidInput { kpi_id: kpi.kpi_id.clone(), field })
 }
 
 /// The KPI's own progress, or why it does not count. The KPI is valid.
@@ -288,10 +273,7 @@ fn measure(kpi: &KpiProgressInput) -> Result<Progress, Excluded> {
         }
         without_sign_of_zero((done / way).clamp(-f64::MAX, f64::MAX))
     };
-    Ok(Progress {
-        raw,
-        clamped: raw.clamp(0.0, 1.0),
-    })
+    Ok(Progress { raw, clamped: raw.clamp(0.0, 1.0) })
 }
 
 /// The weighted means over the KPIs that count.
@@ -346,11 +328,7 @@ fn exact_sum(numbers: impl Iterator<Item = f64>) -> f64 {
         if rest != 0.0 {
             // `sum` is rounded. Were that a tie, the parts below decide to which side it goes.
             let beyond = add(sum, rest * 2.0);
-            if beyond.1 == 0.0
-                && parts
-                    .last()
-                    .is_some_and(|below| below * rest.signum() > 0.0)
-            {
+            if beyond.1 == 0.0 && parts.last().is_some_and(|below| below * rest.signum() > 0.0) {
                 sum = beyond.0;
             }
             break;
@@ -372,21 +350,11 @@ mod tests {
     use super::*;
 
     fn kpi(baseline: Option<f64>, current: f64, target: Option<f64>) -> KpiProgressInput {
-        KpiProgressInput {
-            kpi_id: "kpi".parse().unwrap(),
-            current,
-            target,
-            baseline,
-            weight: 1.0,
-        }
+        KpiProgressInput { kpi_id: "kpi".parse().unwrap(), current, target, baseline, weight: 1.0 }
     }
 
     fn raw_of(baseline: Option<f64>, current: f64, target: f64) -> f64 {
-        goal_progress(&[kpi(baseline, current, Some(target))])
-            .unwrap()
-            .overall
-            .unwrap()
-            .raw
+        goal_progress(&[kpi(baseline, current, Some(target))]).unwrap().overall.unwrap().raw
     }
 
     #[test]
@@ -417,13 +385,7 @@ mod tests {
     #[test]
     fn one_kpi_at_300_percent_does_not_hide_another_at_0() {
         let goal = goal_progress(&[kpi(None, 3.0, Some(1.0)), kpi(None, 0.0, Some(1.0))]).unwrap();
-        assert_eq!(
-            goal.overall,
-            Some(Progress {
-                raw: 1.5,
-                clamped: 0.5
-            })
-        );
+        assert_eq!(goal.overall, Some(Progress { raw: 1.5, clamped: 0.5 }));
         assert_eq!(goal.progress(), Some(0.5));
     }
 
@@ -433,10 +395,7 @@ mod tests {
         assert_eq!(exact_sum([1e100, 1.0, -1e100].into_iter()), 1.0);
         assert_eq!(exact_sum([1.0, ulp / 2.0].into_iter()), 1.0);
         assert_eq!(exact_sum([1.0, ulp / 2.0, tiny].into_iter()), 1.0 + ulp);
-        assert_eq!(
-            exact_sum([1.0 + ulp, ulp / 2.0, -tiny].into_iter()),
-            1.0 + ulp
-        );
+        assert_eq!(exact_sum([1.0 + ulp, ulp / 2.0, -tiny].into_iter()), 1.0 + ulp);
         assert_eq!(exact_sum([0.1; 10].into_iter()), 1.0);
     }
 }

@@ -90,9 +90,8 @@ macro_rules! page_of {
     ($query:expr, $page:expr, $at:expr, $id:expr) => {{
         let mut query = $query;
         if let Some(cursor) = $page.cursor() {
-            query = query
-                .filter($at.ge(cursor.at))
-                .filter($at.gt(cursor.at).or($id.gt(&cursor.id)));
+            query =
+                query.filter($at.ge(cursor.at)).filter($at.gt(cursor.at).or($id.gt(&cursor.id)));
         }
         query.order(($at.asc(), $id.asc())).limit($page.fetch())
     }};

@@ -2,14 +2,8 @@
 //!
 //! The strategies below mix everyday numbers with the extremes of `f64` and with numbers that are
 //! equal or next to each other; `the_strategy_reaches_every_edge` proves that they meet.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that cannot do its work fails the test"
-)]
-#![allow(
-    clippy::float_cmp,
-    reason = "where figures are compared, they must be equal to the bit"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper that cannot do its work fails the test")]
+#![allow(clippy::float_cmp, reason = "where figures are compared, they must be equal to the bit")]
 
 use num_rational::BigRational;
 use proptest::prelude::*;
@@ -37,14 +31,7 @@ const EXTREMES: &[f64] = &[
 ];
 
 /// Their sums and differences overflow.
-const HUGE: &[f64] = &[
-    f64::MAX,
-    f64::MIN,
-    f64::MAX / 2.0,
-    f64::MIN / 2.0,
-    1.7e308,
-    -1.1e308,
-];
+const HUGE: &[f64] = &[f64::MAX, f64::MIN, f64::MAX / 2.0, f64::MIN / 2.0, 1.7e308, -1.1e308];
 
 fn number() -> impl Strategy<Value = f64> {
     use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
@@ -161,10 +148,7 @@ fn agrees_with_the_model(kpis: &[KpiProgressInput]) -> Result<(), TestCaseError>
     let goal = compute(kpis);
     let (mut total, mut raw, mut clamped) = (exact(0.0), exact(0.0), exact(0.0));
     let (mut raw_scale, mut greatest) = (exact(0.0), exact(1.0));
-    for kpi in kpis
-        .iter()
-        .filter(|kpi| kpi.target.is_some() && kpi.weight > 0.0)
-    {
+    for kpi in kpis.iter().filter(|kpi| kpi.target.is_some() && kpi.weight > 0.0) {
         let (weight, figure) = (exact(kpi.weight), exact_raw(kpi));
         total += &weight;
         raw += &weight * &figure;
@@ -178,50 +162,23 @@ fn agrees_with_the_model(kpis: &[KpiProgressInput]) -> Result<(), TestCaseError>
     };
     // At most eight KPIs, each a few times off by TINY, in a share that multiplies the figure.
     let absolute = exact(64.0 * TINY);
-    close(
-        overall.raw,
-        &(raw / &total),
-        10.0,
-        &(raw_scale / &total),
-        &(&absolute * greatest),
-    )?;
-    close(
-        overall.clamped,
-        &(&clamped / &total),
-        10.0,
-        &(&clamped / &total),
-        &absolute,
-    )?;
+    close(overall.raw, &(raw / &total), 10.0, &(raw_scale / &total), &(&absolute * greatest))?;
+    close(overall.clamped, &(&clamped / &total), 10.0, &(&clamped / &total), &absolute)?;
 
     for (kpi, input) in goal.kpis.iter().zip(kpis) {
         let Some(part) = kpi.counted() else { continue };
         let (raw, share) = (exact_raw(input), exact(input.weight) / &total);
-        close(
-            part.progress.raw,
-            &raw,
-            3.5,
-            &abs(raw.clone()),
-            &exact(TINY),
-        )?;
+        close(part.progress.raw, &raw, 3.5, &abs(raw.clone()), &exact(TINY))?;
         close(part.share, &share, 4.5, &share, &exact(2.0 * TINY))?;
         let contribution = share * raw.clamp(exact(0.0), exact(1.0));
-        close(
-            part.contribution,
-            &contribution,
-            9.0,
-            &contribution,
-            &exact(4.0 * TINY),
-        )?;
+        close(part.contribution, &contribution, 9.0, &contribution, &exact(4.0 * TINY))?;
     }
     Ok(())
 }
 
 fn config() -> ProptestConfig {
     // No file of seeds in the source tree: a case worth keeping is worth a test of its own.
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
@@ -439,13 +396,7 @@ proptest! {
 fn differences_and_ratios_that_overflow_stay_finite() {
     let raw_of = |baseline, current, target| {
         let kpi_id = "kpi".parse().unwrap();
-        let kpi = KpiProgressInput {
-            kpi_id,
-            current,
-            target,
-            baseline,
-            weight: 1.0,
-        };
+        let kpi = KpiProgressInput { kpi_id, current, target, baseline, weight: 1.0 };
         compute(&[kpi]).overall.unwrap().raw
     };
     assert_eq!(raw_of(Some(f64::MIN), 0.0, Some(f64::MAX)), 0.5);
@@ -459,18 +410,9 @@ fn differences_and_ratios_that_overflow_stay_finite() {
 fn nothing_left_is_not_computable_and_not_zero() {
     assert_eq!(compute(&[]).overall, None);
     let kpi_id: sesari_db::id::KpiId = "kpi".parse().unwrap();
-    let unmeasured = KpiProgressInput {
-        kpi_id,
-        current: 1.0,
-        target: None,
-        baseline: None,
-        weight: 1.0,
-    };
-    let unweighted = KpiProgressInput {
-        target: Some(2.0),
-        weight: -0.0,
-        ..unmeasured.clone()
-    };
+    let unmeasured =
+        KpiProgressInput { kpi_id, current: 1.0, target: None, baseline: None, weight: 1.0 };
+    let unweighted = KpiProgressInput { target: Some(2.0), weight: -0.0, ..unmeasured.clone() };
     assert_eq!(compute(&[unmeasured, unweighted]).progress(), None);
 }
 
@@ -485,17 +427,11 @@ fn the_result_survives_serialization() {
     };
     let kpis = vec![kpi(Some(2.0)), kpi(None)];
     let json = serde_json::to_string(&kpis).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Vec<KpiProgressInput>>(&json).unwrap(),
-        kpis
-    );
+    assert_eq!(serde_json::from_str::<Vec<KpiProgressInput>>(&json).unwrap(), kpis);
 
     let goal = compute(&kpis);
     let json = serde_json::to_string(&goal).unwrap();
-    assert!(
-        json.contains(r#""outcome":{"excluded":"no_target"}"#),
-        "{json}"
-    );
+    assert!(json.contains(r#""outcome":{"excluded":"no_target"}"#), "{json}");
     assert_eq!(serde_json::from_str::<GoalProgress>(&json).unwrap(), goal);
 }
 
@@ -504,24 +440,17 @@ fn the_result_survives_serialization() {
 fn the_strategy_reaches_every_edge() {
     type Edge = fn(&KpiProgressInput) -> bool;
     let edges: &[(&str, Edge)] = &[
-        ("rises", |k| {
-            k.target.is_some_and(|target| target > baseline(k))
-        }),
-        ("falls", |k| {
-            k.target.is_some_and(|target| target < baseline(k))
-        }),
+        ("rises", |k| k.target.is_some_and(|target| target > baseline(k))),
+        ("falls", |k| k.target.is_some_and(|target| target < baseline(k))),
         ("no way to go", |k| k.target == Some(baseline(k))),
         ("at the target", |k| k.target == Some(k.current)),
         ("no target", |k| k.target.is_none()),
         ("no baseline", |k| k.baseline.is_none()),
         ("no weight", |k| k.weight == 0.0),
         ("subnormal weight", |k| k.weight.is_subnormal()),
-        ("weight whose double overflows", |k| {
-            (k.weight * 2.0).is_infinite()
-        }),
+        ("weight whose double overflows", |k| (k.weight * 2.0).is_infinite()),
         ("difference overflows", |k| {
-            k.target
-                .is_some_and(|target| (target - baseline(k)).is_infinite())
+            k.target.is_some_and(|target| (target - baseline(k)).is_infinite())
                 || (k.current - baseline(k)).is_infinite()
         }),
         ("ratio overflows", |k| {
@@ -530,15 +459,10 @@ fn the_strategy_reaches_every_edge() {
                 done.is_finite() && way != 0.0 && (done / way).is_infinite()
             })
         }),
-        ("subnormal way", |k| {
-            k.target
-                .is_some_and(|target| (target - baseline(k)).is_subnormal())
-        }),
+        ("subnormal way", |k| k.target.is_some_and(|target| (target - baseline(k)).is_subnormal())),
     ];
     let mut runner = TestRunner::deterministic();
-    let kpis: Vec<_> = (0..5_000)
-        .map(|_| kpi().new_tree(&mut runner).unwrap().current())
-        .collect();
+    let kpis: Vec<_> = (0..5_000).map(|_| kpi().new_tree(&mut runner).unwrap().current()).collect();
     for (name, edge) in edges {
         let met = kpis.iter().filter(|kpi| edge(kpi)).count();
         assert!(met >= 50, "{name}: met by {met} of 5000");

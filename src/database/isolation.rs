@@ -191,8 +191,10 @@ fn manifest_findings(live: &BTreeSet<String>) -> Vec<Finding> {
         let object = words.next().unwrap_or_default();
         Finding::new(format!("{what}-changed"), object, format!("{problem}: {line}"))
     };
-    let missing = expected.difference(live).map(|line| finding(line, "missing or changed, expected"));
-    let strange = live.difference(&expected).map(|line| finding(line, "not of this crate's making"));
+    let missing =
+        expected.difference(live).map(|line| finding(line, "missing or changed, expected"));
+    let strange =
+        live.difference(&expected).map(|line| finding(line, "not of this crate's making"));
     missing.chain(strange).collect()
 }
 

@@ -38,9 +38,10 @@ fn by_kind(kind: &Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, bo
         },
         Kind::CheckViolation if constraint == "workspace_users_last_owner" => Error::LastOwner,
         Kind::CheckViolation => Error::Invalid(check(constraint)),
-        Kind::NotNullViolation => {
-            Error::Invalid(Invalid::new(info.column_name().unwrap_or_default().to_owned(), "required"))
-        }
+        Kind::NotNullViolation => Error::Invalid(Invalid::new(
+            info.column_name().unwrap_or_default().to_owned(),
+            "required",
+        )),
         Kind::SerializationFailure => Error::SerializationFailure,
         Kind::ReadOnlyTransaction => Error::ReadOnly,
         _ => return by_message(kind, info.message()),
@@ -61,7 +62,8 @@ fn by_message(kind: &Kind, message: &str) -> Result<Error, bool> {
         Error::IdleTimeout
     } else if has("canceling statement due to user request") {
         Error::Cancelled
-    } else if has("current transaction is aborted") || has("can only be used in transaction blocks") {
+    } else if has("current transaction is aborted") || has("can only be used in transaction blocks")
+    {
         Error::TransactionAborted
     } else if has("invalid byte sequence for encoding") {
         Error::Invalid(Invalid::new("text", "not valid in the database's encoding"))
@@ -92,8 +94,16 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
     const TABLES: [&str; 10] = [
-        "workspace_users_", "workspaces_", "users_", "kpi_data_points_", "kpis_", "goal_kpis_",
-        "goals_", "integrations_", "subscriptions_", "audit_log_",
+        "workspace_users_",
+        "workspaces_",
+        "users_",
+        "kpi_data_points_",
+        "kpis_",
+        "goal_kpis_",
+        "goals_",
+        "integrations_",
+        "subscriptions_",
+        "audit_log_",
     ];
     if constraint.ends_with("_key_immutable") {
         return Invalid::new("id", "columns that identify a row cannot be changed");
@@ -126,10 +136,7 @@ mod tests {
             Error::Denied
         ));
         assert!(matches!(unknown("deadlock detected"), Error::Deadlock));
-        assert!(matches!(
-            unknown("canceling statement due to lock timeout"),
-            Error::LockTimeout
-        ));
+        assert!(matches!(unknown("canceling statement due to lock timeout"), Error::LockTimeout));
         assert!(matches!(unknown("division by zero"), Error::Database(_)));
         assert!(matches!(
             unknown("terminating connection due to administrator command"),

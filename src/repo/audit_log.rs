@@ -90,9 +90,9 @@ impl<'g> AuditLogRepository<'g> {
     pub fn list(&mut self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditEntry>> {
         let mut query = self.matching(filter);
         if let Some(cursor) = page.cursor() {
-            query = query.filter(audit_log::occurred_at.le(cursor.at)).filter(
-                audit_log::occurred_at.lt(cursor.at).or(audit_log::id.lt(&cursor.id)),
-            );
+            query = query
+                .filter(audit_log::occurred_at.le(cursor.at))
+                .filter(audit_log::occurred_at.lt(cursor.at).or(audit_log::id.lt(&cursor.id)));
         }
         let rows = query
             .order((audit_log::occurred_at.desc(), audit_log::id.desc()))

@@ -18,7 +18,13 @@ use crate::value::{Finite, Invalid, Source, Timestamp};
 
 /// A data point.
 #[derive(
-    Debug, Clone, PartialEq, Queryable, QueryableByName, Selectable, serde::Serialize,
+    Debug,
+    Clone,
+    PartialEq,
+    Queryable,
+    QueryableByName,
+    Selectable,
+    serde::Serialize,
     serde::Deserialize,
 )]
 #[diesel(table_name = points, check_for_backend(Pg))]
@@ -172,7 +178,12 @@ impl<'g> DataPointRepository<'g> {
     }
 
     /// A KPI's points within a span of time, oldest first.
-    pub fn range(&mut self, kpi: &KpiId, range: TimeRange, page: &Page) -> Result<Paged<DataPoint>> {
+    pub fn range(
+        &mut self,
+        kpi: &KpiId,
+        range: TimeRange,
+        page: &Page,
+    ) -> Result<Paged<DataPoint>> {
         let mut query = points::table
             .filter(points::workspace_id.eq(self.workspace))
             .filter(points::kpi_id.eq(kpi))

@@ -58,7 +58,13 @@ impl NewGoalKpi {
     /// A link of weight 1 from a baseline of 0.
     #[must_use]
     pub fn new(goal_id: GoalId, kpi_id: KpiId) -> Self {
-        Self { id: GoalKpiId::generate(), goal_id, kpi_id, weight: Weight::default(), baseline: None }
+        Self {
+            id: GoalKpiId::generate(),
+            goal_id,
+            kpi_id,
+            weight: Weight::default(),
+            baseline: None,
+        }
     }
 }
 
@@ -135,9 +141,9 @@ impl<'g> GoalKpiRepository<'g> {
     /// goal is measured by a handful.
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
         let rows = goal_kpis::table
-            .inner_join(kpis::table.on(kpis::workspace_id
-                .eq(goal_kpis::workspace_id)
-                .and(kpis::id.eq(goal_kpis::kpi_id))))
+            .inner_join(kpis::table.on(
+                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
+            ))
             .filter(goal_kpis::workspace_id.eq(self.workspace))
             .filter(goal_kpis::goal_id.eq(goal))
             .filter(kpis::deleted_at.is_null())
@@ -150,9 +156,9 @@ impl<'g> GoalKpiRepository<'g> {
     /// How many KPIs [`list`](Self::list) would show.
     pub fn count(&mut self, goal: &GoalId) -> Result<i64> {
         Ok(goal_kpis::table
-            .inner_join(kpis::table.on(kpis::workspace_id
-                .eq(goal_kpis::workspace_id)
-                .and(kpis::id.eq(goal_kpis::kpi_id))))
+            .inner_join(kpis::table.on(
+                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
+            ))
             .filter(goal_kpis::workspace_id.eq(self.workspace))
             .filter(goal_kpis::goal_id.eq(goal))
             .filter(kpis::deleted_at.is_null())

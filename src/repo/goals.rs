@@ -269,9 +269,6 @@ impl<'g> GoalRepository<'g> {
                 kpis.push(KpiProgressInput { kpi_id, current, target, baseline, weight });
             }
         }
-        inputs
-            .into_iter()
-            .map(|(goal, kpis)| Ok((goal, goal_progress(&kpis)?)))
-            .collect()
+        inputs.into_iter().map(|(goal, kpis)| Ok((goal, goal_progress(&kpis)?))).collect()
     }
 }

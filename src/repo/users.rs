@@ -156,8 +156,9 @@ impl<'g> UserRepository<'g> {
             .do_update()
             .set((
                 users::email.eq(excluded(users::email)),
-                users::name.eq(case_when(users::name.is_null(), excluded(users::name))
-                    .otherwise(users::name)),
+                users::name
+                    .eq(case_when(users::name.is_null(), excluded(users::name))
+                        .otherwise(users::name)),
                 users::image.eq(case_when(users::image.is_null(), excluded(users::image))
                     .otherwise(users::image)),
             ))

@@ -108,8 +108,9 @@ impl<'g> WorkspaceRepository<'g> {
     /// Deletes the workspace for good, with everything in it but its audit log. For owners;
     /// `NotFound` otherwise.
     pub fn delete(&mut self) -> Result<()> {
-        let rows =
-            diesel::delete(workspaces::table).filter(workspaces::id.eq(self.workspace)).execute(self.conn);
+        let rows = diesel::delete(workspaces::table)
+            .filter(workspaces::id.eq(self.workspace))
+            .execute(self.conn);
         changed(rows, WorkspaceId::ENTITY)
     }
 }
@@ -216,7 +217,9 @@ impl RunQueryDsl<PgConnection> for CreateWorkspace<'_> {}
 
 impl QueryFragment<Pg> for CreateWorkspace<'_> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        pass.push_sql("SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(");
+        pass.push_sql(
+            "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",
+        );
         pass.push_bind_param::<Text, _>(&self.new.id)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Text, _>(self.membership)?;

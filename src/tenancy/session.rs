@@ -98,7 +98,8 @@ impl SessionManager {
             .ok_or(Error::ContextKeyUnknown)?;
         let now = self.clock.now();
         let elapsed = now.saturating_duration_since(session.learned_at).as_micros();
-        let issued_at = session.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
+        let issued_at =
+            session.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
         let pid = if self.pooled_elsewhere { 0 } else { session.backend_pid };
         Ok((context::sign(key, actor, workspace, issued_at, pid), now))
     }

@@ -25,7 +25,8 @@ fn is_label(text: &str, max: usize) -> bool {
 fn is_email(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
-            && !part.contains(|c: char| c <= ' ' || c == '\u{7f}' || c == '@' || c.is_ascii_uppercase())
+            && !part
+                .contains(|c: char| c <= ' ' || c == '\u{7f}' || c == '@' || c.is_ascii_uppercase())
     };
     length_within(text, 3, 254)
         && text.split_once('@').is_some_and(|(local, domain)| part(local) && part(domain))
