@@ -1,5 +1,20 @@
-//! Multi-tenant PostgreSQL data access for Sesari.
+#![doc = include_str!("../README.md")]
 
+pub mod clock;
+pub mod database;
+pub mod error;
 pub mod id;
+pub mod migrations;
+pub mod page;
+pub mod progress;
+pub mod repo;
+/// The tables, as diesel sees them, for queries of your own. Generated from the database.
+pub mod schema;
+pub mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod value;
+
+pub use database::{Database, DatabaseBuilder};
+pub use error::{Error, Result};
+pub use tenancy::{ServiceConnection, TenantConnection, UserConnection};

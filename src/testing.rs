@@ -58,6 +58,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use self::logins::Login;
 use self::server::Server;
 use self::url::ServerUrl;
+use crate::tenancy::ContextKey;
+use crate::{Database, DatabaseBuilder, Error, migrations};
 
 /// Why there is no test database. Cloned for every test that asks again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -93,6 +95,13 @@ pub enum TestingError {
         /// Why.
         source: Arc<diesel::result::Error>,
     },
+    /// The template could not be migrated.
+    #[error("migrating the template failed")]
+    #[non_exhaustive]
+    Prepare {
+        /// Why.
+        source: Arc<Error>,
+    },
     /// The system's random number generator failed.
     #[error("the system has no random numbers")]
     Random,
@@ -100,17 +109,11 @@ pub enum TestingError {
 
 impl TestingError {
     fn connecting(to: &'static str) -> impl FnOnce(diesel::ConnectionError) -> Self {
-        move |error| Self::Connect {
-            to,
-            source: Arc::new(error),
-        }
+        move |error| Self::Connect { to, source: Arc::new(error) }
     }
 
     fn querying(doing: &'static str) -> impl FnOnce(diesel::result::Error) -> Self {
-        move |error| Self::Query {
-            doing,
-            source: Arc::new(error),
-        }
+        move |error| Self::Query { doing, source: Arc::new(error) }
     }
 }
 
@@ -130,10 +133,7 @@ impl TestDatabase {
     /// Returns [`TestingError`] if there is no server to use, or if it refuses.
     pub fn new() -> Result<Self, TestingError> {
         let server = Server::shared()?;
-        Ok(Self {
-            server,
-            name: server.create_migrated()?,
-        })
+        Ok(Self { server, name: server.create_migrated()? })
     }
 
     /// Makes a database with nothing in it, for tests of the migrations themselves.
@@ -146,10 +146,7 @@ impl TestDatabase {
     /// Returns [`TestingError`] if there is no server to use, or if it refuses.
     pub fn empty() -> Result<Self, TestingError> {
         let server = Server::shared()?;
-        Ok(Self {
-            server,
-            name: server.create_empty()?,
-        })
+        Ok(Self { server, name: server.create_empty()? })
     }
 
     /// The database's name.
@@ -190,6 +187,21 @@ impl TestDatabase {
         self.server.key()
     }
 
+    /// Configures a [`Database`] on both logins, with pools of four.
+    pub fn builder(&self) -> DatabaseBuilder {
+        Database::builder(self.tenant_url(), self.context_key().clone())
+            .service_url(self.service_url())
+            .pool_size(4)
+    }
+
+    /// Builds a [`Database`] on both logins.
+    ///
+    /// # Errors
+    /// Those of [`DatabaseBuilder::build`].
+    pub fn database(&self) -> crate::Result<Database> {
+        self.builder().build()
+    }
+
     /// Connects with [`admin_url`](Self::admin_url).
     ///
     /// # Errors
@@ -216,32 +228,18 @@ impl Drop for TestDatabase {
 
 impl fmt::Debug for TestDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestDatabase")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("TestDatabase").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-/// Stands in for `tenancy::ContextKey` until that is there.
-#[derive(Debug)]
-pub struct ContextKey(());
-
-#[allow(clippy::unnecessary_wraps)]
 fn generate_key() -> Result<ContextKey, TestingError> {
-    Ok(ContextKey(()))
+    ContextKey::generate("test").map_err(|_| TestingError::Random)
 }
 
 /// Brings the template to where a service finds its database: migrated, with a key.
-fn prepare_template(conn: &mut PgConnection, _key: &ContextKey) -> Result<(), TestingError> {
-    use diesel::connection::SimpleConnection;
-    for role in ["sesari_owner", "sesari_tenant", "sesari_service"] {
-        conn.batch_execute(&format!(
-            "DO $$ BEGIN CREATE ROLE {role} NOLOGIN; \
-             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
-        ))
-        .map_err(TestingError::querying("making the roles"))?;
-    }
-    Ok(())
+fn prepare_template(conn: &mut PgConnection, key: &ContextKey) -> Result<(), TestingError> {
+    let prepared = migrations::run(conn).and_then(|_| migrations::install_context_key(conn, key));
+    prepared.map_err(|source| TestingError::Prepare { source: Arc::new(source) })
 }
 
 /// A variable of the environment; set to nothing is the same as not set.
@@ -252,18 +250,13 @@ fn variable(name: &str) -> Option<String> {
 /// `N` random bytes, in hexadecimal digits.
 fn random_hex<const N: usize>() -> Result<String, TestingError> {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| TestingError::Random)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| TestingError::Random)?;
     Ok(hex(&bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Tries a few times, for what other sessions can be in the way of for a moment.

@@ -46,20 +46,14 @@ fn connect(url: &str) -> PgConnection {
 }
 
 fn exists(conn: &mut PgConnection, database: &str) -> bool {
-    holds(
-        conn,
-        &format!("EXISTS (SELECT FROM pg_database WHERE datname = '{database}')"),
-    )
+    holds(conn, &format!("EXISTS (SELECT FROM pg_database WHERE datname = '{database}')"))
 }
 
 /// Waits for what another process does.
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(30),
-            "not within 30 s: {what}"
-        );
+        assert!(start.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -75,9 +69,7 @@ fn local_server(db: &TestDatabase) -> Option<(PathBuf, String)> {
         "SELECT setting FROM pg_settings WHERE name = 'data_directory'",
     );
     let data = Path::new(&data);
-    let dir = data
-        .parent()
-        .filter(|dir| dir.to_string_lossy().contains("sesari-test-"))?;
+    let dir = data.parent().filter(|dir| dir.to_string_lossy().contains("sesari-test-"))?;
     let pid = std::fs::read_to_string(data.join("postmaster.pid")).expect("a running server");
     Some((dir.to_owned(), pid.lines().next()?.to_owned()))
 }
@@ -86,25 +78,17 @@ fn local_server(db: &TestDatabase) -> Option<(PathBuf, String)> {
 fn two_databases_share_nothing() {
     let (one, other) = (TestDatabase::new().unwrap(), TestDatabase::new().unwrap());
     assert_ne!(one.name(), other.name());
-    one.admin()
-        .unwrap()
-        .batch_execute("CREATE TABLE public.mine ()")
-        .unwrap();
+    one.admin().unwrap().batch_execute("CREATE TABLE public.mine ()").unwrap();
     let mut other = other.admin().unwrap();
     assert!(holds(&mut other, "to_regclass('public.mine') IS NULL"));
 }
 
 #[test]
 fn databases_can_be_made_from_many_threads_at_once() {
-    let threads: Vec<_> = (0..4)
-        .map(|_| std::thread::spawn(TestDatabase::new))
-        .collect();
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(TestDatabase::new)).collect();
     for thread in threads {
         let db = thread.join().unwrap().unwrap();
-        assert_eq!(
-            text(&mut db.admin().unwrap(), "current_database()"),
-            db.name()
-        );
+        assert_eq!(text(&mut db.admin().unwrap(), "current_database()"), db.name());
     }
 }
 
@@ -123,15 +107,9 @@ fn a_dropped_database_is_gone_even_while_somebody_is_connected() {
 #[test]
 fn the_logins_are_plain_members_of_the_roles() {
     let db = TestDatabase::new().unwrap();
-    for (url, role) in [
-        (db.tenant_url(), "sesari_tenant"),
-        (db.service_url(), "sesari_service"),
-    ] {
+    for (url, role) in [(db.tenant_url(), "sesari_tenant"), (db.service_url(), "sesari_service")] {
         let mut conn = connect(&url);
-        assert!(holds(
-            &mut conn,
-            &format!("pg_has_role(session_user, '{role}', 'MEMBER')")
-        ));
+        assert!(holds(&mut conn, &format!("pg_has_role(session_user, '{role}', 'MEMBER')")));
         assert!(holds(
             &mut conn,
             "SELECT rolcanlogin AND NOT (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb) \
@@ -146,9 +124,7 @@ fn a_login_of_ones_own_can_be_used() {
     let db = TestDatabase::empty().unwrap();
     let login = format!("{}_login", db.name());
     let mut admin = db.admin().unwrap();
-    admin
-        .batch_execute(&format!("CREATE ROLE {login} LOGIN PASSWORD 'p@/:s s'"))
-        .unwrap();
+    admin.batch_execute(&format!("CREATE ROLE {login} LOGIN PASSWORD 'p@/:s s'")).unwrap();
     let mut own = connect(&db.login_url(&login, "p@/:s s"));
     assert_eq!(text(&mut own, "session_user"), login);
     drop(own);
@@ -198,31 +174,16 @@ impl Helper {
     fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the helper");
         let output = BufReader::new(child.stdout.as_mut().expect("its output"));
-        let line = output
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.starts_with("database "));
+        let line = output.lines().map_while(Result::ok).find(|line| line.starts_with("database "));
         let Some(line) = line else {
             let mut errors = String::new();
-            child
-                .stderr
-                .take()
-                .expect("its errors")
-                .read_to_string(&mut errors)
-                .expect("text");
+            child.stderr.take().expect("its errors").read_to_string(&mut errors).expect("text");
             panic!("the helper made no database: {errors}");
         };
         let mut words = line.split_whitespace().skip(1);
         let admin_url = words.next().expect("a URL").to_owned();
-        let local = words
-            .next()
-            .zip(words.next())
-            .map(|(dir, pid)| (dir.into(), pid.to_owned()));
-        Self {
-            child,
-            admin_url,
-            local,
-        }
+        let local = words.next().zip(words.next()).map(|(dir, pid)| (dir.into(), pid.to_owned()));
+        Self { child, admin_url, local }
     }
 
     /// The helper's process group, which is what a terminal sends signals to.
@@ -244,18 +205,12 @@ impl Helper {
 }
 
 fn signal(signal: &str, process: &str) {
-    let status = Command::new("kill")
-        .args([signal, "--", process])
-        .status()
-        .expect("kill");
+    let status = Command::new("kill").args([signal, "--", process]).status().expect("kill");
     assert!(status.success());
 }
 
 fn is_running(pid: &str) -> bool {
-    let status = Command::new("kill")
-        .args(["-0", pid])
-        .stderr(Stdio::null())
-        .status();
+    let status = Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status();
     status.expect("kill").success()
 }
 
@@ -274,11 +229,7 @@ fn helper() {
     };
     connect(&db.tenant_url());
     let local = local_server(&db).map(|(dir, pid)| format!("{} {pid}", dir.display()));
-    println!(
-        "\ndatabase {} {}",
-        db.admin_url(),
-        local.unwrap_or_default()
-    );
+    println!("\ndatabase {} {}", db.admin_url(), local.unwrap_or_default());
     match mode.as_str() {
         "panic" => panic!("on purpose"),
         "exit" => std::process::exit(3),
@@ -337,10 +288,7 @@ fn a_kill_while_the_server_is_starting_leaves_nothing_behind() {
     std::fs::set_permissions(&parent, PermissionsExt::from_mode(0o1777)).unwrap();
     let is_empty = || std::fs::read_dir(&parent).unwrap().next().is_none();
     for pause in [0, 300] {
-        let mut child = Helper::command("wait")
-            .env("TMPDIR", &parent)
-            .spawn()
-            .unwrap();
+        let mut child = Helper::command("wait").env("TMPDIR", &parent).spawn().unwrap();
         eventually("the server has a directory", || !is_empty());
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
@@ -353,9 +301,7 @@ fn a_kill_while_the_server_is_starting_leaves_nothing_behind() {
 /// A process that uses the server of this one as the one that is there already.
 fn beside(db: &TestDatabase, mode: &str) -> Command {
     let mut command = Helper::command(mode);
-    command
-        .env("SESARI_TEST_SERVER", "url")
-        .env("DATABASE_URL", db.admin_url());
+    command.env("SESARI_TEST_SERVER", "url").env("DATABASE_URL", db.admin_url());
     command
 }
 
@@ -365,10 +311,7 @@ fn runs_beside_each_other_on_one_server_do_not_disturb_each_other() {
     let helpers: Vec<_> = std::thread::scope(|scope| {
         let start = || Helper::start(beside(&db, "wait"));
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let mut admin = db.admin().unwrap();
     for helper in helpers {
@@ -409,51 +352,28 @@ fn databases_of_a_run_that_is_gone_are_dropped_by_the_next() {
 fn a_server_that_cannot_be_had_is_an_error_that_says_what_to_do() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
     let cases: [Case<'_>; 5] = [
+        (&[("SESARI_TEST_SERVER", "url"), ("DATABASE_URL", "")], &["set DATABASE_URL"]),
         (
-            &[("SESARI_TEST_SERVER", "url"), ("DATABASE_URL", "")],
-            &["set DATABASE_URL"],
-        ),
-        (
-            &[
-                ("SESARI_TEST_SERVER", "binaries"),
-                ("SESARI_TEST_PG_BIN", "/nonexistent"),
-            ],
+            &[("SESARI_TEST_SERVER", "binaries"), ("SESARI_TEST_PG_BIN", "/nonexistent")],
             &["SESARI_TEST_PG_BIN", "`/nonexistent`", "`initdb`"],
         ),
         (
-            &[
-                ("SESARI_TEST_SERVER", "docker"),
-                ("DOCKER_HOST", "unix:///nonexistent"),
-            ],
+            &[("SESARI_TEST_SERVER", "docker"), ("DOCKER_HOST", "unix:///nonexistent")],
             &["start Docker", "SESARI_TEST_IMAGE", "install PostgreSQL"],
         ),
+        (&[("SESARI_TEST_SERVER", "none")], &["`url`, `binaries` or `docker`"]),
         (
-            &[("SESARI_TEST_SERVER", "none")],
-            &["`url`, `binaries` or `docker`"],
-        ),
-        (
-            &[
-                ("SESARI_TEST_SERVER", "url"),
-                ("DATABASE_URL", "postgres://u:secret@127.0.0.1:1/d"),
-            ],
+            &[("SESARI_TEST_SERVER", "url"), ("DATABASE_URL", "postgres://u:secret@127.0.0.1:1/d")],
             &["cannot connect", "DATABASE_URL"],
         ),
     ];
     for (environment, expected) in cases {
-        let output = Helper::command("error")
-            .envs(environment.iter().copied())
-            .output()
-            .expect("output");
+        let output =
+            Helper::command("error").envs(environment.iter().copied()).output().expect("output");
         let output = String::from_utf8(output.stderr).expect("text");
-        let error = output
-            .lines()
-            .find(|line| line.starts_with("error "))
-            .expect(&output);
+        let error = output.lines().find(|line| line.starts_with("error ")).expect(&output);
         for word in expected {
-            assert!(
-                error.contains(word),
-                "{environment:?}: no {word} in: {error}"
-            );
+            assert!(error.contains(word), "{environment:?}: no {word} in: {error}");
         }
         assert!(!error.contains("secret"));
     }

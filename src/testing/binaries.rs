@@ -57,12 +57,8 @@ fn has_server(dir: &Path) -> bool {
 }
 
 fn pg_config() -> Option<PathBuf> {
-    let output = Command::new("pg_config")
-        .arg("--bindir")
-        .stderr(Stdio::null())
-        .output()
-        .ok()?
-        .stdout;
+    let output =
+        Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output().ok()?.stdout;
     Some(PathBuf::from(String::from_utf8(output).ok()?.trim_end()))
 }
 
@@ -82,26 +78,18 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         .filter(|name| name.starts_with(stem))
         .collect();
     names.sort_by_cached_key(|name| Reverse(version(name)));
-    names
-        .iter()
-        .map(|name| PathBuf::from(format!("{parent}/{name}{after}")))
-        .collect()
+    names.iter().map(|name| PathBuf::from(format!("{parent}/{name}{after}"))).collect()
 }
 
 /// The numbers in a name: 9.6 comes before 15.
 fn version(name: &str) -> Vec<u32> {
-    name.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 /// Makes and starts a server.
 pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
     let what = || format!("the PostgreSQL in `{}`", bin.display());
-    let failed = |detail: String| TestingError::Start {
-        server: what(),
-        detail,
-    };
+    let failed = |detail: String| TestingError::Start { server: what(), detail };
     let account = Account::for_server().map_err(|error| failed(error.to_string()))?;
     let mut attempts = 0;
     loop {
@@ -109,11 +97,8 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
         let port = free_port().map_err(|error| failed(error.to_string()))?;
         let password = random_hex::<16>()?;
         let dir = parent_dir(account.is_some()).join(format!("sesari-test-{}", random_hex::<5>()?));
-        let arguments: [OsString; 3] = [
-            dir.clone().into(),
-            bin.to_owned().into(),
-            port.to_string().into(),
-        ];
+        let arguments: [OsString; 3] =
+            [dir.clone().into(), bin.to_owned().into(), port.to_string().into()];
         let script = include_str!("serve.sh");
         let mut janitor = Janitor::start(script, &arguments, &[], account, &password)
             .map_err(|error| failed(error.to_string()))?;
@@ -123,12 +108,7 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
         let mut gave_up = || stopped.exists() || !matches!(janitor.ended(), Ok(None));
         match server::wait_until_ready(&url, &mut gave_up) {
             Ok(control) => {
-                return Ok(Started {
-                    url,
-                    control,
-                    janitor,
-                    container: None,
-                });
+                return Ok(Started { url, control, janitor, container: None });
             }
             Err(reason) => {
                 let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
@@ -138,10 +118,7 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
                 }
                 let last: Vec<&str> = log.lines().rev().take(15).collect();
                 let last: String = last.iter().rev().flat_map(|line| ["\n  ", line]).collect();
-                return Err(failed(format!(
-                    "{reason}; its log, in `{}`:{last}",
-                    dir.display()
-                )));
+                return Err(failed(format!("{reason}; its log, in `{}`:{last}", dir.display())));
             }
         }
     }
@@ -149,9 +126,7 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
 
 /// A port that is free now.
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Where the server's directory goes: where TMPDIR says, or else into memory if there is enough,
@@ -163,19 +138,14 @@ fn parent_dir(foreign: bool) -> PathBuf {
     } else {
         std::env::temp_dir()
     };
-    if suits(&dir, foreign) {
-        dir
-    } else {
-        PathBuf::from("/tmp")
-    }
+    if suits(&dir, foreign) { dir } else { PathBuf::from("/tmp") }
 }
 
 /// Whether the path of a socket is not too long there, and whether another account, `foreign`, can
 /// make and remove its own directory.
 fn suits(dir: &Path, foreign: bool) -> bool {
     let allows = |dir: &Path, bits: u32| {
-        dir.metadata()
-            .is_ok_and(|data| data.permissions().mode() & bits == bits)
+        dir.metadata().is_ok_and(|data| data.permissions().mode() & bits == bits)
     };
     let open = allows(dir, 0o3) && dir.ancestors().skip(1).all(|parent| allows(parent, 0o1));
     dir.is_absolute() && dir.as_os_str().len() <= MAX_PARENT && (open || !foreign)
@@ -183,11 +153,7 @@ fn suits(dir: &Path, foreign: bool) -> bool {
 
 /// Whether two gigabytes are free.
 fn has_room(dir: &Path) -> bool {
-    let output = Command::new("df")
-        .arg("-Pk")
-        .arg(dir)
-        .stderr(Stdio::null())
-        .output();
+    let output = Command::new("df").arg("-Pk").arg(dir).stderr(Stdio::null()).output();
     let output = output.map(|output| output.stdout).unwrap_or_default();
     let available = String::from_utf8_lossy(&output)
         .lines()

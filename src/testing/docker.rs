@@ -32,16 +32,11 @@ pub(super) fn image() -> String {
 /// Starts a container.
 pub(super) fn start() -> Result<Started, TestingError> {
     // In a thread of its own, because a runtime cannot be blocked on from within another.
-    std::thread::spawn(run)
-        .join()
-        .unwrap_or_else(|_| Err(failed("the Docker client panicked")))
+    std::thread::spawn(run).join().unwrap_or_else(|_| Err(failed("the Docker client panicked")))
 }
 
 fn failed(detail: impl Into<String>) -> TestingError {
-    TestingError::Start {
-        server: format!("the image `{}`", image()),
-        detail: detail.into(),
-    }
+    TestingError::Start { server: format!("the image `{}`", image()), detail: detail.into() }
 }
 
 fn run() -> Result<Started, TestingError> {
@@ -76,33 +71,17 @@ fn run() -> Result<Started, TestingError> {
         || !matches!(janitor.ended(), Ok(None)) || !container.is_running().unwrap_or(false);
     let control = server::wait_until_ready(&url, &mut gave_up).map_err(|reason| {
         let log = container.stderr_to_vec().unwrap_or_default();
-        failed(format!(
-            "{reason}; its log:\n{}",
-            String::from_utf8_lossy(&log)
-        ))
+        failed(format!("{reason}; its log:\n{}", String::from_utf8_lossy(&log)))
     })?;
-    Ok(Started {
-        url,
-        control,
-        janitor,
-        container: Some(container),
-    })
+    Ok(Started { url, control, janitor, container: Some(container) })
 }
 
 fn address(container: &Container<GenericImage>, password: &str) -> Result<ServerUrl, TestingError> {
-    let port = container
-        .get_host_port_ipv4(5432)
-        .map_err(|error| failed(error.to_string()))?;
+    let port = container.get_host_port_ipv4(5432).map_err(|error| failed(error.to_string()))?;
     // A name could mean the IPv6 address, where the port is another.
-    let host = match container
-        .get_host()
-        .map_err(|error| failed(error.to_string()))?
-        .to_string()
-    {
+    let host = match container.get_host().map_err(|error| failed(error.to_string()))?.to_string() {
         host if host == "localhost" => "127.0.0.1".to_owned(),
         host => host,
     };
-    Ok(ServerUrl::new(
-        "postgres", password, &host, port, "postgres",
-    ))
+    Ok(ServerUrl::new("postgres", password, &host, port, "postgres"))
 }

@@ -23,10 +23,7 @@ impl Account {
     /// The account to run a server as: `None`, our own, unless that is root's, which PostgreSQL
     /// refuses; then `postgres`, or else `nobody`.
     pub(super) fn for_server() -> io::Result<Option<Self>> {
-        let id = Command::new("id")
-            .arg("-u")
-            .stderr(Stdio::null())
-            .output()?;
+        let id = Command::new("id").arg("-u").stderr(Stdio::null()).output()?;
         if id.stdout.trim_ascii() != b"0" {
             return Ok(None);
         }
@@ -98,10 +95,7 @@ mod tests {
     fn the_account_is_read_from_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\npostgresql:x:1:1::/:\n\
                       postgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
-        assert_eq!(
-            Account::parse(passwd, "postgres"),
-            Some(Account { uid: 101, gid: 104 })
-        );
+        assert_eq!(Account::parse(passwd, "postgres"), Some(Account { uid: 101, gid: 104 }));
         assert_eq!(Account::parse(passwd, "nobody"), None);
     }
 }

@@ -19,14 +19,8 @@ pub(super) struct Login {
     group: &'static str,
 }
 
-pub(super) const TENANT: Login = Login {
-    name: "sesari_test_tenant",
-    group: "sesari_tenant",
-};
-pub(super) const SERVICE: Login = Login {
-    name: "sesari_test_service",
-    group: "sesari_service",
-};
+pub(super) const TENANT: Login = Login { name: "sesari_test_tenant", group: "sesari_tenant" };
+pub(super) const SERVICE: Login = Login { name: "sesari_test_service", group: "sesari_service" };
 
 impl Login {
     /// The same for every run against a server, and known only to those who may administer it.
@@ -103,12 +97,8 @@ fn one_at_a_time(
         control.transaction(|control| {
             control
                 .batch_execute("SELECT pg_advisory_xact_lock(hashtext('sesari_test_logins'))")?;
-            [TENANT, SERVICE]
-                .iter()
-                .try_for_each(|login| each(control, login))
+            [TENANT, SERVICE].iter().try_for_each(|login| each(control, login))
         })
     })
-    .map_err(TestingError::querying(
-        "making the login roles of the tests",
-    ))
+    .map_err(TestingError::querying("making the login roles of the tests"))
 }

@@ -66,26 +66,16 @@ impl Server {
     /// tests fails at once and not one timeout after the other.
     pub(super) fn shared() -> Result<&'static Self, TestingError> {
         static SERVER: OnceLock<Result<Server, TestingError>> = OnceLock::new();
-        SERVER
-            .get_or_init(Self::start)
-            .as_ref()
-            .map_err(Clone::clone)
+        SERVER.get_or_init(Self::start).as_ref().map_err(Clone::clone)
     }
 
     fn start() -> Result<Self, TestingError> {
         let number = random_hex::<4>()?;
         let run = format!("sesari_test_{number}");
-        let Started {
-            url,
-            mut control,
-            janitor,
-            container,
-        } = choose(&run)?;
+        let Started { url, mut control, janitor, container } = choose(&run)?;
         // Before the first database, so that none is ever without its lock.
         control
-            .batch_execute(&format!(
-                "SELECT pg_advisory_lock({ALIVE}, x'{number}'::int)"
-            ))
+            .batch_execute(&format!("SELECT pg_advisory_lock({ALIVE}, x'{number}'::int)"))
             .map_err(TestingError::querying("saying that this run is alive"))?;
         sweep(&mut control)?;
         logins::make(&mut control, &url)?;
@@ -169,9 +159,8 @@ impl Server {
     /// Drops a database, whoever is connected to it. Nobody is told of a failure: what is left is
     /// removed when the run ends.
     pub(super) fn drop_database(&self, name: &str) {
-        let _ = self
-            .control()
-            .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        let _ =
+            self.control().batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
     }
 }
 
@@ -218,10 +207,7 @@ pub(super) fn wait_until_ready(
             Ok(conn) => return Ok(conn),
             Err(_) if ended => return Err("the server stopped".to_owned()),
             Err(error) if start.elapsed() > PATIENCE => {
-                return Err(format!(
-                    "no connection after {} s: {error}",
-                    PATIENCE.as_secs()
-                ));
+                return Err(format!("no connection after {} s: {error}", PATIENCE.as_secs()));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
@@ -240,9 +226,7 @@ fn sweep(control: &mut PgConnection) -> Result<(), TestingError> {
          )"
     ))
     .load(control)
-    .map_err(TestingError::querying(
-        "looking for databases of earlier runs",
-    ))?;
+    .map_err(TestingError::querying("looking for databases of earlier runs"))?;
     for Line { line } in left_behind {
         // Another run may be sweeping too, and another login's databases are not ours to drop.
         let _ = control.batch_execute(&line);

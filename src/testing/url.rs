@@ -29,15 +29,10 @@ impl ServerUrl {
     /// Takes a URL apart. `None` if it is not one: libpq's `key=value` form is not accepted, nor a
     /// user, password or database given as a parameter, which would win over the ones set here.
     pub(super) fn parse(url: &str) -> Option<Self> {
-        let rest = url
-            .strip_prefix("postgres://")
-            .or_else(|| url.strip_prefix("postgresql://"))?;
+        let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"))?;
         let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         let overriding = ["user=", "password=", "dbname="];
-        if parameters
-            .split('&')
-            .any(|p| overriding.iter().any(|o| p.starts_with(o)))
-        {
+        if parameters.split('&').any(|p| overriding.iter().any(|o| p.starts_with(o))) {
             return None;
         }
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -57,27 +52,17 @@ impl ServerUrl {
 
     /// The same login in another database.
     pub(super) fn database(&self, name: &str) -> Self {
-        Self {
-            database: encode(name),
-            ..self.clone()
-        }
+        Self { database: encode(name), ..self.clone() }
     }
 
     /// Another login in the same database.
     pub(super) fn login(&self, user: &str, password: &str) -> Self {
-        Self {
-            user: encode(user),
-            password: Some(encode(password)),
-            ..self.clone()
-        }
+        Self { user: encode(user), password: Some(encode(password)), ..self.clone() }
     }
 
     /// The same without the password, for a command line that everyone can read.
     pub(super) fn without_password(&self) -> Self {
-        Self {
-            password: None,
-            ..self.clone()
-        }
+        Self { password: None, ..self.clone() }
     }
 
     /// The password in plain text, if there is one.
@@ -108,16 +93,15 @@ impl ServerUrl {
 }
 
 fn encode(text: &str) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                // Writing to a `String` cannot fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
-            out
-        })
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
 }
 
 fn decode(text: &str) -> String {
@@ -163,25 +147,16 @@ mod tests {
     #[test]
     fn every_part_but_the_scheme_may_be_missing() {
         assert_eq!(parse("postgres://").database("d").expose(), "postgres:///d");
+        assert_eq!(parse("postgres://h").database("d").expose(), "postgres://h/d");
         assert_eq!(
-            parse("postgres://h").database("d").expose(),
-            "postgres://h/d"
-        );
-        assert_eq!(
-            parse("postgres:///m?host=/run/postgresql")
-                .login("u", "p")
-                .expose(),
+            parse("postgres:///m?host=/run/postgresql").login("u", "p").expose(),
             "postgres://u:p@/m?host=/run/postgresql"
         );
     }
 
     #[test]
     fn what_could_not_be_replaced_is_refused() {
-        for url in [
-            "host=localhost dbname=x",
-            "mysql://h/d",
-            "postgres://h/d?user=me",
-        ] {
+        for url in ["host=localhost dbname=x", "mysql://h/d", "postgres://h/d?user=me"] {
             assert!(ServerUrl::parse(url).is_none(), "{url}");
         }
     }

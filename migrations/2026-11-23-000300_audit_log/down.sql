@@ -1,0 +1,8 @@
+-- Loses the audit log. Take a copy first.
+SET LOCAL ROLE sesari_owner;
+DROP TRIGGER workspace_users_audit ON public.workspace_users;
+DROP TRIGGER workspaces_audit ON public.workspaces;
+DROP TABLE public.audit_log;
+DROP FUNCTION sesari.refuse_audit_change();
+DROP FUNCTION sesari.audit();
+RESET ROLE;

@@ -1,0 +1,107 @@
+-- Goals, and the KPIs that measure them.
+SET LOCAL ROLE sesari_owner;
+
+CREATE TABLE public.goals (
+    id text NOT NULL DEFAULT sesari.new_id(),
+    workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
+    title text NOT NULL,
+    description text,
+    target_date timestamptz,
+    status text NOT NULL DEFAULT 'active',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz,
+    CONSTRAINT goals_pkey PRIMARY KEY (workspace_id, id),
+    CONSTRAINT goals_workspace_id_fkey FOREIGN KEY (workspace_id)
+        REFERENCES public.workspaces (id) ON DELETE CASCADE,
+    CONSTRAINT goals_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
+    CONSTRAINT goals_title_check CHECK (char_length(title) BETWEEN 1 AND 200
+        AND title = btrim(title) AND title !~ '[\u0001-\u001F\u007F]'),
+    CONSTRAINT goals_description_check CHECK (char_length(description) <= 10000),
+    CONSTRAINT goals_target_date_check CHECK (
+        target_date >= '0001-01-01 00:00:00+00' AND target_date < '10000-01-01 00:00:00+00'),
+    CONSTRAINT goals_status_check CHECK (status IN ('active', 'completed', 'paused'))
+);
+COMMENT ON TABLE public.goals IS 'What a workspace wants to reach';
+COMMENT ON COLUMN public.goals.id IS 'CUID, unique within the workspace';
+COMMENT ON COLUMN public.goals.workspace_id IS 'The workspace; by default the one of the context';
+COMMENT ON COLUMN public.goals.title IS 'Display name';
+COMMENT ON COLUMN public.goals.description IS 'Free text';
+COMMENT ON COLUMN public.goals.target_date IS 'When it is due';
+COMMENT ON COLUMN public.goals.status IS 'active, completed or paused';
+COMMENT ON COLUMN public.goals.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.goals.updated_at IS 'When the row last changed; kept by a trigger';
+COMMENT ON COLUMN public.goals.deleted_at IS 'When the goal was deleted; it stays until a purge';
+CREATE INDEX idx_goals_workspace_id ON public.goals (workspace_id, created_at, id);
+
+CREATE TRIGGER goals_updated_at BEFORE UPDATE ON public.goals
+    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER goals_key BEFORE UPDATE ON public.goals
+    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
+    EXECUTE FUNCTION sesari.refuse_change('goals', 'goals_key_immutable');
+CREATE TRIGGER goals_audit AFTER DELETE ON public.goals
+    FOR EACH ROW EXECUTE FUNCTION sesari.audit(
+        'goals', 'goal.create', 'goal.update', 'goal.purge', 'updated_at', '');
+
+ALTER TABLE public.goals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.goals FORCE ROW LEVEL SECURITY;
+GRANT SELECT, INSERT, UPDATE, DELETE ON public.goals TO sesari_tenant;
+CREATE POLICY goals_tenant_select ON public.goals FOR SELECT TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goals_tenant_insert ON public.goals FOR INSERT TO sesari_tenant
+    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goals_tenant_delete ON public.goals FOR DELETE TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id())
+           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+
+CREATE TABLE public.goal_kpis (
+    id text NOT NULL DEFAULT sesari.new_id(),
+    workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
+    goal_id text NOT NULL,
+    kpi_id text NOT NULL,
+    weight double precision NOT NULL DEFAULT 1,
+    baseline double precision,
+    CONSTRAINT goal_kpis_pkey PRIMARY KEY (workspace_id, id),
+    CONSTRAINT goal_kpis_workspace_id_goal_id_kpi_id_key UNIQUE (workspace_id, goal_id, kpi_id),
+    CONSTRAINT goal_kpis_workspace_id_goal_id_fkey FOREIGN KEY (workspace_id, goal_id)
+        REFERENCES public.goals (workspace_id, id) ON DELETE CASCADE,
+    CONSTRAINT goal_kpis_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
+        REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE,
+    CONSTRAINT goal_kpis_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
+    CONSTRAINT goal_kpis_weight_check CHECK (weight >= 0 AND weight <= 1000000),
+    CONSTRAINT goal_kpis_baseline_check CHECK (baseline > '-Infinity' AND baseline < 'Infinity')
+);
+COMMENT ON TABLE public.goal_kpis IS 'Which KPIs measure which goal';
+COMMENT ON COLUMN public.goal_kpis.id IS 'CUID, unique within the workspace';
+COMMENT ON COLUMN public.goal_kpis.workspace_id IS 'The workspace; by default the one of the context';
+COMMENT ON COLUMN public.goal_kpis.goal_id IS 'The goal';
+COMMENT ON COLUMN public.goal_kpis.kpi_id IS 'The KPI';
+COMMENT ON COLUMN public.goal_kpis.weight IS
+    'Share in the goal''s progress relative to its other KPIs, 0 to 1000000; 0 leaves the KPI out';
+COMMENT ON COLUMN public.goal_kpis.baseline IS
+    'Value from which progress counts, in the KPI''s unit; 0 where null. Above the target for a KPI that should fall';
+CREATE INDEX idx_goal_kpis_workspace_id_kpi_id ON public.goal_kpis (workspace_id, kpi_id);
+
+CREATE TRIGGER goal_kpis_key BEFORE UPDATE ON public.goal_kpis
+    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
+        OR OLD.id IS DISTINCT FROM NEW.id OR OLD.goal_id IS DISTINCT FROM NEW.goal_id
+        OR OLD.kpi_id IS DISTINCT FROM NEW.kpi_id)
+    EXECUTE FUNCTION sesari.refuse_change('goal_kpis', 'goal_kpis_key_immutable');
+
+ALTER TABLE public.goal_kpis ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.goal_kpis FORCE ROW LEVEL SECURITY;
+GRANT SELECT, INSERT, UPDATE, DELETE ON public.goal_kpis TO sesari_tenant;
+CREATE POLICY goal_kpis_tenant_select ON public.goal_kpis FOR SELECT TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goal_kpis_tenant_insert ON public.goal_kpis FOR INSERT TO sesari_tenant
+    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goal_kpis_tenant_update ON public.goal_kpis FOR UPDATE TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+CREATE POLICY goal_kpis_tenant_delete ON public.goal_kpis FOR DELETE TO sesari_tenant
+    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+
+RESET ROLE;

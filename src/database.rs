@@ -1,0 +1,341 @@
+//! [`Database`]: the pools, the limits, and the check that nothing is served from an unsafe
+//! database.
+
+pub(crate) mod isolation;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::id::{UserId, WorkspaceId};
+use crate::tenancy::session::SessionManager;
+use crate::tenancy::transaction::{Access, DatabaseRole, Timeouts, Transaction};
+use crate::tenancy::{
+    Actor, ContextKeyRing, ServiceConnection, ServiceName, TenantConnection, UserConnection,
+};
+
+pub use isolation::{Finding, IsolationReport};
+
+/// The way in: holds the connection pools and hands out guards. Cheap to clone, and shared between
+/// threads.
+///
+/// ```no_run
+/// use sesari_db::Database;
+/// use sesari_db::tenancy::ContextKeyRing;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keys: ContextKeyRing = std::env::var("SESARI_CONTEXT_KEYS")?.parse()?;
+/// let db = Database::builder(std::env::var("SESARI_TENANT_URL")?, keys)
+///     .service_url(std::env::var("SESARI_SERVICE_URL")?)
+///     .pool_size(16)
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    tenant: Door,
+    service: Option<Door>,
+    timeouts: Timeouts,
+}
+
+/// One login and its pool.
+struct Door {
+    pool: r2d2::Pool<SessionManager>,
+    // r2d2 keeps its manager to itself, and signing needs one.
+    manager: SessionManager,
+    role: DatabaseRole,
+}
+
+/// Configures a [`Database`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`pool_size`](Self::pool_size) | 10 connections for each login |
+/// | [`pool_timeout`](Self::pool_timeout) | 5 s |
+/// | [`statement_timeout`](Self::statement_timeout) | 30 s |
+/// | [`lock_timeout`](Self::lock_timeout) | 5 s |
+/// | [`idle_timeout`](Self::idle_timeout) | 60 s |
+/// | [`connection_lifetime`](Self::connection_lifetime) | 30 min |
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Clone)]
+pub struct DatabaseBuilder {
+    tenant_url: String,
+    service_url: Option<String>,
+    keys: ContextKeyRing,
+    pool_size: u32,
+    pool_timeout: Duration,
+    connection_lifetime: Duration,
+    timeouts: Timeouts,
+    transaction_pooler: bool,
+    clock: Clock,
+}
+
+impl Database {
+    /// Configures a database from the URL of the tenant login (`postgres://...`) and the keys to
+    /// sign contexts with.
+    pub fn builder(
+        tenant_url: impl Into<String>,
+        keys: impl Into<ContextKeyRing>,
+    ) -> DatabaseBuilder {
+        DatabaseBuilder {
+            tenant_url: tenant_url.into(),
+            service_url: None,
+            keys: keys.into(),
+            pool_size: 10,
+            pool_timeout: Duration::from_secs(5),
+            connection_lifetime: Duration::from_secs(30 * 60),
+            timeouts: Timeouts {
+                statement: Duration::from_secs(30),
+                lock: Duration::from_secs(5),
+                idle: Duration::from_secs(60),
+            },
+            transaction_pooler: false,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Begins a transaction of an actor in a workspace.
+    ///
+    /// Somebody who is not a member gets a guard through which there is nothing to see.
+    ///
+    /// # Errors
+    /// [`Error::PoolTimeout`], [`Error::ConnectionLost`], [`Error::ContextExpired`] and
+    /// [`Error::ContextKeyUnknown`].
+    pub fn tenant(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+    ) -> Result<TenantConnection> {
+        self.begin_tenant(actor.into(), workspace, Access::ReadWrite)
+    }
+
+    /// Like [`tenant`](Self::tenant), in a transaction that cannot write.
+    ///
+    /// # Errors
+    /// As [`tenant`](Self::tenant); a write is [`Error::ReadOnly`].
+    pub fn tenant_read_only(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+    ) -> Result<TenantConnection> {
+        self.begin_tenant(actor.into(), workspace, Access::ReadOnly)
+    }
+
+    /// Begins a transaction of a signed-in user outside of any workspace.
+    ///
+    /// # Errors
+    /// As [`tenant`](Self::tenant).
+    pub fn user(&self, user: &UserId) -> Result<UserConnection> {
+        self.begin_user(user, Access::ReadWrite)
+    }
+
+    /// Like [`user`](Self::user), in a transaction that cannot write.
+    ///
+    /// # Errors
+    /// As [`tenant`](Self::tenant); a write is [`Error::ReadOnly`].
+    pub fn user_read_only(&self, user: &UserId) -> Result<UserConnection> {
+        self.begin_user(user, Access::ReadOnly)
+    }
+
+    /// Begins a transaction of a service of yours outside of any workspace, with the service login.
+    ///
+    /// # Errors
+    /// As [`tenant`](Self::tenant), and [`Error::Config`] when no service login is configured.
+    pub fn service(&self, service: &ServiceName) -> Result<ServiceConnection> {
+        self.begin_service(service, Access::ReadWrite)
+    }
+
+    /// Like [`service`](Self::service), in a transaction that cannot write.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service); a write is [`Error::ReadOnly`].
+    pub fn service_read_only(&self, service: &ServiceName) -> Result<ServiceConnection> {
+        self.begin_service(service, Access::ReadOnly)
+    }
+
+    fn begin_tenant(
+        &self,
+        actor: Actor,
+        workspace: &WorkspaceId,
+        access: Access,
+    ) -> Result<TenantConnection> {
+        let transaction = self.0.tenant.begin(self.0.timeouts, access, &actor, Some(workspace))?;
+        Ok(TenantConnection::new(transaction, actor, workspace.clone()))
+    }
+
+    fn begin_user(&self, user: &UserId, access: Access) -> Result<UserConnection> {
+        let transaction = self.0.tenant.begin(self.0.timeouts, access, &user.into(), None)?;
+        Ok(UserConnection::new(transaction, user.clone()))
+    }
+
+    fn begin_service(&self, service: &ServiceName, access: Access) -> Result<ServiceConnection> {
+        let door = self
+            .0
+            .service
+            .as_ref()
+            .ok_or_else(|| Error::Config("no service_url is configured".into()))?;
+        let transaction = door.begin(self.0.timeouts, access, &service.into(), None)?;
+        Ok(ServiceConnection::new(transaction, service.clone()))
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("tenant", &self.0.tenant.pool.state())
+            .field("service", &self.0.service.as_ref().map(|door| door.pool.state()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl DatabaseBuilder {
+    /// URL of the service login, for [`Database::service`]. Without it that door stays shut.
+    pub fn service_url(mut self, url: impl Into<String>) -> Self {
+        self.service_url = Some(url.into());
+        self
+    }
+
+    /// How many connections to keep at most, for each login. The sum over all processes must stay
+    /// under the server's `max_connections`.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// How long to wait for a free connection, and for a new one to open.
+    pub fn pool_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_timeout = timeout;
+        self
+    }
+
+    /// How long one statement may run, to the millisecond; zero for no limit.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.statement = timeout;
+        self
+    }
+
+    /// How long one statement may wait for a lock, to the millisecond; zero for no limit.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.lock = timeout;
+        self
+    }
+
+    /// How long a guard may sit between two statements before the server ends its transaction, to
+    /// the millisecond; zero for no limit.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// How long a connection is kept before it is replaced.
+    pub fn connection_lifetime(mut self, lifetime: Duration) -> Self {
+        self.connection_lifetime = lifetime;
+        self
+    }
+
+    /// The URLs lead to a pooler in transaction mode, such as `PgBouncer` or Supabase's: contexts
+    /// are not bound to a backend, and no statement is prepared by name.
+    ///
+    /// A context is then protected by its signature and its short life alone. Read
+    /// `docs/tenancy.md` before.
+    pub fn behind_transaction_pooler(mut self) -> Self {
+        self.transaction_pooler = true;
+        self
+    }
+
+    /// The clock to measure elapsed time with, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens a connection for each login, checks that login and schema isolate tenants, and builds
+    /// the pools.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that makes no sense; [`Error::PoolTimeout`] when the server
+    /// cannot be reached; [`Error::ContextKeyUnknown`] when none of the keys is installed;
+    /// [`Error::Unsafe`] with every reason why this database would not isolate tenants.
+    pub fn build(self) -> Result<Database> {
+        for (name, duration) in [
+            ("statement_timeout", self.timeouts.statement),
+            ("lock_timeout", self.timeouts.lock),
+            ("idle_timeout", self.timeouts.idle),
+        ] {
+            if i32::try_from(duration.as_millis()).is_err() {
+                return Err(Error::Config(format!("{name} exceeds 24 days")));
+            }
+            if !duration.is_zero() && duration.as_millis() == 0 {
+                return Err(Error::Config(format!("{name} is under a millisecond")));
+            }
+        }
+        if self.pool_size == 0 {
+            return Err(Error::Config("pool_size is 0".into()));
+        }
+        if self.pool_timeout.is_zero() || self.connection_lifetime.is_zero() {
+            return Err(Error::Config("pool_timeout or connection_lifetime is 0".into()));
+        }
+        let tenant = self.door(&self.tenant_url, DatabaseRole::Tenant)?;
+        let service = match &self.service_url {
+            Some(url) => Some(self.door(url, DatabaseRole::Service)?),
+            None => None,
+        };
+        Ok(Database(Arc::new(Inner { tenant, service, timeouts: self.timeouts })))
+    }
+
+    fn door(&self, url: &str, role: DatabaseRole) -> Result<Door> {
+        let manager = SessionManager {
+            url: with_connect_timeout(url, self.pool_timeout)?,
+            keys: Arc::new(self.keys.clone()),
+            clock: self.clock.clone(),
+            pooled_elsewhere: self.transaction_pooler,
+        };
+        // One connection, opened by hand: the pool would hide why it cannot be.
+        let mut conn = manager.open()?;
+        let report = isolation::check(&mut conn, role)?;
+        if !report.is_empty() {
+            return Err(Error::Unsafe(report));
+        }
+        let mut session = manager.session(conn)?;
+        manager.sign(&mut session, &Actor::from(UserId::generate()), None)?;
+        drop(session);
+        let pool = r2d2::Pool::builder()
+            .max_size(self.pool_size)
+            .min_idle(Some(0))
+            .connection_timeout(self.pool_timeout)
+            .max_lifetime(Some(self.connection_lifetime))
+            // A round trip for every check-out; see `SessionManager::is_valid`.
+            .test_on_check_out(false)
+            .build_unchecked(manager.clone());
+        Ok(Door { pool, manager, role })
+    }
+}
+
+impl Door {
+    fn begin(
+        &self,
+        timeouts: Timeouts,
+        access: Access,
+        actor: &Actor,
+        workspace: Option<&WorkspaceId>,
+    ) -> Result<Transaction> {
+        Transaction::begin(&self.pool, &self.manager, timeouts, self.role, access, actor, workspace)
+    }
+}
+
+/// Without one, libpq waits for a silent server for as long as the kernel does: minutes.
+fn with_connect_timeout(url: &str, timeout: Duration) -> Result<String> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(Error::Config("expected a URL that starts with postgres://".into()));
+    }
+    if url.contains("connect_timeout=") {
+        return Ok(url.to_owned());
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    // libpq takes whole seconds, and 1 as 2.
+    Ok(format!("{url}{separator}connect_timeout={}", timeout.as_secs().max(2)))
+}

@@ -1,0 +1,93 @@
+-- The catalogue of this crate's schema, one fact a line. $1: its tables, as schema.name.
+WITH
+tables AS (
+    SELECT c.oid, c.relowner, c.relacl, c.relkind, c.relrowsecurity, c.relforcerowsecurity,
+           n.nspname || '.' || c.relname AS name
+      FROM pg_catalog.pg_class AS c
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+       AND (n.nspname = 'sesari' OR n.nspname || '.' || c.relname = ANY ($1))
+),
+functions AS (
+    SELECT p.*, n.nspname || '.' || p.proname || '('
+                || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' AS name
+      FROM pg_catalog.pg_proc AS p
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+     WHERE n.nspname = 'sesari'
+),
+-- Grants to bystanders do no harm: without a policy for them they see nothing.
+grantees AS (
+    SELECT 0::oid AS oid, 'PUBLIC' AS name
+    UNION ALL
+    SELECT oid, rolname::text FROM pg_catalog.pg_roles
+     WHERE rolname IN ('sesari_tenant', 'sesari_service')
+)
+SELECT 'table ' || name || ' kind ' || relkind::text || ' owner ' || pg_catalog.pg_get_userbyid(relowner)
+       || ' rls ' || relrowsecurity || ' forced ' || relforcerowsecurity AS line
+  FROM tables
+UNION ALL
+SELECT 'column ' || t.name || '.' || a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod)
+       || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+       || coalesce(' default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
+  FROM tables AS t
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+UNION ALL
+SELECT 'constraint ' || t.name || '.' || c.conname || ' ' || pg_catalog.pg_get_constraintdef(c.oid)
+  FROM tables AS t
+  JOIN pg_catalog.pg_constraint AS c ON c.conrelid = t.oid AND c.contype IN ('p', 'u', 'f', 'c', 'x')
+UNION ALL
+SELECT 'index ' || t.name || ' ' || pg_catalog.pg_get_indexdef(i.indexrelid)
+  FROM tables AS t
+  JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
+UNION ALL
+SELECT 'policy ' || t.name || '.' || p.polname
+       || CASE WHEN p.polpermissive THEN '' ELSE ' RESTRICTIVE' END
+       || ' for ' || p.polcmd::text || ' to '
+       || (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(r) END, ',' ORDER BY r)
+             FROM unnest(p.polroles) AS r)
+       || coalesce(' using ' || pg_catalog.pg_get_expr(p.polqual, p.polrelid), '')
+       || coalesce(' check ' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
+  FROM tables AS t
+  JOIN pg_catalog.pg_policy AS p ON p.polrelid = t.oid
+UNION ALL
+SELECT 'trigger ' || t.name || '.' || g.tgname || ' enabled ' || g.tgenabled::text || ' '
+       || pg_catalog.pg_get_triggerdef(g.oid)
+  FROM tables AS t
+  JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+UNION ALL
+SELECT 'rule ' || t.name || ' ' || pg_catalog.pg_get_ruledef(w.oid)
+  FROM tables AS t
+  JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = t.oid
+UNION ALL
+SELECT 'grant ' || t.name || ' ' || a.privilege_type || ' to ' || g.name
+  FROM tables AS t
+  CROSS JOIN LATERAL pg_catalog.aclexplode(t.relacl) AS a
+  JOIN grantees AS g ON g.oid = a.grantee
+UNION ALL
+SELECT 'grant ' || t.name || '.' || c.attname || ' ' || a.privilege_type || ' to ' || g.name
+  FROM tables AS t
+  JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid AND c.attacl IS NOT NULL
+  CROSS JOIN LATERAL pg_catalog.aclexplode(c.attacl) AS a
+  JOIN grantees AS g ON g.oid = a.grantee
+UNION ALL
+SELECT 'function ' || f.name || ' returns ' || pg_catalog.pg_get_function_result(f.oid)
+       || ' owner ' || pg_catalog.pg_get_userbyid(f.proowner)
+       || CASE WHEN f.prosecdef THEN ' definer' ELSE ' invoker' END
+       || ' ' || f.provolatile::text || f.proparallel::text
+       || ' config ' || coalesce(array_to_string(f.proconfig, ';'), '')
+       || ' body ' || pg_catalog.md5(f.prosrc)
+  FROM functions AS f
+UNION ALL
+SELECT 'grant ' || f.name || ' ' || a.privilege_type || ' to ' || g.name
+  FROM functions AS f
+  CROSS JOIN LATERAL pg_catalog.aclexplode(
+      coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) AS a
+  JOIN grantees AS g ON g.oid = a.grantee
+UNION ALL
+SELECT 'grant ' || n.nspname || ' ' || a.privilege_type || ' to ' || g.name
+  FROM pg_catalog.pg_namespace AS n
+  CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+  JOIN grantees AS g ON g.oid = a.grantee
+ WHERE n.nspname = 'sesari'
+ORDER BY 1

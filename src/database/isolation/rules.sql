@@ -1,0 +1,101 @@
+-- What no login of a service may be, and what nothing that it can reach may be.
+-- $1: the database role that the login is for, sesari_tenant or sesari_service.
+WITH
+login AS (
+    SELECT r.oid, r.rolname::text AS name FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user
+),
+-- Itself and every role that it could become.
+roles AS (
+    SELECT r.* FROM pg_catalog.pg_roles AS r WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+),
+-- Everything outside of PostgreSQL itself.
+namespaces AS (
+    SELECT n.oid, n.nspname, n.nspowner FROM pg_catalog.pg_namespace AS n
+     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+),
+relations AS (
+    SELECT c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.reloptions,
+           n.nspname || '.' || c.relname AS name,
+           (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS verb
+             WHERE has_table_privilege(session_user, c.oid, verb)
+                OR verb <> 'DELETE' AND has_any_column_privilege(session_user, c.oid, verb)) AS verbs,
+           (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS verb
+             WHERE has_table_privilege(session_user, c.oid, verb)
+                OR verb = 'REFERENCES' AND has_any_column_privilege(session_user, c.oid, verb)) AS strays
+      FROM pg_catalog.pg_class AS c
+      JOIN namespaces AS n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+),
+findings (rule, object, explanation) AS (
+    SELECT 'login-is-superuser', name, 'a superuser is not bound by row-level security; use a plain login'
+      FROM login WHERE (SELECT rolsuper FROM pg_catalog.pg_roles AS r WHERE r.oid = login.oid)
+    UNION ALL
+    SELECT 'login-bypasses-rls', r.rolname, 'the login has, or can take, a role with SUPERUSER or BYPASSRLS'
+      FROM roles AS r WHERE r.rolbypassrls OR r.rolsuper AND r.rolname <> session_user
+    UNION ALL
+    SELECT 'login-can-make-roles', r.rolname, 'the login has, or can take, a role with CREATEROLE, CREATEDB or REPLICATION'
+      FROM roles AS r WHERE r.rolcreaterole OR r.rolcreatedb OR r.rolreplication
+    UNION ALL
+    SELECT 'login-is-privileged', r.rolname, 'the login is a member of a predefined role that reaches past a tenant'
+      FROM roles AS r
+     WHERE r.rolname ~ '^pg_' AND r.rolname NOT IN ('pg_database_owner', 'pg_use_reserved_connections')
+    UNION ALL
+    SELECT 'login-owns', o.name, 'the login owns this, or is a member of its owner, and could change it'
+      FROM (SELECT relowner AS owner, name FROM relations
+            UNION ALL SELECT nspowner, nspname::text FROM namespaces
+            UNION ALL SELECT p.proowner, n.nspname || '.' || p.proname
+                        FROM pg_catalog.pg_proc AS p JOIN namespaces AS n ON n.oid = p.pronamespace
+            UNION ALL SELECT d.datdba, d.datname::text FROM pg_catalog.pg_database AS d
+                       WHERE d.datname = current_database()) AS o
+      JOIN roles AS r ON r.oid = o.owner
+     WHERE NOT (SELECT rolsuper FROM pg_catalog.pg_roles AS s WHERE s.rolname = session_user)
+    UNION ALL
+    SELECT 'login-has-no-role', session_user, 'the login is not a member of ' || $1 || '; grant it'
+     WHERE NOT EXISTS (SELECT FROM roles WHERE rolname = $1)
+    UNION ALL
+    SELECT 'login-has-both-roles', session_user, 'one login for tenants and services is one wall less; use two'
+     WHERE (SELECT count(*) FROM roles WHERE rolname IN ('sesari_tenant', 'sesari_service')) > 1
+       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles AS s WHERE s.rolname = session_user)
+    UNION ALL
+    SELECT 'schema-writable', nspname, 'the login may create objects here, and shadow others with them'
+      FROM namespaces WHERE has_schema_privilege(session_user, oid, 'CREATE')
+    UNION ALL
+    SELECT 'table-without-rls', name, 'the login may ' || array_to_string(verbs, ', ') || ' without row-level security'
+      FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND NOT relrowsecurity
+    UNION ALL
+    SELECT 'table-not-forced', name, 'row-level security does not bind the table''s owner; FORCE it'
+      FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND relrowsecurity AND NOT relforcerowsecurity
+    UNION ALL
+    SELECT 'table-without-policy', t.name, 'granted ' || v.verb || ' without a policy for it'
+      FROM relations AS t CROSS JOIN LATERAL unnest(t.verbs) AS v (verb)
+     WHERE t.relkind IN ('r', 'p') AND t.relrowsecurity
+       AND NOT EXISTS (
+           SELECT FROM pg_catalog.pg_policy AS p
+            WHERE p.polrelid = t.oid AND p.polpermissive
+              AND p.polcmd IN ('*', CASE v.verb WHEN 'SELECT' THEN 'r' WHEN 'INSERT' THEN 'a'
+                                                WHEN 'UPDATE' THEN 'w' ELSE 'd' END)
+              AND EXISTS (SELECT FROM unnest(p.polroles) AS r
+                           WHERE r = 0 OR pg_has_role(session_user, r, 'MEMBER')))
+    UNION ALL
+    SELECT 'policy-restrictive', t.name || '.' || p.polname, 'restrictive policies become permissive on shards; put the condition into the permissive one'
+      FROM relations AS t JOIN pg_catalog.pg_policy AS p ON p.polrelid = t.oid
+     WHERE NOT p.polpermissive AND t.verbs IS NOT NULL
+    UNION ALL
+    SELECT 'stray-grant', name, array_to_string(strays, ', ') || ' is granted: TRUNCATE is not bound by row-level security, REFERENCES and TRIGGER reach past it'
+      FROM relations WHERE strays IS NOT NULL
+    UNION ALL
+    SELECT 'view-without-invoker', name, 'reads as its owner; make it WITH (security_invoker = true)'
+      FROM relations
+     WHERE relkind = 'v' AND verbs IS NOT NULL
+       AND NOT coalesce('security_invoker=true' = ANY (reloptions) OR 'security_invoker=on' = ANY (reloptions), false)
+    UNION ALL
+    SELECT 'relation-outside-rls', name, 'materialized views and foreign tables have no row-level security'
+      FROM relations WHERE relkind IN ('m', 'f') AND verbs IS NOT NULL
+    UNION ALL
+    SELECT 'function-unpinned', n.nspname || '.' || p.proname, 'SECURITY DEFINER without a search_path that ends in pg_temp'
+      FROM pg_catalog.pg_proc AS p
+      JOIN namespaces AS n ON n.oid = p.pronamespace
+     WHERE p.prosecdef AND has_function_privilege(session_user, p.oid, 'EXECUTE')
+       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=.*pg_temp"?$')
+)
+SELECT rule::text, object::text, explanation::text FROM findings ORDER BY 1, 2, 3

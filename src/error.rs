@@ -1,0 +1,239 @@
+//! The one error of the crate.
+//!
+//! # What it tells, and what it does not
+//! A row that does not exist, a row of another workspace, and a row that the member's role may not
+//! change all read the same: [`Error::NotFound`], or `None` from a `find`. An insert that is not
+//! allowed is [`Error::Denied`]. No message repeats a value of a row, a key or a token, so that
+//! errors may be logged; the server's own text, which may quote values, is kept apart in
+//! [`DatabaseError::diesel_error`].
+//!
+//! After any error from the server the transaction is beyond use: PostgreSQL refuses every further
+//! statement, and `commit` answers [`Error::TransactionAborted`]. Do what may fail inside
+//! `transaction`, a savepoint, to go on afterwards.
+
+mod classify;
+
+use std::fmt;
+
+use crate::database::IsolationReport;
+use crate::id::ParseIdError;
+use crate::value::Invalid;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong. See the [module](self) for what messages contain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such row, or not for this actor. To be handled as a 404.
+    #[error("{entity} not found")]
+    NotFound {
+        /// What was looked for, such as `"kpi"`.
+        entity: &'static str,
+    },
+
+    /// An insert, or a change of a role, that the actor may not make. To be handled as a 403.
+    #[error("not allowed")]
+    Denied,
+
+    /// Another row has the same key.
+    #[error("conflicts with an existing row ({constraint})")]
+    Conflict {
+        /// Name of the unique constraint or index, such as `workspaces_slug_key`.
+        constraint: String,
+    },
+
+    /// Input that breaks a rule, found here or by the database.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+
+    /// The last owner of a workspace cannot leave, be demoted or be deleted.
+    #[error("a workspace keeps at least one owner")]
+    LastOwner,
+
+    /// No connection became free, or none could be opened, within the pool's timeout.
+    #[error("no database connection within the pool's timeout")]
+    PoolTimeout {
+        /// What the pool last heard from the server, if a connection could not be opened.
+        reason: String,
+    },
+
+    /// A statement ran into `statement_timeout`.
+    #[error("the statement timed out")]
+    StatementTimeout,
+
+    /// A statement waited for a lock longer than `lock_timeout`.
+    #[error("waiting for a lock timed out")]
+    LockTimeout,
+
+    /// The guard sat idle longer than `idle_in_transaction_session_timeout`, and the server closed
+    /// its connection. Nothing was committed.
+    #[error("the transaction sat idle too long and was ended by the server")]
+    IdleTimeout,
+
+    /// Somebody cancelled the statement.
+    #[error("the statement was cancelled")]
+    Cancelled,
+
+    /// The connection broke before a commit was sent: nothing was committed.
+    #[error("the database connection was lost")]
+    ConnectionLost(#[source] DatabaseError),
+
+    /// The connection broke while the commit was under way: it may or may not have happened. Look
+    /// before doing it again.
+    #[error("the database connection was lost during commit; whether it happened is unknown")]
+    OutcomeUnknown(#[source] DatabaseError),
+
+    /// A concurrent transaction got in the way. Run the whole transaction again.
+    #[error("could not serialize with a concurrent transaction")]
+    SerializationFailure,
+
+    /// Two transactions waited for each other, and this one was chosen to fail. Run it again.
+    #[error("deadlock with a concurrent transaction")]
+    Deadlock,
+
+    /// A write in a read-only transaction or on a read-only server.
+    #[error("the transaction is read-only")]
+    ReadOnly,
+
+    /// An earlier statement of the transaction failed, or the transaction was ended by hand: there
+    /// is nothing to commit.
+    #[error("the transaction failed or was ended earlier; nothing was committed")]
+    TransactionAborted,
+
+    /// Beginning took so long that the signed context was no longer fresh. Nothing was done.
+    #[error("the signed context expired before the transaction began")]
+    ContextExpired,
+
+    /// None of the configured context keys is installed in the database.
+    #[error("no configured context key is installed in the database")]
+    ContextKeyUnknown,
+
+    /// The configuration makes no sense.
+    #[error("configuration: {0}")]
+    Config(String),
+
+    /// The login or the schema would not isolate tenants. Nothing was opened.
+    #[error("the database does not isolate tenants:\n{0}")]
+    Unsafe(IsolationReport),
+
+    /// A migration failed. All of the run was rolled back.
+    #[error("migration failed: {0}")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+
+    /// Anything else that the server or diesel reported.
+    #[error(transparent)]
+    Database(DatabaseError),
+}
+
+impl Error {
+    pub(crate) const fn not_found(entity: &'static str) -> Self {
+        Self::NotFound { entity }
+    }
+
+    /// Whether the row does not exist for this actor.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether another row has the same key.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// Whether the actor may not do this.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied)
+    }
+
+    /// Whether the same transaction, run again from its beginning, may succeed, and whether it is
+    /// certain that it has not been committed.
+    ///
+    /// [`Error::OutcomeUnknown`] is not retryable: it may have been.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::SerializationFailure
+                | Self::Deadlock
+                | Self::LockTimeout
+                | Self::PoolTimeout { .. }
+                | Self::ConnectionLost(_)
+                | Self::ContextExpired
+        )
+    }
+}
+
+impl From<ParseIdError> for Error {
+    fn from(error: ParseIdError) -> Self {
+        Self::Invalid(Invalid::new(error.entity(), "not a well-formed id"))
+    }
+}
+
+impl From<crate::progress::InvalidInput> for Error {
+    fn from(error: crate::progress::InvalidInput) -> Self {
+        Self::Invalid(Invalid::new(
+            error.field(),
+            "expected a finite number, and a weight of 0 or more",
+        ))
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        classify::classify(error)
+    }
+}
+
+/// An error of the server or of diesel. Shows which kind, and the constraint, table and column if
+/// there are any, but not the server's text: that may quote values.
+pub struct DatabaseError(diesel::result::Error);
+
+impl DatabaseError {
+    pub(crate) fn new(error: diesel::result::Error) -> Self {
+        Self(error)
+    }
+
+    /// The error as diesel reported it. Its text may quote values of rows.
+    #[must_use]
+    pub fn diesel_error(&self) -> &diesel::result::Error {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use diesel::result::Error as E;
+        match &self.0 {
+            E::DatabaseError(kind, info) => {
+                write!(f, "database error ({kind:?}")?;
+                for (what, name) in [
+                    ("constraint", info.constraint_name()),
+                    ("table", info.table_name()),
+                    ("column", info.column_name()),
+                ] {
+                    if let Some(name) = name {
+                        write!(f, ", {what} {name}")?;
+                    }
+                }
+                f.write_str(")")
+            }
+            E::DeserializationError(_) => f.write_str("a stored value could not be read"),
+            E::SerializationError(_) => f.write_str("a value could not be sent"),
+            E::QueryBuilderError(_) => f.write_str("the query could not be built"),
+            _ => f.write_str("database error"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseError({self})")
+    }
+}
+
+impl std::error::Error for DatabaseError {}

@@ -1,0 +1,117 @@
+//! The schema's migrations, embedded in the crate.
+//!
+//! Run them with a login that may: a superuser, or one with CREATEROLE that owns the database. The
+//! services' logins may not, and [`Database`](crate::Database) refuses to be built with one that
+//! does. All pending migrations run in one transaction under an advisory lock: two processes that
+//! start at once both succeed, and a failure leaves the database as it was.
+
+use diesel::connection::SimpleConnection;
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Bool, Text};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::error::{Error, Result};
+use crate::tenancy::ContextKey;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// Key of the advisory lock: "sesari" in ASCII.
+const LOCK: i64 = 0x7365_7361_7269;
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Migration(error.into())
+}
+
+fn embedded() -> Result<Vec<Box<dyn Migration<Pg>>>> {
+    MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(failed)
+}
+
+/// The versions of the embedded migrations, oldest first.
+///
+/// # Errors
+/// [`Error::Migration`] when the embedded files are unreadable, which a test rules out.
+pub fn versions() -> Result<Vec<String>> {
+    let mut versions: Vec<_> =
+        embedded()?.iter().map(|migration| migration.name().version().to_string()).collect();
+    versions.sort();
+    Ok(versions)
+}
+
+/// Runs every pending migration. Returns the names of those run, oldest first; none when the schema
+/// is up to date.
+///
+/// # Errors
+/// [`Error::Migration`] when one fails or the login may not; then none of them was applied.
+pub fn run(conn: &mut PgConnection) -> Result<Vec<String>> {
+    in_locked_transaction(conn, |conn| {
+        conn.run_pending_migrations(MIGRATIONS)
+            .map(|versions| versions.iter().map(ToString::to_string).collect())
+            .map_err(failed)
+    })
+}
+
+/// Reverts the newest migration that is applied. Returns its name, or `None` when none is.
+///
+/// This loses data: each `down.sql` says which. It is here for development and for tests.
+///
+/// # Errors
+/// [`Error::Migration`] when it fails or the login may not; then nothing was changed.
+pub fn revert_last(conn: &mut PgConnection) -> Result<Option<String>> {
+    in_locked_transaction(conn, |conn| {
+        let applied: Vec<MigrationVersion<'static>> = conn.applied_migrations().map_err(failed)?;
+        if applied.is_empty() {
+            return Ok(None);
+        }
+        let version = conn.revert_last_migration(MIGRATIONS).map_err(failed)?;
+        Ok(Some(version.to_string()))
+    })
+}
+
+fn in_locked_transaction<T>(
+    conn: &mut PgConnection,
+    body: impl FnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    conn.transaction(|conn| {
+        // Under FORCE a data migration run by the owner would change no row and report success;
+        // with row_security off it fails instead.
+        conn.batch_execute(
+            "SET LOCAL search_path = public; SET LOCAL row_security = off; \
+             SET LOCAL client_min_messages = warning",
+        )?;
+        diesel::sql_query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
+            .bind::<diesel::sql_types::BigInt, _>(LOCK)
+            .execute(conn)?;
+        body(conn)
+    })
+}
+
+/// Installs a context key, so that contexts signed with it are valid. Installing the same key again
+/// changes nothing.
+///
+/// Run it with the login that runs the migrations. The key travels as a bind parameter; a server
+/// that logs parameters (`log_parameter_max_length`) logs it.
+///
+/// # Errors
+/// [`Error::Conflict`] when another key is installed under this id; [`Error::Denied`] when the
+/// login may not.
+pub fn install_context_key(conn: &mut PgConnection, key: &ContextKey) -> Result<()> {
+    diesel::sql_query("SELECT sesari.install_context_key($1, $2)")
+        .bind::<Text, _>(key.id())
+        .bind::<Binary, _>(key.secret())
+        .execute(conn)?;
+    Ok(())
+}
+
+/// Retires a context key: from the next statement on, contexts signed with it are worth nothing.
+/// Returns whether it was installed.
+///
+/// # Errors
+/// [`Error::Denied`] when the login may not.
+pub fn retire_context_key(conn: &mut PgConnection, id: &str) -> Result<bool> {
+    Ok(diesel::select(
+        diesel::dsl::sql::<Bool>("sesari.retire_context_key(").bind::<Text, _>(id).sql(")"),
+    )
+    .get_result(conn)?)
+}

@@ -1,0 +1,99 @@
+//! One repository for each table, obtained from a guard.
+//!
+//! # Verbs
+//! `find` answers `None` for a row that does not exist or is not the actor's to see; a write on
+//! such a row is [`Error::NotFound`](crate::Error::NotFound). `list` and `count` take the same
+//! filter and cannot disagree. Lists come in [pages](crate::page), oldest first unless said
+//! otherwise. `update` takes a `...Changes`, where `None` leaves a column alone and, for a column
+//! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with
+//! any [`Error`](crate::Error) of a query.
+//!
+//! # Adding a repository
+//! 1. A migration makes the table, its comments, indexes, row-level security, policies and grants
+//!    together. `workspace_id` leads every key.
+//! 2. `diesel print-schema` regenerates `schema.rs`; the failing catalogue test prints the manifest
+//!    lines to add to `database/isolation/manifest.txt`.
+//! 3. A file here holds the row as callers see it, the `New...` and `...Changes` structs, the filter
+//!    and the queries. Each query filters on `workspace_id` itself.
+//! 4. A method of the guard hands the repository out, borrowing the guard's connection.
+//! 5. The isolation matrix fails until it covers the table.
+
+mod audit_log;
+mod data_points;
+mod goal_kpis;
+mod goals;
+mod kpis;
+mod members;
+mod subscriptions;
+mod users;
+mod workspaces;
+
+pub use audit_log::{AuditEntry, AuditFilter, AuditLogRepository};
+pub use data_points::{
+    DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange,
+};
+pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
+pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
+pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
+pub use members::{Member, MemberFilter, MemberRepository, Membership};
+pub use subscriptions::{
+    BillingEvent, MySubscriptionRepository, Subscription, SubscriptionFilter,
+    SubscriptionRepository,
+};
+pub use users::{
+    MeRepository, NewUser, Profile, ProfileChanges, User, UserChanges, UserFilter, UserRepository,
+};
+pub use workspaces::{
+    MyWorkspace, MyWorkspaceRepository, NewWorkspace, Workspace, WorkspaceChanges,
+    WorkspaceRepository,
+};
+
+use diesel::result::{OptionalExtension, QueryResult};
+
+use crate::error::{Error, Result};
+
+/// Which rows of a table with soft deletes to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// Only rows that are not deleted.
+    #[default]
+    Exclude,
+    /// Only deleted rows.
+    Only,
+    /// Both.
+    Include,
+}
+
+/// The row that a write returned, or that there is none.
+fn found<T>(row: QueryResult<T>, entity: &'static str) -> Result<T> {
+    row.optional()?.ok_or(Error::not_found(entity))
+}
+
+/// That a write changed its row, or that there is none.
+fn changed(rows: QueryResult<usize>, entity: &'static str) -> Result<()> {
+    if rows? == 0 { Err(Error::not_found(entity)) } else { Ok(()) }
+}
+
+/// A field that is absent is `None`; one that is null is `Some(None)`.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// Adds "after the cursor" and the order of a keyset page to a boxed query.
+macro_rules! page_of {
+    ($query:expr, $page:expr, $at:expr, $id:expr) => {{
+        let mut query = $query;
+        if let Some(cursor) = $page.cursor() {
+            query =
+                query.filter($at.ge(cursor.at)).filter($at.gt(cursor.at).or($id.gt(&cursor.id)));
+        }
+        query.order(($at.asc(), $id.asc())).limit($page.fetch())
+    }};
+}
+use page_of;

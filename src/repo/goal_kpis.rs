@@ -1,0 +1,203 @@
+//! `goal_kpis`: which KPIs measure which goal, and how much each counts.
+
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::sql_types::{Double, Nullable, Text};
+
+use super::{Kpi, changed, found, present};
+use crate::error::{Error, Result};
+use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
+use crate::schema::{goal_kpis, goals, kpis};
+use crate::value::{Finite, Weight};
+
+/// The link of a KPI to a goal.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = goal_kpis, check_for_backend(Pg))]
+pub struct GoalKpi {
+    /// Its id.
+    pub id: GoalKpiId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// The goal.
+    pub goal_id: GoalId,
+    /// The KPI.
+    pub kpi_id: KpiId,
+    /// How much the KPI counts, relative to the goal's others.
+    pub weight: f64,
+    /// Where progress starts, in the KPI's unit; 0 where absent.
+    pub baseline: Option<f64>,
+}
+
+/// A link with its KPI.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LinkedKpi {
+    /// The link.
+    pub link: GoalKpi,
+    /// The KPI.
+    pub kpi: Kpi,
+}
+
+/// A link to make.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NewGoalKpi {
+    /// Its id, made here.
+    #[serde(default = "GoalKpiId::generate")]
+    pub id: GoalKpiId,
+    /// The goal.
+    pub goal_id: GoalId,
+    /// The KPI.
+    pub kpi_id: KpiId,
+    /// How much the KPI counts; 1 by default.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Where progress starts; above the target for a KPI that should fall.
+    pub baseline: Option<Finite>,
+}
+
+impl NewGoalKpi {
+    /// A link of weight 1 from a baseline of 0.
+    #[must_use]
+    pub fn new(goal_id: GoalId, kpi_id: KpiId) -> Self {
+        Self {
+            id: GoalKpiId::generate(),
+            goal_id,
+            kpi_id,
+            weight: Weight::default(),
+            baseline: None,
+        }
+    }
+}
+
+/// What to change of a link.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = goal_kpis)]
+#[serde(default)]
+pub struct GoalKpiChanges {
+    /// How much the KPI counts.
+    pub weight: Option<Weight>,
+    /// Where progress starts.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Option<Finite>>,
+}
+
+/// The links of a workspace. A link is addressed by its goal and its KPI.
+pub struct GoalKpiRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> GoalKpiRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
+        Self { conn, workspace }
+    }
+
+    /// Links a KPI to a goal. `NotFound` unless both exist and neither is deleted; `Conflict` when
+    /// they are linked already.
+    pub fn link(&mut self, new: &NewGoalKpi) -> Result<GoalKpi> {
+        let both = goals::table
+            .inner_join(kpis::table.on(kpis::workspace_id.eq(goals::workspace_id)))
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(&new.goal_id))
+            .filter(goals::deleted_at.is_null())
+            .filter(kpis::id.eq(&new.kpi_id))
+            .filter(kpis::deleted_at.is_null())
+            .select((
+                goals::workspace_id,
+                (&new.id).into_sql::<Text>(),
+                goals::id,
+                kpis::id,
+                new.weight.into_sql::<Double>(),
+                new.baseline.into_sql::<Nullable<Double>>(),
+            ));
+        let row = diesel::insert_into(goal_kpis::table)
+            .values(both)
+            .into_columns((
+                goal_kpis::workspace_id,
+                goal_kpis::id,
+                goal_kpis::goal_id,
+                goal_kpis::kpi_id,
+                goal_kpis::weight,
+                goal_kpis::baseline,
+            ))
+            .returning(GoalKpi::as_returning())
+            .get_result(self.conn);
+        found(row, "goal or kpi")
+    }
+
+    /// The link of a KPI to a goal.
+    pub fn find(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<Option<GoalKpi>> {
+        Ok(goal_kpis::table
+            .filter(goal_kpis::workspace_id.eq(self.workspace))
+            .filter(goal_kpis::goal_id.eq(goal))
+            .filter(goal_kpis::kpi_id.eq(kpi))
+            .select(GoalKpi::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a
+    /// goal is measured by a handful.
+    pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
+        let rows = goal_kpis::table
+            .inner_join(kpis::table.on(
+                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
+            ))
+            .filter(goal_kpis::workspace_id.eq(self.workspace))
+            .filter(goal_kpis::goal_id.eq(goal))
+            .filter(kpis::deleted_at.is_null())
+            .order((kpis::created_at, kpis::id))
+            .select((GoalKpi::as_select(), Kpi::as_select()))
+            .load(self.conn)?;
+        Ok(rows.into_iter().map(|(link, kpi)| LinkedKpi { link, kpi }).collect())
+    }
+
+    /// How many KPIs [`list`](Self::list) would show.
+    pub fn count(&mut self, goal: &GoalId) -> Result<i64> {
+        Ok(goal_kpis::table
+            .inner_join(kpis::table.on(
+                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
+            ))
+            .filter(goal_kpis::workspace_id.eq(self.workspace))
+            .filter(goal_kpis::goal_id.eq(goal))
+            .filter(kpis::deleted_at.is_null())
+            .count()
+            .get_result(self.conn)?)
+    }
+
+    /// Changes a link. Without changes, only reads it.
+    pub fn update(
+        &mut self,
+        goal: &GoalId,
+        kpi: &KpiId,
+        changes: &GoalKpiChanges,
+    ) -> Result<GoalKpi> {
+        if *changes == GoalKpiChanges::default() {
+            return self.find(goal, kpi)?.ok_or(Error::not_found(GoalKpiId::ENTITY));
+        }
+        let row = diesel::update(goal_kpis::table)
+            .filter(goal_kpis::workspace_id.eq(self.workspace))
+            .filter(goal_kpis::goal_id.eq(goal))
+            .filter(goal_kpis::kpi_id.eq(kpi))
+            .set(changes)
+            .returning(GoalKpi::as_returning())
+            .get_result(self.conn);
+        found(row, GoalKpiId::ENTITY)
+    }
+
+    /// Changes how much a KPI counts.
+    pub fn reweigh(&mut self, goal: &GoalId, kpi: &KpiId, weight: Weight) -> Result<GoalKpi> {
+        self.update(goal, kpi, &GoalKpiChanges { weight: Some(weight), baseline: None })
+    }
+
+    /// Takes a KPI off a goal.
+    pub fn unlink(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<()> {
+        let rows = diesel::delete(goal_kpis::table)
+            .filter(goal_kpis::workspace_id.eq(self.workspace))
+            .filter(goal_kpis::goal_id.eq(goal))
+            .filter(goal_kpis::kpi_id.eq(kpi))
+            .execute(self.conn);
+        changed(rows, GoalKpiId::ENTITY)
+    }
+}

@@ -1,0 +1,274 @@
+//! `goals`: what a workspace wants to reach.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+
+use super::{Deleted, changed, found, page_of, present};
+use crate::error::{Error, Result};
+use crate::id::{GoalId, KpiId, WorkspaceId};
+use crate::page::{Page, Paged};
+use crate::progress::{GoalProgress, KpiProgressInput, goal_progress};
+use crate::schema::{goal_kpis, goals, kpis};
+use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
+
+/// A goal.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = goals, check_for_backend(Pg))]
+pub struct Goal {
+    /// Its id.
+    pub id: GoalId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Display name.
+    pub title: GoalTitle,
+    /// Free text.
+    pub description: Option<Description>,
+    /// When it is due.
+    pub target_date: Option<DateTime<Utc>>,
+    /// Where it stands.
+    pub status: GoalStatus,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A goal to create. It starts out active.
+#[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = goals, treat_none_as_default_value = false)]
+pub struct NewGoal {
+    /// Its id, made here.
+    #[serde(default = "GoalId::generate")]
+    pub id: GoalId,
+    /// Display name.
+    pub title: GoalTitle,
+    /// Free text.
+    pub description: Option<Description>,
+    /// When it is due.
+    pub target_date: Option<Timestamp>,
+}
+
+impl NewGoal {
+    /// A goal with a new id and nothing but a title.
+    #[must_use]
+    pub fn new(title: GoalTitle) -> Self {
+        Self { id: GoalId::generate(), title, description: None, target_date: None }
+    }
+}
+
+/// What to change of a goal.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = goals)]
+#[serde(default)]
+pub struct GoalChanges {
+    /// Display name.
+    pub title: Option<GoalTitle>,
+    /// Free text.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub description: Option<Option<Description>>,
+    /// When it is due.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub target_date: Option<Option<Timestamp>>,
+    /// Where it stands.
+    pub status: Option<GoalStatus>,
+}
+
+/// Which goals to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct GoalFilter {
+    /// Only where it stands so.
+    pub status: Option<GoalStatus>,
+    /// Only those due at this moment or later.
+    pub due_from: Option<Timestamp>,
+    /// Only those due before this moment.
+    pub due_before: Option<Timestamp>,
+    /// Whether to list deleted ones.
+    pub deleted: Deleted,
+}
+
+/// The goals of a workspace.
+pub struct GoalRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> GoalRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
+        Self { conn, workspace }
+    }
+
+    fn matching<'q>(&self, filter: &'q GoalFilter) -> goals::BoxedQuery<'q, Pg>
+    where
+        'g: 'q,
+    {
+        let mut query = goals::table.filter(goals::workspace_id.eq(self.workspace)).into_boxed();
+        if let Some(status) = &filter.status {
+            query = query.filter(goals::status.eq(status));
+        }
+        if let Some(from) = filter.due_from {
+            query = query.filter(goals::target_date.ge(from));
+        }
+        if let Some(before) = filter.due_before {
+            query = query.filter(goals::target_date.lt(before));
+        }
+        match filter.deleted {
+            Deleted::Exclude => query.filter(goals::deleted_at.is_null()),
+            Deleted::Only => query.filter(goals::deleted_at.is_not_null()),
+            Deleted::Include => query,
+        }
+    }
+
+    /// A goal that is not deleted.
+    pub fn find(&mut self, id: &GoalId) -> Result<Option<Goal>> {
+        Ok(goals::table
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(id))
+            .filter(goals::deleted_at.is_null())
+            .select(Goal::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// Goals, oldest first.
+    pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
+        let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
+        let rows = query.select(Goal::as_select()).load(self.conn)?;
+        Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
+    }
+
+    /// How many goals match.
+    pub fn count(&mut self, filter: &GoalFilter) -> Result<i64> {
+        Ok(self.matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// Creates a goal. `Conflict` when its id is taken in this workspace.
+    pub fn create(&mut self, new: NewGoal) -> Result<Goal> {
+        Ok(diesel::insert_into(goals::table)
+            .values((&new, goals::workspace_id.eq(self.workspace)))
+            .returning(Goal::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// Changes a goal that is not deleted. Without changes, only reads it.
+    pub fn update(&mut self, id: &GoalId, changes: &GoalChanges) -> Result<Goal> {
+        if *changes == GoalChanges::default() {
+            return self.find(id)?.ok_or(Error::not_found(GoalId::ENTITY));
+        }
+        let row = diesel::update(goals::table)
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(id))
+            .filter(goals::deleted_at.is_null())
+            .set(changes)
+            .returning(Goal::as_returning())
+            .get_result(self.conn);
+        found(row, GoalId::ENTITY)
+    }
+
+    fn set_status(&mut self, id: &GoalId, status: GoalStatus) -> Result<Goal> {
+        self.update(id, &GoalChanges { status: Some(status), ..GoalChanges::default() })
+    }
+
+    /// Marks a goal as reached.
+    pub fn complete(&mut self, id: &GoalId) -> Result<Goal> {
+        self.set_status(id, GoalStatus::Completed)
+    }
+
+    /// Puts a goal off.
+    pub fn pause(&mut self, id: &GoalId) -> Result<Goal> {
+        self.set_status(id, GoalStatus::Paused)
+    }
+
+    /// Takes a goal up again.
+    pub fn resume(&mut self, id: &GoalId) -> Result<Goal> {
+        self.set_status(id, GoalStatus::Active)
+    }
+
+    /// Deletes a goal, keeping it for a [`restore`](Self::restore).
+    pub fn delete(&mut self, id: &GoalId) -> Result<()> {
+        let rows = diesel::update(goals::table)
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(id))
+            .filter(goals::deleted_at.is_null())
+            .set(goals::deleted_at.eq(diesel::dsl::now))
+            .execute(self.conn);
+        changed(rows, GoalId::ENTITY)
+    }
+
+    /// Brings a deleted goal back.
+    pub fn restore(&mut self, id: &GoalId) -> Result<Goal> {
+        let row = diesel::update(goals::table)
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(id))
+            .filter(goals::deleted_at.is_not_null())
+            .set(goals::deleted_at.eq(None::<DateTime<Utc>>))
+            .returning(Goal::as_returning())
+            .get_result(self.conn);
+        found(row, GoalId::ENTITY)
+    }
+
+    /// Removes a deleted goal for good, with its links to KPIs. For owners and admins; to anybody
+    /// else, and while the goal is not deleted, it is not found.
+    pub fn purge(&mut self, id: &GoalId) -> Result<()> {
+        let rows = diesel::delete(goals::table)
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq(id))
+            .filter(goals::deleted_at.is_not_null())
+            .execute(self.conn);
+        changed(rows, GoalId::ENTITY)
+    }
+
+    /// The progress of a goal that is not deleted, from its KPIs that are not.
+    pub fn progress(&mut self, id: &GoalId) -> Result<GoalProgress> {
+        let progress = self.progress_of_many(std::slice::from_ref(id))?.remove(id);
+        progress.ok_or(Error::not_found(GoalId::ENTITY))
+    }
+
+    /// The progress of many goals in one query. Goals that are not found are left out.
+    pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
+        type Row = (GoalId, Option<(KpiId, f64, Option<f64>, Option<f64>, f64)>);
+        let links = goal_kpis::table.inner_join(
+            kpis::table.on(kpis::workspace_id
+                .eq(goal_kpis::workspace_id)
+                .and(kpis::id.eq(goal_kpis::kpi_id))
+                .and(kpis::deleted_at.is_null())),
+        );
+        let rows: Vec<Row> = goals::table
+            .left_join(
+                links.on(goal_kpis::workspace_id
+                    .eq(goals::workspace_id)
+                    .and(goal_kpis::goal_id.eq(goals::id))),
+            )
+            .filter(goals::workspace_id.eq(self.workspace))
+            .filter(goals::id.eq_any(ids))
+            .filter(goals::deleted_at.is_null())
+            .order((goals::id, kpis::created_at, kpis::id))
+            .select((
+                goals::id,
+                (
+                    kpis::id,
+                    kpis::current_value,
+                    kpis::target_value,
+                    goal_kpis::baseline,
+                    goal_kpis::weight,
+                )
+                    .nullable(),
+            ))
+            .load(self.conn)?;
+        let mut inputs: HashMap<GoalId, Vec<KpiProgressInput>> = HashMap::new();
+        for (goal, link) in rows {
+            let kpis = inputs.entry(goal).or_default();
+            if let Some((kpi_id, current, target, baseline, weight)) = link {
+                kpis.push(KpiProgressInput { kpi_id, current, target, baseline, weight });
+            }
+        }
+        inputs.into_iter().map(|(goal, kpis)| Ok((goal, goal_progress(&kpis)?))).collect()
+    }
+}

@@ -1,0 +1,278 @@
+//! `kpis`: what a workspace measures.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+
+use super::{Deleted, changed, found, page_of, present};
+use crate::error::Result;
+use crate::id::{KpiId, WorkspaceId};
+use crate::page::{Page, Paged};
+use crate::schema::kpis;
+use crate::value::{Category, Description, Finite, KpiName, Unit};
+
+/// A KPI.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = kpis, check_for_backend(Pg))]
+pub struct Kpi {
+    /// Its id.
+    pub id: KpiId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Display name.
+    pub name: KpiName,
+    /// Free text.
+    pub description: Option<Description>,
+    /// Value to reach, in [`unit`](Self::unit).
+    pub target_value: Option<f64>,
+    /// Value of the newest data point, 0 before the first.
+    pub current_value: f64,
+    /// Time of the newest data point.
+    pub current_value_at: Option<DateTime<Utc>>,
+    /// Unit of the values.
+    pub unit: Option<Unit>,
+    /// Group.
+    pub category: Option<Category>,
+    /// Whether it is shown.
+    pub is_active: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A KPI to create.
+#[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = kpis, treat_none_as_default_value = false)]
+pub struct NewKpi {
+    /// Its id, made here.
+    #[serde(default = "KpiId::generate")]
+    pub id: KpiId,
+    /// Display name.
+    pub name: KpiName,
+    /// Free text.
+    pub description: Option<Description>,
+    /// Value to reach.
+    pub target_value: Option<Finite>,
+    /// Unit of the values.
+    pub unit: Option<Unit>,
+    /// Group.
+    pub category: Option<Category>,
+    /// Whether it is shown; on by default.
+    #[serde(default = "shown")]
+    pub is_active: bool,
+}
+
+fn shown() -> bool {
+    true
+}
+
+impl NewKpi {
+    /// An active KPI with a new id and nothing but a name.
+    #[must_use]
+    pub fn new(name: KpiName) -> Self {
+        Self {
+            id: KpiId::generate(),
+            name,
+            description: None,
+            target_value: None,
+            unit: None,
+            category: None,
+            is_active: true,
+        }
+    }
+}
+
+/// What to change of a KPI.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = kpis)]
+#[serde(default)]
+pub struct KpiChanges {
+    /// Display name.
+    pub name: Option<KpiName>,
+    /// Free text.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub description: Option<Option<Description>>,
+    /// Value to reach.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub target_value: Option<Option<Finite>>,
+    /// Unit of the values.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Option<Unit>>,
+    /// Group.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub category: Option<Option<Category>>,
+    /// Whether it is shown.
+    pub is_active: Option<bool>,
+}
+
+/// Which KPIs to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct KpiFilter {
+    /// Only active, or only inactive ones.
+    pub is_active: Option<bool>,
+    /// Only of this group.
+    pub category: Option<Category>,
+    /// Only those whose name contains this text, in upper or lower case.
+    pub name_contains: Option<String>,
+    /// Whether to list deleted ones.
+    pub deleted: Deleted,
+}
+
+/// The KPIs of a workspace.
+pub struct KpiRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> KpiRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
+        Self { conn, workspace }
+    }
+
+    fn matching<'q>(&self, filter: &'q KpiFilter) -> kpis::BoxedQuery<'q, Pg>
+    where
+        'g: 'q,
+    {
+        let mut query = kpis::table.filter(kpis::workspace_id.eq(self.workspace)).into_boxed();
+        if let Some(is_active) = filter.is_active {
+            query = query.filter(kpis::is_active.eq(is_active));
+        }
+        if let Some(category) = &filter.category {
+            query = query.filter(kpis::category.eq(category));
+        }
+        if let Some(text) = &filter.name_contains {
+            query = query.filter(kpis::name.ilike(contains(text)));
+        }
+        match filter.deleted {
+            Deleted::Exclude => query.filter(kpis::deleted_at.is_null()),
+            Deleted::Only => query.filter(kpis::deleted_at.is_not_null()),
+            Deleted::Include => query,
+        }
+    }
+
+    /// A KPI that is not deleted.
+    pub fn find(&mut self, id: &KpiId) -> Result<Option<Kpi>> {
+        Ok(kpis::table
+            .filter(kpis::workspace_id.eq(self.workspace))
+            .filter(kpis::id.eq(id))
+            .filter(kpis::deleted_at.is_null())
+            .select(Kpi::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// KPIs, oldest first.
+    pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
+        let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
+        let rows = query.select(Kpi::as_select()).load(self.conn)?;
+        Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))
+    }
+
+    /// How many KPIs match.
+    pub fn count(&mut self, filter: &KpiFilter) -> Result<i64> {
+        Ok(self.matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// Creates a KPI. `Conflict` when its id is taken in this workspace.
+    pub fn create(&mut self, new: NewKpi) -> Result<Kpi> {
+        Ok(diesel::insert_into(kpis::table)
+            .values((&new, kpis::workspace_id.eq(self.workspace)))
+            .returning(Kpi::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// Changes a KPI that is not deleted. Without changes, only reads it.
+    pub fn update(&mut self, id: &KpiId, changes: &KpiChanges) -> Result<Kpi> {
+        if *changes == KpiChanges::default() {
+            return self.find(id)?.ok_or(crate::Error::not_found(KpiId::ENTITY));
+        }
+        let row = diesel::update(kpis::table)
+            .filter(kpis::workspace_id.eq(self.workspace))
+            .filter(kpis::id.eq(id))
+            .filter(kpis::deleted_at.is_null())
+            .set(changes)
+            .returning(Kpi::as_returning())
+            .get_result(self.conn);
+        found(row, KpiId::ENTITY)
+    }
+
+    /// Shows a KPI.
+    pub fn activate(&mut self, id: &KpiId) -> Result<Kpi> {
+        self.update(id, &KpiChanges { is_active: Some(true), ..KpiChanges::default() })
+    }
+
+    /// Hides a KPI.
+    pub fn deactivate(&mut self, id: &KpiId) -> Result<Kpi> {
+        self.update(id, &KpiChanges { is_active: Some(false), ..KpiChanges::default() })
+    }
+
+    /// Deletes a KPI, keeping it and its history for a [`restore`](Self::restore).
+    pub fn delete(&mut self, id: &KpiId) -> Result<()> {
+        let rows = diesel::update(kpis::table)
+            .filter(kpis::workspace_id.eq(self.workspace))
+            .filter(kpis::id.eq(id))
+            .filter(kpis::deleted_at.is_null())
+            .set(kpis::deleted_at.eq(diesel::dsl::now))
+            .execute(self.conn);
+        changed(rows, KpiId::ENTITY)
+    }
+
+    /// Brings a deleted KPI back.
+    pub fn restore(&mut self, id: &KpiId) -> Result<Kpi> {
+        let row = diesel::update(kpis::table)
+            .filter(kpis::workspace_id.eq(self.workspace))
+            .filter(kpis::id.eq(id))
+            .filter(kpis::deleted_at.is_not_null())
+            .set(kpis::deleted_at.eq(None::<DateTime<Utc>>))
+            .returning(Kpi::as_returning())
+            .get_result(self.conn);
+        found(row, KpiId::ENTITY)
+    }
+
+    /// Removes a deleted KPI for good, with its history and its links to goals. For owners and
+    /// admins; to anybody else, and while the KPI is not deleted, it is not found.
+    pub fn purge(&mut self, id: &KpiId) -> Result<()> {
+        let rows = diesel::delete(kpis::table)
+            .filter(kpis::workspace_id.eq(self.workspace))
+            .filter(kpis::id.eq(id))
+            .filter(kpis::deleted_at.is_not_null())
+            .execute(self.conn);
+        changed(rows, KpiId::ENTITY)
+    }
+}
+
+/// A `LIKE` pattern for texts that contain this one.
+fn contains(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_wildcards_literally() {
+        assert_eq!(contains(r"50%_\"), r"%50\%\_\\%");
+    }
+
+    #[test]
+    fn changes_tell_an_absent_field_from_a_null_one() {
+        let changes: KpiChanges = serde_json::from_str(r#"{"unit": null}"#).unwrap();
+        assert_eq!((changes.unit, changes.category), (Some(None), None));
+    }
+}

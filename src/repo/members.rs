@@ -1,0 +1,162 @@
+//! `workspace_users`: who is in a workspace, as what.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+
+use super::{changed, found, page_of};
+use crate::error::{Error, Result};
+use crate::id::{MembershipId, UserId, WorkspaceId};
+use crate::page::{Page, Paged};
+use crate::schema::{users, workspace_users};
+use crate::tenancy::Actor;
+use crate::value::{Email, ImageUrl, PersonName, Role};
+
+/// A membership.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = workspace_users, check_for_backend(Pg))]
+pub struct Membership {
+    /// Its id.
+    pub id: MembershipId,
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+    /// The member.
+    pub user_id: UserId,
+    /// What the member may do.
+    pub role: Role,
+    /// When the user joined.
+    pub joined_at: DateTime<Utc>,
+}
+
+/// A member, with what fellow members may know.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Member {
+    /// The membership.
+    pub membership: Membership,
+    /// E-mail address.
+    pub email: Email,
+    /// Display name.
+    pub name: Option<PersonName>,
+    /// Address of a picture.
+    pub image: Option<ImageUrl>,
+}
+
+/// Which members to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct MemberFilter {
+    /// Only those of this role.
+    pub role: Option<Role>,
+}
+
+/// The members of a workspace.
+pub struct MemberRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+    actor: &'g Actor,
+}
+
+type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
+
+impl From<Columns> for Member {
+    fn from((membership, email, name, image): Columns) -> Self {
+        Self { membership, email, name, image }
+    }
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> MemberRepository<'g> {
+    pub(crate) fn new(
+        conn: &'g mut PgConnection,
+        workspace: &'g WorkspaceId,
+        actor: &'g Actor,
+    ) -> Self {
+        Self { conn, workspace, actor }
+    }
+
+    /// A member.
+    pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
+        let row: Option<Columns> = workspace_users::table
+            .inner_join(users::table)
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .filter(workspace_users::user_id.eq(user))
+            .select((Membership::as_select(), users::email, users::name, users::image))
+            .first(self.conn)
+            .optional()?;
+        Ok(row.map(Member::from))
+    }
+
+    /// Members with their names, in the order in which they joined.
+    pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
+        let mut query = workspace_users::table
+            .inner_join(users::table)
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .into_boxed();
+        if let Some(role) = &filter.role {
+            query = query.filter(workspace_users::role.eq(role));
+        }
+        let rows: Vec<Columns> =
+            page_of!(query, page, workspace_users::joined_at, workspace_users::id)
+                .select((Membership::as_select(), users::email, users::name, users::image))
+                .load(self.conn)?;
+        let rows = rows.into_iter().map(Member::from).collect();
+        Ok(page.cut(rows, |member: &Member| {
+            (member.membership.joined_at, member.membership.id.as_str())
+        }))
+    }
+
+    /// How many members match.
+    pub fn count(&mut self, filter: &MemberFilter) -> Result<i64> {
+        let mut query = workspace_users::table
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .into_boxed();
+        if let Some(role) = &filter.role {
+            query = query.filter(workspace_users::role.eq(role));
+        }
+        Ok(query.count().get_result(self.conn)?)
+    }
+
+    /// Adds a user. For owners and admins, and an owner only by an owner; `Denied` otherwise.
+    /// `Conflict` when the user is a member already, `NotFound` when there is no such user.
+    pub fn add(&mut self, user: &UserId, role: Role) -> Result<Membership> {
+        Ok(diesel::insert_into(workspace_users::table)
+            .values((
+                workspace_users::id.eq(MembershipId::generate()),
+                workspace_users::workspace_id.eq(self.workspace),
+                workspace_users::user_id.eq(user),
+                workspace_users::role.eq(role),
+            ))
+            .returning(Membership::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// Changes a member's role. For owners and admins; owners are made and unmade only by owners.
+    /// `LastOwner` when nobody would own the workspace.
+    pub fn change_role(&mut self, user: &UserId, role: Role) -> Result<Membership> {
+        let row = diesel::update(workspace_users::table)
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .filter(workspace_users::user_id.eq(user))
+            .set(workspace_users::role.eq(role))
+            .returning(Membership::as_returning())
+            .get_result(self.conn);
+        found(row, "member")
+    }
+
+    /// Removes a member, whose access ends with this transaction's commit. For owners and admins,
+    /// and an owner only by an owner. `LastOwner` when nobody would own the workspace.
+    pub fn remove(&mut self, user: &UserId) -> Result<()> {
+        let rows = diesel::delete(workspace_users::table)
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .filter(workspace_users::user_id.eq(user))
+            .execute(self.conn);
+        changed(rows, "member")
+    }
+
+    /// Leaves the workspace. `LastOwner` when nobody would own it; `NotFound` for a service.
+    pub fn leave(&mut self) -> Result<()> {
+        match self.actor {
+            Actor::User(user) => self.remove(user),
+            Actor::Service(_) => Err(Error::not_found("member")),
+        }
+    }
+}

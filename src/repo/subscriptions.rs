@@ -1,0 +1,180 @@
+//! `subscriptions`: what users pay for, as the billing provider reports it.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+
+use diesel::upsert::excluded;
+
+use super::{changed, page_of};
+use crate::error::Result;
+use crate::id::{SubscriptionId, UserId};
+use crate::page::{Page, Paged};
+use crate::schema::subscriptions;
+use crate::value::{Plan, SubscriptionStatus, Timestamp};
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = subscriptions, check_for_backend(Pg))]
+pub struct Subscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// Where it stands.
+    pub status: SubscriptionStatus,
+    /// What it buys.
+    pub plan_type: Plan,
+    /// When the paid period ends.
+    pub current_period_end: Option<DateTime<Utc>>,
+    /// Whether it ends then for good.
+    pub cancel_at_period_end: bool,
+    /// When the newest event applied was made.
+    pub last_event_at: DateTime<Utc>,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The state of a subscription as an event of the billing provider gives it.
+#[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
+pub struct BillingEvent {
+    /// Who pays.
+    pub user_id: UserId,
+    /// Where the subscription stands.
+    pub status: SubscriptionStatus,
+    /// What it buys.
+    pub plan_type: Plan,
+    /// When the paid period ends.
+    pub current_period_end: Option<Timestamp>,
+    /// Whether it ends then for good.
+    pub cancel_at_period_end: bool,
+    /// When the provider made the event.
+    #[diesel(column_name = last_event_at)]
+    pub occurred_at: Timestamp,
+}
+
+/// Which subscriptions to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct SubscriptionFilter {
+    /// Only where it stands so.
+    pub status: Option<SubscriptionStatus>,
+    /// Only of this plan.
+    pub plan_type: Option<Plan>,
+}
+
+/// All subscriptions, for a [`ServiceConnection`](crate::ServiceConnection).
+pub struct SubscriptionRepository<'g> {
+    conn: &'g mut PgConnection,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> SubscriptionRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
+        Self { conn }
+    }
+
+    fn matching<'q>(filter: &'q SubscriptionFilter) -> subscriptions::BoxedQuery<'q, Pg> {
+        let mut query = subscriptions::table.into_boxed();
+        if let Some(status) = &filter.status {
+            query = query.filter(subscriptions::status.eq(status));
+        }
+        if let Some(plan) = &filter.plan_type {
+            query = query.filter(subscriptions::plan_type.eq(plan));
+        }
+        query
+    }
+
+    /// A user's subscription.
+    pub fn find_by_user(&mut self, user: &UserId) -> Result<Option<Subscription>> {
+        of_user(self.conn, user)
+    }
+
+    /// A subscription.
+    pub fn find(&mut self, id: &SubscriptionId) -> Result<Option<Subscription>> {
+        Ok(subscriptions::table
+            .find(id)
+            .select(Subscription::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// Subscriptions, oldest first.
+    pub fn list(
+        &mut self,
+        filter: &SubscriptionFilter,
+        page: &Page,
+    ) -> Result<Paged<Subscription>> {
+        let query =
+            page_of!(Self::matching(filter), page, subscriptions::created_at, subscriptions::id);
+        let rows = query.select(Subscription::as_select()).load(self.conn)?;
+        Ok(page.cut(rows, |row: &Subscription| (row.created_at, row.id.as_str())))
+    }
+
+    /// How many subscriptions match.
+    pub fn count(&mut self, filter: &SubscriptionFilter) -> Result<i64> {
+        Ok(Self::matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// Applies an event: creates the user's subscription or brings it up to date, in one statement.
+    /// Returns it, or `None` when a newer event was applied before: one that arrives late changes
+    /// nothing. Applying an event twice is the same as once.
+    ///
+    /// `NotFound` when there is no such user.
+    pub fn apply(&mut self, event: &BillingEvent) -> Result<Option<Subscription>> {
+        let upsert = diesel::insert_into(subscriptions::table)
+            .values((event, subscriptions::id.eq(SubscriptionId::generate())))
+            .on_conflict(subscriptions::user_id)
+            .do_update()
+            .set((
+                subscriptions::status.eq(excluded(subscriptions::status)),
+                subscriptions::plan_type.eq(excluded(subscriptions::plan_type)),
+                subscriptions::current_period_end.eq(excluded(subscriptions::current_period_end)),
+                subscriptions::cancel_at_period_end
+                    .eq(excluded(subscriptions::cancel_at_period_end)),
+                subscriptions::last_event_at.eq(excluded(subscriptions::last_event_at)),
+            ));
+        let newer = subscriptions::last_event_at.le(excluded(subscriptions::last_event_at));
+        Ok(diesel::query_dsl::methods::FilterDsl::filter(upsert, newer)
+            .returning(Subscription::as_returning())
+            .get_result(self.conn)
+            .optional()?)
+    }
+
+    /// Deletes a user's subscription for good.
+    pub fn delete(&mut self, user: &UserId) -> Result<()> {
+        let rows = diesel::delete(subscriptions::table)
+            .filter(subscriptions::user_id.eq(user))
+            .execute(self.conn);
+        changed(rows, SubscriptionId::ENTITY)
+    }
+}
+
+/// The subscription of a [`UserConnection`](crate::UserConnection)'s user.
+pub struct MySubscriptionRepository<'g> {
+    conn: &'g mut PgConnection,
+    user: &'g UserId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> MySubscriptionRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
+        Self { conn, user }
+    }
+
+    /// The subscription, if the user has one.
+    pub fn find(&mut self) -> Result<Option<Subscription>> {
+        of_user(self.conn, self.user)
+    }
+}
+
+fn of_user(conn: &mut PgConnection, user: &UserId) -> Result<Option<Subscription>> {
+    Ok(subscriptions::table
+        .filter(subscriptions::user_id.eq(user))
+        .select(Subscription::as_select())
+        .first(conn)
+        .optional()?)
+}

@@ -1,0 +1,248 @@
+//! `users`: all of them through the service's door, and oneself through the user's.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+use super::{changed, found, page_of, present};
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::page::{Page, Paged};
+use crate::schema::users;
+use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId};
+
+/// A user, as services see one.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = users, check_for_backend(Pg))]
+pub struct User {
+    /// The user's id.
+    pub id: UserId,
+    /// E-mail address.
+    pub email: Email,
+    /// Display name.
+    pub name: Option<PersonName>,
+    /// Address of a picture.
+    pub image: Option<ImageUrl>,
+    /// Sign-in provider.
+    pub provider: AuthProvider,
+    /// The user's id at the provider.
+    pub provider_id: ProviderId,
+    /// When the row was made.
+    pub created_at: DateTime<Utc>,
+    /// When the row last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A user to create or to sign in, as the provider describes one.
+#[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = users, treat_none_as_default_value = false)]
+pub struct NewUser {
+    /// The id, made here. Signing in keeps the one of a user who exists.
+    #[serde(default = "UserId::generate")]
+    pub id: UserId,
+    /// E-mail address.
+    pub email: Email,
+    /// Display name.
+    pub name: Option<PersonName>,
+    /// Address of a picture.
+    pub image: Option<ImageUrl>,
+    /// Sign-in provider.
+    pub provider: AuthProvider,
+    /// The user's id at the provider.
+    pub provider_id: ProviderId,
+}
+
+impl NewUser {
+    /// A user with a new id, without name and picture.
+    #[must_use]
+    pub fn new(email: Email, provider: AuthProvider, provider_id: ProviderId) -> Self {
+        Self { id: UserId::generate(), email, name: None, image: None, provider, provider_id }
+    }
+}
+
+/// What to change of a user.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = users)]
+#[serde(default)]
+pub struct UserChanges {
+    /// E-mail address.
+    pub email: Option<Email>,
+    /// Display name.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<PersonName>>,
+    /// Address of a picture.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub image: Option<Option<ImageUrl>>,
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct UserFilter {
+    /// Only those of this provider.
+    pub provider: Option<AuthProvider>,
+    /// Only those made at this moment or later.
+    pub created_from: Option<DateTime<Utc>>,
+}
+
+/// All users, for a [`ServiceConnection`](crate::ServiceConnection).
+pub struct UserRepository<'g> {
+    conn: &'g mut PgConnection,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> UserRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
+        Self { conn }
+    }
+
+    fn matching<'q>(filter: &'q UserFilter) -> users::BoxedQuery<'q, Pg> {
+        let mut query = users::table.into_boxed();
+        if let Some(provider) = &filter.provider {
+            query = query.filter(users::provider.eq(provider));
+        }
+        if let Some(from) = filter.created_from {
+            query = query.filter(users::created_at.ge(from));
+        }
+        query
+    }
+
+    /// A user.
+    pub fn find(&mut self, id: &UserId) -> Result<Option<User>> {
+        Ok(users::table.find(id).select(User::as_select()).first(self.conn).optional()?)
+    }
+
+    /// A user by e-mail address.
+    pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
+        Ok(users::table
+            .filter(users::email.eq(email))
+            .select(User::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// Users, oldest first.
+    pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
+        let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
+        let rows = query.select(User::as_select()).load(self.conn)?;
+        Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
+    }
+
+    /// How many users match.
+    pub fn count(&mut self, filter: &UserFilter) -> Result<i64> {
+        Ok(Self::matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// Creates a user. `Conflict` when the e-mail address or the account at the provider is taken.
+    pub fn create(&mut self, new: &NewUser) -> Result<User> {
+        Ok(diesel::insert_into(users::table)
+            .values(new)
+            .returning(User::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// The user of an account at the provider, made if there is none, in one statement.
+    ///
+    /// The e-mail address follows the provider's; a name or picture fills an empty one and leaves
+    /// the user's own choice alone. `Conflict` when another user has the address: accounts are
+    /// never joined because their addresses are alike.
+    pub fn sign_in(&mut self, account: &NewUser) -> Result<User> {
+        use diesel::dsl::case_when;
+        Ok(diesel::insert_into(users::table)
+            .values(account)
+            .on_conflict((users::provider, users::provider_id))
+            .do_update()
+            .set((
+                users::email.eq(excluded(users::email)),
+                users::name
+                    .eq(case_when(users::name.is_null(), excluded(users::name))
+                        .otherwise(users::name)),
+                users::image.eq(case_when(users::image.is_null(), excluded(users::image))
+                    .otherwise(users::image)),
+            ))
+            .returning(User::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// Changes a user. Without changes, only reads the row.
+    pub fn update(&mut self, id: &UserId, changes: &UserChanges) -> Result<User> {
+        if *changes == UserChanges::default() {
+            return self.find(id)?.ok_or(Error::not_found(UserId::ENTITY));
+        }
+        let row = diesel::update(users::table.find(id))
+            .set(changes)
+            .returning(User::as_returning())
+            .get_result(self.conn);
+        found(row, UserId::ENTITY)
+    }
+
+    /// Deletes a user for good, with memberships and subscription. `LastOwner` while the user is
+    /// the only owner of a workspace.
+    pub fn delete(&mut self, id: &UserId) -> Result<()> {
+        changed(diesel::delete(users::table.find(id)).execute(self.conn), UserId::ENTITY)
+    }
+}
+
+/// A user, as the user and fellow members see one.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = users, check_for_backend(Pg))]
+pub struct Profile {
+    /// The user's id.
+    pub id: UserId,
+    /// E-mail address.
+    pub email: Email,
+    /// Display name.
+    pub name: Option<PersonName>,
+    /// Address of a picture.
+    pub image: Option<ImageUrl>,
+    /// When the user first signed in.
+    pub created_at: DateTime<Utc>,
+    /// When the profile last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What users may change of themselves.
+#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = users)]
+#[serde(default)]
+pub struct ProfileChanges {
+    /// Display name.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<PersonName>>,
+    /// Address of a picture.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub image: Option<Option<ImageUrl>>,
+}
+
+/// The user of a [`UserConnection`](crate::UserConnection).
+pub struct MeRepository<'g> {
+    conn: &'g mut PgConnection,
+    user: &'g UserId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> MeRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
+        Self { conn, user }
+    }
+
+    /// The user's own row, or `None` when it has been deleted.
+    pub fn find(&mut self) -> Result<Option<Profile>> {
+        Ok(users::table.find(self.user).select(Profile::as_select()).first(self.conn).optional()?)
+    }
+
+    /// Changes name and picture. Without changes, only reads the row.
+    pub fn update(&mut self, changes: &ProfileChanges) -> Result<Profile> {
+        if *changes == ProfileChanges::default() {
+            return self.find()?.ok_or(Error::not_found(UserId::ENTITY));
+        }
+        let row = diesel::update(users::table.find(self.user))
+            .set(changes)
+            .returning(Profile::as_returning())
+            .get_result(self.conn);
+        found(row, UserId::ENTITY)
+    }
+}

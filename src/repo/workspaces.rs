@@ -1,0 +1,233 @@
+//! `workspaces`: the tenants, from inside and from a user's side.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::Text;
+
+use super::{changed, found, page_of};
+use crate::error::{Error, Result};
+use crate::id::{MembershipId, UserId, WorkspaceId};
+use crate::page::{Page, Paged};
+use crate::schema::{workspace_users, workspaces};
+use crate::value::{Role, Slug, WorkspaceName};
+
+/// A workspace.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = workspaces, check_for_backend(Pg))]
+pub struct Workspace {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Display name.
+    pub name: WorkspaceName,
+    /// Name in addresses.
+    pub slug: Slug,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A workspace to create.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NewWorkspace {
+    /// Its id, made here.
+    #[serde(default = "WorkspaceId::generate")]
+    pub id: WorkspaceId,
+    /// Display name.
+    pub name: WorkspaceName,
+    /// Name in addresses, unique among all workspaces.
+    pub slug: Slug,
+}
+
+impl NewWorkspace {
+    /// A workspace with a new id.
+    #[must_use]
+    pub fn new(name: WorkspaceName, slug: Slug) -> Self {
+        Self { id: WorkspaceId::generate(), name, slug }
+    }
+}
+
+/// What to change of a workspace.
+#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = workspaces)]
+#[serde(default)]
+pub struct WorkspaceChanges {
+    /// Display name.
+    pub name: Option<WorkspaceName>,
+    /// Name in addresses.
+    pub slug: Option<Slug>,
+}
+
+/// The workspace of a [`TenantConnection`](crate::TenantConnection).
+pub struct WorkspaceRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> WorkspaceRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
+        Self { conn, workspace }
+    }
+
+    /// The workspace, or `None` for an actor who is not in it.
+    pub fn find(&mut self) -> Result<Option<Workspace>> {
+        Ok(workspaces::table
+            .filter(workspaces::id.eq(self.workspace))
+            .select(Workspace::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// Changes the workspace. For owners and admins; `NotFound` otherwise. `Conflict` when the slug
+    /// is taken, by whichever workspace. Without changes, only reads it.
+    pub fn update(&mut self, changes: &WorkspaceChanges) -> Result<Workspace> {
+        if *changes == WorkspaceChanges::default() {
+            return self.find()?.ok_or(Error::not_found(WorkspaceId::ENTITY));
+        }
+        let row = diesel::update(workspaces::table)
+            .filter(workspaces::id.eq(self.workspace))
+            .set(changes)
+            .returning(Workspace::as_returning())
+            .get_result(self.conn);
+        found(row, WorkspaceId::ENTITY)
+    }
+
+    /// Changes the display name.
+    pub fn rename(&mut self, name: WorkspaceName) -> Result<Workspace> {
+        self.update(&WorkspaceChanges { name: Some(name), slug: None })
+    }
+
+    /// Changes the name in addresses.
+    pub fn change_slug(&mut self, slug: Slug) -> Result<Workspace> {
+        self.update(&WorkspaceChanges { name: None, slug: Some(slug) })
+    }
+
+    /// Deletes the workspace for good, with everything in it but its audit log. For owners;
+    /// `NotFound` otherwise.
+    pub fn delete(&mut self) -> Result<()> {
+        let rows = diesel::delete(workspaces::table)
+            .filter(workspaces::id.eq(self.workspace))
+            .execute(self.conn);
+        changed(rows, WorkspaceId::ENTITY)
+    }
+}
+
+/// A workspace with the user's part in it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct MyWorkspace {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// What the user may do in it.
+    pub role: Role,
+    /// When the user joined.
+    pub joined_at: DateTime<Utc>,
+}
+
+/// The workspaces of a [`UserConnection`](crate::UserConnection).
+pub struct MyWorkspaceRepository<'g> {
+    conn: &'g mut PgConnection,
+    user: &'g UserId,
+}
+
+type Columns = (Workspace, Role, DateTime<Utc>);
+
+impl From<Columns> for MyWorkspace {
+    fn from((workspace, role, joined_at): Columns) -> Self {
+        Self { workspace, role, joined_at }
+    }
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> MyWorkspaceRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
+        Self { conn, user }
+    }
+
+    /// One of the user's workspaces.
+    pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
+        let row: Option<Columns> = workspace_users::table
+            .inner_join(workspaces::table)
+            .filter(workspace_users::user_id.eq(self.user))
+            .filter(workspace_users::workspace_id.eq(id))
+            .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
+            .first(self.conn)
+            .optional()?;
+        Ok(row.map(MyWorkspace::from))
+    }
+
+    /// One of the user's workspaces by its name in addresses.
+    pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
+        let row: Option<Columns> = workspace_users::table
+            .inner_join(workspaces::table)
+            .filter(workspace_users::user_id.eq(self.user))
+            .filter(workspaces::slug.eq(slug))
+            .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
+            .first(self.conn)
+            .optional()?;
+        Ok(row.map(MyWorkspace::from))
+    }
+
+    /// The user's workspaces with the role in each, in the order of joining.
+    pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
+        let query = workspace_users::table
+            .inner_join(workspaces::table)
+            .filter(workspace_users::user_id.eq(self.user))
+            .into_boxed();
+        let rows: Vec<Columns> =
+            page_of!(query, page, workspace_users::joined_at, workspace_users::workspace_id)
+                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
+                .load(self.conn)?;
+        let rows = rows.into_iter().map(MyWorkspace::from).collect();
+        Ok(page.cut(rows, |mine: &MyWorkspace| (mine.joined_at, mine.workspace.id.as_str())))
+    }
+
+    /// In how many workspaces the user is.
+    pub fn count(&mut self) -> Result<i64> {
+        Ok(workspace_users::table
+            .filter(workspace_users::user_id.eq(self.user))
+            .count()
+            .get_result(self.conn)?)
+    }
+
+    /// Creates a workspace with the user as its owner. `Conflict` when the slug is taken.
+    pub fn create(&mut self, new: &NewWorkspace) -> Result<Workspace> {
+        let membership = MembershipId::generate();
+        Ok(CreateWorkspace { new, membership: &membership }.get_result(self.conn)?)
+    }
+}
+
+struct CreateWorkspace<'a> {
+    new: &'a NewWorkspace,
+    membership: &'a MembershipId,
+}
+
+impl QueryId for CreateWorkspace<'_> {
+    type QueryId = CreateWorkspace<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for CreateWorkspace<'_> {
+    type SqlType = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Workspace, Pg>>;
+}
+
+impl RunQueryDsl<PgConnection> for CreateWorkspace<'_> {}
+
+impl QueryFragment<Pg> for CreateWorkspace<'_> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(
+            "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",
+        );
+        pass.push_bind_param::<Text, _>(&self.new.id)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Text, _>(self.membership)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Text, _>(&self.new.name)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Text, _>(&self.new.slug)?;
+        pass.push_sql(")");
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+// @generated automatically by Diesel CLI.
+
+diesel::table! {
+    /// Who changed what, written by triggers in the transaction of the change. Append-only
+    audit_log (workspace_id, id) {
+        /// CUID, made by the database
+        id -> Text,
+        /// Workspace of the row; empty for a row of no workspace. No foreign key: entries outlive their workspace
+        workspace_id -> Text,
+        /// user, service, or system for a change without a verified context
+        actor_kind -> Text,
+        /// User id, service name, or database login
+        actor_id -> Text,
+        /// What happened, such as member.add
+        action -> Text,
+        /// Table of the row
+        table_name -> Text,
+        /// Id of the row
+        row_id -> Text,
+        /// Changed columns, each with its old and new value; a secret column is named without values
+        changes -> Jsonb,
+        /// When the change was made, by the server's clock
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Which KPIs measure which goal
+    goal_kpis (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// The goal
+        goal_id -> Text,
+        /// The KPI
+        kpi_id -> Text,
+        /// Share in the goal's progress relative to its other KPIs, 0 to 1000000; 0 leaves the KPI out
+        weight -> Float8,
+        /// Value from which progress counts, in the KPI's unit; 0 where null. Above the target for a KPI that should fall
+        baseline -> Nullable<Float8>,
+    }
+}
+
+diesel::table! {
+    /// What a workspace wants to reach
+    goals (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// Display name
+        title -> Text,
+        /// Free text
+        description -> Nullable<Text>,
+        /// When it is due
+        target_date -> Nullable<Timestamptz>,
+        /// active, completed or paused
+        status -> Text,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+        /// When the goal was deleted; it stays until a purge
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Connections of a workspace to outside services
+    integrations (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// stripe, google_analytics or sheets
+        provider -> Text,
+        /// Whether it is synchronised
+        is_active -> Bool,
+        /// Sealed envelope: version, key id, nonce and ciphertext, in base64url without padding, separated by dots
+        credentials -> Text,
+        /// When it was last synchronised
+        last_sync_at -> Nullable<Timestamptz>,
+        /// pending, success or error
+        sync_status -> Text,
+        /// Why the last synchronisation failed
+        error_message -> Nullable<Text>,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// History of the KPIs
+    kpi_data_points (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// The KPI measured
+        kpi_id -> Text,
+        /// Value, in the KPI's unit
+        value -> Float8,
+        /// When it was measured, to the microsecond
+        timestamp -> Timestamptz,
+        /// Where it came from, such as manual, stripe or google_analytics
+        source -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    /// What a workspace measures
+    kpis (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// Display name
+        name -> Text,
+        /// Free text
+        description -> Nullable<Text>,
+        /// Value to reach, in the KPI's unit
+        target_value -> Nullable<Float8>,
+        /// Value of the newest data point, 0 before the first; kept by a trigger
+        current_value -> Float8,
+        /// Time of the newest data point, null before the first; kept by a trigger
+        current_value_at -> Nullable<Timestamptz>,
+        /// Unit of the values, such as $, % or users
+        unit -> Nullable<Text>,
+        /// Group, such as revenue, growth or engagement
+        category -> Nullable<Text>,
+        /// Whether the KPI is shown
+        is_active -> Bool,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+        /// When the KPI was deleted; its history stays until a purge
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// One subscription a user, global
+    subscriptions (id) {
+        /// CUID
+        id -> Text,
+        /// Who pays; unique
+        user_id -> Text,
+        /// active, canceled or past_due
+        status -> Text,
+        /// free, starter or pro
+        plan_type -> Text,
+        /// When the paid period ends
+        current_period_end -> Nullable<Timestamptz>,
+        /// Whether it ends then for good
+        cancel_at_period_end -> Bool,
+        /// When the newest billing event applied was made; an older one that arrives late is ignored
+        last_event_at -> Timestamptz,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// People who sign in. Global: a user may belong to many workspaces
+    users (id) {
+        /// CUID
+        id -> Text,
+        /// E-mail address, ASCII letters in lower case; unique
+        email -> Text,
+        /// Display name
+        name -> Nullable<Text>,
+        /// https address of a picture
+        image -> Nullable<Text>,
+        /// Sign-in provider
+        provider -> Text,
+        /// The user's id at the provider
+        provider_id -> Text,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Memberships: which user is in which workspace, as what
+    workspace_users (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The member
+        user_id -> Text,
+        /// The workspace
+        workspace_id -> Text,
+        /// owner, admin or member
+        role -> Text,
+        /// When the user joined
+        joined_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// The tenants
+    workspaces (id) {
+        /// CUID
+        id -> Text,
+        /// Display name
+        name -> Text,
+        /// Name in addresses; unique among all workspaces
+        slug -> Text,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// When the row last changed; kept by a trigger
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(goals -> workspaces (workspace_id));
+diesel::joinable!(integrations -> workspaces (workspace_id));
+diesel::joinable!(kpis -> workspaces (workspace_id));
+diesel::joinable!(subscriptions -> users (user_id));
+diesel::joinable!(workspace_users -> users (user_id));
+diesel::joinable!(workspace_users -> workspaces (workspace_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    audit_log,
+    goal_kpis,
+    goals,
+    integrations,
+    kpi_data_points,
+    kpis,
+    subscriptions,
+    users,
+    workspace_users,
+    workspaces,
+);

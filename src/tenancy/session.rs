@@ -1,0 +1,160 @@
+//! A pooled connection and what is known of it: the backend's pid, the server's clock, and the key
+//! to sign with.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use diesel::connection::CacheSize;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
+use diesel::sql_types::{Array, Bool, Integer, Text, Timestamptz};
+
+use super::context::{self, Actor, ContextKeyRing};
+use crate::clock::Clock;
+use crate::error::{DatabaseError, Error, Result};
+use crate::id::WorkspaceId;
+
+/// How long a connection trusts what it learned of the server's clock and keys.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
+
+/// Opens sessions for the pool.
+#[derive(Clone)]
+pub(crate) struct SessionManager {
+    pub(crate) url: String,
+    pub(crate) keys: Arc<ContextKeyRing>,
+    pub(crate) clock: Clock,
+    /// Behind a transaction pooler neither the backend nor prepared statements stay.
+    pub(crate) pooled_elsewhere: bool,
+}
+
+/// One physical connection.
+pub(crate) struct Session {
+    pub(crate) conn: PgConnection,
+    backend_pid: i32,
+    /// The server's clock, in microseconds since 1970, at `learned_at`.
+    server_time: i64,
+    learned_at: Instant,
+    key_index: Option<usize>,
+    /// The connection was lent to the caller, who may have left settings, prepared statements or
+    /// locks behind.
+    pub(crate) lent: bool,
+}
+
+#[derive(QueryableByName)]
+struct Learned {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    #[diesel(sql_type = Timestamptz)]
+    now: DateTime<Utc>,
+    #[diesel(sql_type = Array<Bool>)]
+    known: Vec<bool>,
+}
+
+impl SessionManager {
+    /// Opens a connection.
+    pub(crate) fn open(&self) -> Result<PgConnection> {
+        let mut conn = PgConnection::establish(&self.url).map_err(|error| match error {
+            diesel::ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            // libpq says where and why, never the password.
+            other => Error::PoolTimeout { reason: other.to_string() },
+        })?;
+        if self.pooled_elsewhere {
+            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        }
+        Ok(conn)
+    }
+
+    /// Makes a session of a connection.
+    pub(crate) fn session(&self, conn: PgConnection) -> Result<Session> {
+        let mut session = Session {
+            conn,
+            backend_pid: 0,
+            server_time: 0,
+            learned_at: self.clock.now(),
+            key_index: None,
+            lent: false,
+        };
+        self.learn(&mut session)?;
+        Ok(session)
+    }
+
+    /// Whether what the session knows of the server is too old to sign with.
+    pub(crate) fn is_refresh_due(&self, session: &Session) -> bool {
+        self.clock.now().saturating_duration_since(session.learned_at) > REFRESH_AFTER
+    }
+
+    /// Signs a context for the session. The moment of signing comes with it.
+    pub(crate) fn sign(
+        &self,
+        session: &Session,
+        actor: &Actor,
+        workspace: Option<&WorkspaceId>,
+    ) -> Result<(String, Instant)> {
+        let key = session
+            .key_index
+            .and_then(|index| self.keys.get(index))
+            .ok_or(Error::ContextKeyUnknown)?;
+        let now = self.clock.now();
+        let elapsed = now.saturating_duration_since(session.learned_at).as_micros();
+        let issued_at =
+            session.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
+        let pid = if self.pooled_elsewhere { 0 } else { session.backend_pid };
+        Ok((context::sign(key, actor, workspace, issued_at, pid), now))
+    }
+
+    /// Reads pid, clock and keys. The server's time is taken as of the answer's arrival: the
+    /// estimate lags by at most a round trip, and never runs ahead.
+    pub(crate) fn learn(&self, session: &mut Session) -> Result<()> {
+        let learned: Learned = diesel::sql_query(
+            "SELECT pg_catalog.pg_backend_pid() AS pid, pg_catalog.clock_timestamp() AS now, \
+             ARRAY(SELECT sesari.has_context_key(k) \
+                     FROM pg_catalog.unnest($1) WITH ORDINALITY AS t (k, n) ORDER BY n) AS known",
+        )
+        .bind::<Array<Text>, _>(self.keys.ids())
+        .get_result(&mut session.conn)?;
+        session.backend_pid = learned.pid;
+        session.server_time = learned.now.timestamp_micros();
+        session.learned_at = self.clock.now();
+        session.key_index = learned.known.iter().position(|known| *known);
+        Ok(())
+    }
+}
+
+impl Session {
+    /// SQL that undoes what a caller may have left on the connection, to stand before the `BEGIN`
+    /// of the next transaction, in the same message. Empty when the connection was never lent.
+    pub(crate) fn cleaning(&mut self) -> &'static str {
+        if !std::mem::take(&mut self.lent) {
+            return "";
+        }
+        // The server forgets its prepared statements below, and so must diesel.
+        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        // What DISCARD ALL does, which itself is refused beside other statements. The settings at
+        // the end are those that diesel makes when it connects.
+        "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
+         SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;\
+         SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';COMMIT;"
+    }
+}
+
+impl r2d2::ManageConnection for SessionManager {
+    type Connection = Session;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Session> {
+        self.session(self.open()?)
+    }
+
+    /// Not called by the pool, which would pay a round trip for every check-out: the begin of a
+    /// transaction finds a dead connection out and takes another.
+    fn is_valid(&self, session: &mut Session) -> Result<()> {
+        session.conn.ping().map_err(|error| Error::ConnectionLost(DatabaseError::new(error)))
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        std::thread::panicking() || session.conn.is_broken()
+    }
+}

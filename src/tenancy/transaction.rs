@@ -1,0 +1,190 @@
+//! What the three guards share: one pooled connection, in one transaction, under one context.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::pg::PgConnection;
+use r2d2::PooledConnection;
+
+use super::context::Actor;
+use super::session::{Session, SessionManager};
+use crate::error::{Error, Result};
+use crate::id::WorkspaceId;
+
+/// The server accepts a context for 10 seconds between signing and the start of the transaction
+/// (`sesari.verified_context`). Where the begin took longer than this, it may have come too late,
+/// and every row would be missing without a word.
+const BEGIN_WITHIN: Duration = Duration::from_secs(8);
+
+/// The database roles that hold the grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatabaseRole {
+    Tenant,
+    Service,
+}
+
+impl DatabaseRole {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "sesari_tenant",
+            Self::Service => "sesari_service",
+        }
+    }
+}
+
+/// Whether a transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadWrite,
+    ReadOnly,
+}
+
+/// Limits that the server enforces, each set for the transaction alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) statement: Duration,
+    pub(crate) lock: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// An open transaction under a context. Rolls back when dropped.
+pub(crate) struct Transaction {
+    session: PooledConnection<SessionManager>,
+    /// Not `Send`: a guard held across an `.await` or sent to another thread would keep a
+    /// connection for as long as a scheduler likes.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Transaction {
+    /// Begins, sets role, limits and context: one message to the server. A connection that turns
+    /// out to be dead is dropped and another one taken, as nothing has happened yet.
+    pub(crate) fn begin(
+        pool: &r2d2::Pool<SessionManager>,
+        manager: &SessionManager,
+        timeouts: Timeouts,
+        role: DatabaseRole,
+        access: Access,
+        actor: &Actor,
+        workspace: Option<&WorkspaceId>,
+    ) -> Result<Self> {
+        let mut attempts_left = pool.max_size() + 1;
+        loop {
+            let mut session =
+                pool.get().map_err(|error| Error::PoolTimeout { reason: error.to_string() })?;
+            attempts_left -= 1;
+            match Self::begin_on(&mut session, manager, timeouts, role, access, actor, workspace) {
+                Ok(()) => return Ok(Self { session, _not_send: PhantomData }),
+                Err(Error::ConnectionLost(_)) if attempts_left > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn begin_on(
+        session: &mut Session,
+        manager: &SessionManager,
+        timeouts: Timeouts,
+        role: DatabaseRole,
+        access: Access,
+        actor: &Actor,
+        workspace: Option<&WorkspaceId>,
+    ) -> Result<()> {
+        let mut cleaning = session.cleaning();
+        if manager.is_refresh_due(session) {
+            // What the caller left must not answer for the server.
+            session.conn.batch_execute(cleaning)?;
+            cleaning = "";
+            manager.learn(session)?;
+        }
+        let (context, signed_at) = manager.sign(session, actor, workspace)?;
+        let sql = format!(
+            "{cleaning}BEGIN ISOLATION LEVEL READ COMMITTED {access};\
+             SET LOCAL ROLE {role};\
+             SET LOCAL search_path=public,pg_temp;\
+             SET LOCAL row_security=on;\
+             SET LOCAL statement_timeout={statement};\
+             SET LOCAL lock_timeout={lock};\
+             SET LOCAL idle_in_transaction_session_timeout={idle};\
+             SET LOCAL sesari.context='{context}'",
+            access = match access {
+                Access::ReadWrite => "READ WRITE",
+                Access::ReadOnly => "READ ONLY",
+            },
+            role = role.name(),
+            statement = timeouts.statement.as_millis(),
+            lock = timeouts.lock.as_millis(),
+            idle = timeouts.idle.as_millis(),
+        );
+        AnsiTransactionManager::begin_transaction_sql(&mut session.conn, &sql)?;
+        if manager.clock.now().saturating_duration_since(signed_at) > BEGIN_WITHIN {
+            AnsiTransactionManager::rollback_transaction(&mut session.conn)?;
+            return Err(Error::ContextExpired);
+        }
+        Ok(())
+    }
+
+    /// For the crate's own statements, which leave nothing behind.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.session.conn
+    }
+
+    /// For the caller's.
+    pub(crate) fn lend(&mut self) -> &mut PgConnection {
+        self.session.lent = true;
+        &mut self.session.conn
+    }
+
+    pub(crate) fn commit(mut self) -> Result<()> {
+        // PostgreSQL answers the COMMIT of a failed transaction with a silent rollback. A savepoint
+        // is refused there, and ends the message before the COMMIT; it is refused as well where the
+        // caller has ended the transaction by hand.
+        match self.conn().batch_execute("SAVEPOINT sesari_commit;COMMIT") {
+            Ok(()) => Ok(()),
+            Err(error) => Err(match Error::from(error) {
+                Error::ConnectionLost(error) => Error::OutcomeUnknown(error),
+                other => other,
+            }),
+        }
+    }
+
+    pub(crate) fn rollback(mut self) -> Result<()> {
+        AnsiTransactionManager::rollback_transaction(self.conn())?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let open = AnsiTransactionManager::transaction_manager_status_mut(&mut self.session.conn)
+            .transaction_depth()
+            .is_ok_and(|depth| depth.is_some());
+        if open {
+            // Where this fails, diesel marks the connection as broken and the pool drops it.
+            let _ = self.session.conn.batch_execute("ROLLBACK");
+        }
+    }
+}
+
+/// Runs `body` inside a savepoint of the guard's transaction.
+pub(crate) fn savepoint<G, T, E: From<Error>>(
+    guard: &mut G,
+    transaction: fn(&mut G) -> &mut Transaction,
+    body: impl FnOnce(&mut G) -> Result<T, E>,
+) -> Result<T, E> {
+    let begun = AnsiTransactionManager::begin_transaction(transaction(guard).conn());
+    begun.map_err(Error::from)?;
+    match body(guard) {
+        Ok(value) => {
+            let released = AnsiTransactionManager::commit_transaction(transaction(guard).conn());
+            released.map_err(Error::from)?;
+            Ok(value)
+        }
+        Err(error) => {
+            // The body's error says more than a failing rollback would; after one the whole
+            // transaction is beyond use, and says so at its commit.
+            let _ = AnsiTransactionManager::rollback_transaction(transaction(guard).conn());
+            Err(error)
+        }
+    }
+}
