@@ -45,8 +45,9 @@ fn connect(url: &str) -> PgConnection {
     PgConnection::establish(url).expect("a connection")
 }
 
-fn exists(conn: &mut PgConnection, database: &str) -> bool {
-    holds(conn, &format!("EXISTS (SELECT FROM pg_database WHERE datname = '{database}')"))
+/// Whether there are databases whose names begin so.
+fn exists(conn: &mut PgConnection, prefix: &str) -> bool {
+    holds(conn, &format!("EXISTS (SELECT FROM pg_database WHERE starts_with(datname, '{prefix}'))"))
 }
 
 /// Waits for what another process does.
@@ -96,12 +97,27 @@ fn databases_can_be_made_from_many_threads_at_once() {
 fn a_dropped_database_is_gone_even_while_somebody_is_connected() {
     let (db, witness) = (TestDatabase::new().unwrap(), TestDatabase::empty().unwrap());
     let mut witness = witness.admin().unwrap();
-    let name = db.name().to_owned();
+    let is_there = format!("EXISTS (SELECT FROM pg_database WHERE datname = '{}')", db.name());
     let _connected = connect(&db.tenant_url());
-    let same = format!("EXISTS (SELECT FROM pg_database WHERE datname = '{name}')");
-    assert!(holds(&mut witness, &same));
+    assert!(holds(&mut witness, &is_there));
     drop(db);
-    assert!(!holds(&mut witness, &same));
+    assert!(!holds(&mut witness, &is_there));
+}
+
+#[test]
+fn a_clone_has_the_privileges_that_migrations_give_the_database_itself() {
+    let db = TestDatabase::new().unwrap();
+    let migrated = TestDatabase::empty().unwrap();
+    sesari_db::migrations::run(&mut migrated.admin().unwrap()).unwrap();
+    let privileges = |db: &TestDatabase| {
+        text(
+            &mut db.admin().unwrap(),
+            "SELECT string_agg(acl::text, ' ' ORDER BY acl::text) \
+             FROM pg_database, unnest(datacl) AS acl WHERE datname = current_database()",
+        )
+    };
+    assert_ne!(privileges(&db), "");
+    assert_eq!(privileges(&db), privileges(&migrated));
 }
 
 #[test]
