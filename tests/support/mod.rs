@@ -1,0 +1,108 @@
+//! Two workspaces with the same cast and the same furniture, in one throw-away database.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sesari_db::Database;
+use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
+use sesari_db::repo::{NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting};
+use sesari_db::tenancy::ServiceName;
+use sesari_db::testing::TestDatabase;
+use sesari_db::value::{AuthProvider, Finite, Role};
+
+/// One workspace: an owner, an admin, a member, a KPI with three points, and a goal on it.
+pub struct Tenant {
+    pub workspace: WorkspaceId,
+    pub slug: String,
+    pub owner: UserId,
+    pub admin: UserId,
+    pub member: UserId,
+    pub kpi: KpiId,
+    pub goal: GoalId,
+}
+
+/// A migrated database with tenants `a` and `b`, and a user who is in neither.
+pub struct World {
+    // Dropped first: a database cannot be dropped while the pool is connected without FORCE.
+    pub db: Database,
+    pub a: Tenant,
+    pub b: Tenant,
+    pub stranger: UserId,
+    pub test: TestDatabase,
+}
+
+pub fn service() -> ServiceName {
+    "test-service".parse().unwrap()
+}
+
+/// 2026-01-01, and so many hours.
+pub fn hour(hours: i64) -> DateTime<Utc> {
+    "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::hours(hours)
+}
+
+pub fn sign_up(db: &Database, name: &str) -> UserId {
+    let mut service = db.service(&service()).unwrap();
+    let user = service
+        .users()
+        .sign_in(&NewUser {
+            name: Some(name.parse().unwrap()),
+            ..NewUser::new(
+                format!("{name}@example.com").parse().unwrap(),
+                AuthProvider::Google,
+                format!("google-{name}").parse().unwrap(),
+            )
+        })
+        .unwrap();
+    service.commit().unwrap();
+    user.id
+}
+
+pub fn create_workspace(db: &Database, owner: &UserId, slug: &str) -> WorkspaceId {
+    let mut user = db.user(owner).unwrap();
+    let new = NewWorkspace::new(format!("Workspace {slug}").parse().unwrap(), slug.parse().unwrap());
+    let workspace = user.my_workspaces().create(&new).unwrap();
+    user.commit().unwrap();
+    workspace.id
+}
+
+impl Tenant {
+    pub fn furnish(db: &Database, slug: &str) -> Self {
+        let owner = sign_up(db, &format!("{slug}-owner"));
+        let admin = sign_up(db, &format!("{slug}-admin"));
+        let member = sign_up(db, &format!("{slug}-member"));
+        let workspace = create_workspace(db, &owner, slug);
+        let mut tenant = db.tenant(&owner, &workspace).unwrap();
+        tenant.members().add(&admin, Role::Admin).unwrap();
+        tenant.members().add(&member, Role::Member).unwrap();
+        let kpi = tenant
+            .kpis()
+            .create(NewKpi {
+                target_value: Some(Finite::new(100.0).unwrap()),
+                ..NewKpi::new("Revenue".parse().unwrap())
+            })
+            .unwrap();
+        let points: Vec<_> = (0..3)
+            .map(|i| NewDataPoint::new(kpi.id.clone(), 10.0 * f64::from(i + 1), hour(i.into())).unwrap())
+            .collect();
+        tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
+        let goal = tenant.goals().create(NewGoal::new("Grow".parse().unwrap())).unwrap();
+        tenant.goal_kpis().link(&NewGoalKpi::new(goal.id.clone(), kpi.id.clone())).unwrap();
+        tenant.commit().unwrap();
+        Self { workspace, slug: slug.into(), owner, admin, member, kpi: kpi.id, goal: goal.id }
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let test = TestDatabase::new().unwrap();
+        let db = test.database().unwrap();
+        Self::on(test, db)
+    }
+
+    pub fn on(test: TestDatabase, db: Database) -> Self {
+        let a = Tenant::furnish(&db, "acme");
+        let b = Tenant::furnish(&db, "globex");
+        let stranger = sign_up(&db, "stranger");
+        Self { db, a, b, stranger, test }
+    }
+}
