@@ -93,9 +93,27 @@ CREATE POLICY audit_log_tenant_select ON public.audit_log FOR SELECT TO sesari_t
            AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
 CREATE POLICY audit_log_service_select ON public.audit_log FOR SELECT TO sesari_service
     USING (workspace_id = '' AND (SELECT sesari.current_service()) IS NOT NULL);
+CREATE POLICY audit_log_owner_select ON public.audit_log FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY audit_log_owner_insert ON public.audit_log FOR INSERT TO sesari_owner
     WITH CHECK (true);
 
+-- The log outlives its workspace. Whoever made another one under the same id would own its history.
+CREATE FUNCTION sesari.refuse_used_workspace_id() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM public.audit_log WHERE workspace_id = NEW.id) THEN
+        RAISE unique_violation USING
+            MESSAGE = 'the id belonged to a workspace before',
+            CONSTRAINT = 'workspaces_pkey';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sesari.refuse_used_workspace_id IS
+    'Trigger: the id of a deleted workspace is not used again';
+CREATE TRIGGER workspaces_unused_id BEFORE INSERT ON public.workspaces
+    FOR EACH ROW EXECUTE FUNCTION sesari.refuse_used_workspace_id();
 CREATE TRIGGER workspaces_audit AFTER INSERT OR UPDATE OR DELETE ON public.workspaces
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'workspaces', 'workspace.create', 'workspace.update', 'workspace.delete', 'updated_at', '');
