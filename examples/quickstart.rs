@@ -93,11 +93,7 @@ const PLANS: [Plan; 3] = [
     Plan { name: "Churn", unit: "%", from: 5.0, to: 4.1, target: 3.0, weight: 2.0 },
 ];
 
-fn tell_acmes_story(
-    db: &Database,
-    ada: &UserId,
-    acme: &WorkspaceId,
-) -> Outcomes<(GoalId, KpiId)> {
+fn tell_acmes_story(db: &Database, ada: &UserId, acme: &WorkspaceId) -> Outcomes<(GoalId, KpiId)> {
     let first_day: DateTime<Utc> = "2026-10-01T00:00:00Z".parse()?;
     let mut tenant = db.tenant(ada, acme)?;
     let goal = tenant.goals().create(NewGoal::new("A strong fourth quarter".parse()?))?;
@@ -134,7 +130,12 @@ fn tell_acmes_story(
         let points = tenant.data_points().range(&kpi.id, everything, &Page::default())?.items;
         let values: Vec<f64> = points.iter().map(|point| point.value).collect();
         let unit = kpi.unit.as_ref().map_or("", Unit::as_str);
-        println!("{:<10} {} {:>9.1} {unit}", kpi.name.as_str(), sparkline(&values), kpi.current_value);
+        println!(
+            "{:<10} {} {:>9.1} {unit}",
+            kpi.name.as_str(),
+            sparkline(&values),
+            kpi.current_value
+        );
     }
     tenant.commit()?;
     Ok((goal.id, revenue.ok_or("no KPI")?))
@@ -180,7 +181,10 @@ fn bob_looks_around(
 
     // SQL of his own, or SQL that an attacker slipped into his statement: no filter at all.
     let names = diesel::sql_query("SELECT name FROM kpis").load::<Name>(tenant.connection())?;
-    println!("SELECT name FROM kpis:      {:?}", names.iter().map(|row| &row.name).collect::<Vec<_>>());
+    println!(
+        "SELECT name FROM kpis:      {:?}",
+        names.iter().map(|row| &row.name).collect::<Vec<_>>()
+    );
     drop(tenant);
 
     // Through the front door of a workspace that he does not belong to.
@@ -189,7 +193,10 @@ fn bob_looks_around(
     let seen = tenant.kpis().count(&KpiFilter::default())?;
     println!("In her workspace, KPIs:     {seen}");
     let denied = tenant.kpis().create(NewKpi::new("Sabotage".parse()?));
-    println!("In her workspace, a write:  {}", denied.map_or_else(|e| e.to_string(), |_| "done".into()));
+    println!(
+        "In her workspace, a write:  {}",
+        denied.map_or_else(|e| e.to_string(), |_| "done".into())
+    );
     drop(tenant);
 
     // Her context, written by himself: he has no key to sign it with.
