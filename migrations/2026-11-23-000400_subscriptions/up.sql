@@ -9,8 +9,8 @@ CREATE TABLE public.subscriptions (
     current_period_end timestamptz,
     cancel_at_period_end boolean NOT NULL DEFAULT false,
     last_event_at timestamptz NOT NULL DEFAULT now(),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     CONSTRAINT subscriptions_pkey PRIMARY KEY (id),
     CONSTRAINT subscriptions_user_id_key UNIQUE (user_id),
     CONSTRAINT subscriptions_user_id_fkey FOREIGN KEY (user_id)

@@ -14,8 +14,8 @@ CREATE TABLE public.kpis (
     unit text,
     category text,
     is_active boolean NOT NULL DEFAULT true,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     deleted_at timestamptz,
     CONSTRAINT kpis_pkey PRIMARY KEY (workspace_id, id),
     CONSTRAINT kpis_workspace_id_fkey FOREIGN KEY (workspace_id)

@@ -8,8 +8,8 @@ CREATE TABLE public.goals (
     description text,
     target_date timestamptz,
     status text NOT NULL DEFAULT 'active',
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     deleted_at timestamptz,
     CONSTRAINT goals_pkey PRIMARY KEY (workspace_id, id),
     CONSTRAINT goals_workspace_id_fkey FOREIGN KEY (workspace_id)

@@ -10,8 +10,8 @@ CREATE TABLE public.integrations (
     last_sync_at timestamptz,
     sync_status text NOT NULL DEFAULT 'pending',
     error_message text,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     CONSTRAINT integrations_pkey PRIMARY KEY (workspace_id, id),
     CONSTRAINT integrations_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
