@@ -20,6 +20,8 @@
 //! 1. The one that `DATABASE_URL` names, if set. Its user must be a superuser, or may create
 //!    databases and roles. Databases are made beside the one named, which is not touched. Two login
 //!    roles, `sesari_test_tenant` and `sesari_test_service`, and the crate's own roles stay there.
+//!    Runs at the same time do not disturb each other, if they connect as the same user. What a run
+//!    that was killed could not drop, for want of `psql`, the next one drops.
 //! 2. One started from the PostgreSQL installed on this machine, in a directory of its own: where
 //!    `TMPDIR` says, or else in `/dev/shm` if two gigabytes are free there, or else in `/tmp`. This
 //!    works as root too.
