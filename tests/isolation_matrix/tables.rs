@@ -1,0 +1,177 @@
+//! What is tried on each table.
+//!
+//! In the statements, `{ws}`, `{kpi}`, `{goal}`, `{owner}` and `{member}` are those of the workspace
+//! at which the statement aims, `{there}` and `{their_user}` those of the one it moves a row to, and
+//! `{rows}` is the condition for the rows aimed at.
+
+pub struct Table {
+    pub name: &'static str,
+    /// Which rows are the workspace's own. All others are somebody else's.
+    pub own: &'static str,
+    pub key: &'static str,
+    pub insert: &'static str,
+    /// What an update sets; reads no column, so that no policy for reading stands in its way.
+    pub update: &'static str,
+    /// What an update sets to give a row to another workspace.
+    pub give: &'static str,
+    /// Rights of their own within the table.
+    pub extras: &'static [Extra],
+}
+
+pub struct Extra {
+    pub name: &'static str,
+    pub sql: &'static str,
+}
+
+const BY_WORKSPACE: &str = "workspace_id = '{ws}'";
+
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "__diesel_schema_migrations",
+        own: "version IS NOT NULL",
+        key: "version",
+        insert: "(version) VALUES ('9')",
+        update: "run_on = now()",
+        give: "version = '9'",
+        extras: &[],
+    },
+    Table {
+        name: "audit_log",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, actor_kind, actor_id, action, table_name, row_id, changes)
+                 VALUES ('{ws}', 'user', '{owner}', 'kpi.purge', 'kpis', 'x1', '{}')",
+        update: "actor_id = 'nobody'",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
+        name: "goal_kpis",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, goal_id, kpi_id) VALUES ('{ws}', '{goal}', 'spare')",
+        update: "weight = 2",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
+        name: "goals",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, title) VALUES ('{ws}', 'New')",
+        update: "title = 'Changed'",
+        give: "workspace_id = '{there}'",
+        extras: &[Extra {
+            name: "soft delete",
+            sql: "UPDATE public.goals SET deleted_at = now() WHERE {rows}",
+        }],
+    },
+    Table {
+        name: "integrations",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, provider, credentials)
+                 VALUES ('{ws}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA')",
+        update: "is_active = false",
+        give: "workspace_id = '{there}'",
+        extras: &[
+            Extra {
+                name: "credentials",
+                sql: "SELECT credentials FROM public.integrations WHERE {rows}",
+            },
+            Extra {
+                name: "upkeep",
+                sql: "UPDATE public.integrations SET sync_status = 'success', last_sync_at = now()
+                      WHERE {rows}",
+            },
+        ],
+    },
+    Table {
+        name: "kpi_data_points",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, kpi_id, value) VALUES ('{ws}', '{kpi}', 1)",
+        update: "value = 1",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
+        name: "kpis",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, name) VALUES ('{ws}', 'New')",
+        update: "name = 'Changed'",
+        give: "workspace_id = '{there}'",
+        extras: &[Extra {
+            name: "soft delete",
+            sql: "UPDATE public.kpis SET deleted_at = now() WHERE {rows}",
+        }],
+    },
+    Table {
+        name: "subscriptions",
+        own: "user_id IN ({members})",
+        key: "id",
+        insert: "(user_id, status, plan_type) VALUES ('{member}', 'active', 'pro')",
+        update: "plan_type = 'free'",
+        give: "user_id = '{their_user}'",
+        extras: &[],
+    },
+    Table {
+        name: "users",
+        own: "id IN ({members})",
+        key: "id",
+        insert: "(email, provider, provider_id) VALUES ('new@example.com', 'google', 'new')",
+        update: "name = 'Changed'",
+        give: "id = 'changed'",
+        extras: &[
+            Extra { name: "provider id", sql: "SELECT provider_id FROM public.users WHERE {rows}" },
+            Extra {
+                name: "e-mail",
+                sql: "UPDATE public.users SET email = 'x@example.com' WHERE id = '{member}'",
+            },
+        ],
+    },
+    Table {
+        name: "workspace_users",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, user_id) VALUES ('{ws}', '{stranger}')",
+        update: "role = 'admin'",
+        give: "workspace_id = '{there}'",
+        extras: &[
+            Extra {
+                name: "add an owner",
+                sql: "INSERT INTO public.workspace_users (workspace_id, user_id, role)
+                      VALUES ('{ws}', '{stranger}', 'owner')",
+            },
+            Extra {
+                name: "make an owner",
+                sql: "UPDATE public.workspace_users SET role = 'owner'
+                      WHERE {rows} AND user_id = '{member}'",
+            },
+            Extra {
+                name: "unmake an owner",
+                sql: "UPDATE public.workspace_users SET role = 'member'
+                      WHERE {rows} AND user_id = '{owner}'",
+            },
+            Extra {
+                name: "remove an owner",
+                sql: "DELETE FROM public.workspace_users WHERE {rows} AND user_id = '{owner}'",
+            },
+            Extra {
+                name: "leave",
+                sql: "DELETE FROM public.workspace_users
+                      WHERE {rows} AND user_id = sesari.current_user_id()",
+            },
+        ],
+    },
+    Table {
+        name: "workspaces",
+        own: "id = '{ws}'",
+        key: "id",
+        insert: "(name, slug) VALUES ('New', 'new')",
+        update: "name = 'Changed'",
+        give: "id = '{there}'",
+        extras: &[],
+    },
+];
