@@ -1,0 +1,241 @@
+//! `Database` is not built on a login or a schema that would not isolate tenants.
+//!
+//! Each test makes one thing unsafe in a database of its own and expects exactly the findings that
+//! name it: a rule that misses, and a rule that cries wolf, both fail.
+
+#![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+
+#[path = "support/logins.rs"]
+mod logins;
+
+#[path = "isolation_check/login.rs"]
+mod login;
+#[path = "isolation_check/schema.rs"]
+mod schema;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use diesel::connection::SimpleConnection;
+use sesari_db::database::IsolationReport;
+use sesari_db::testing::TestDatabase;
+use sesari_db::{Database, Error};
+
+use logins::{Role, lines, value};
+
+/// What `build` refuses, or nothing.
+fn report(built: Result<Database, Error>) -> IsolationReport {
+    match built {
+        Ok(_) => IsolationReport::default(),
+        Err(Error::Unsafe(report)) => report,
+        Err(error) => panic!("not a finding: {error}"),
+    }
+}
+
+fn findings_for(test: &TestDatabase, tenant_url: &str) -> IsolationReport {
+    report(Database::builder(tenant_url, test.context_key().clone()).build())
+}
+
+/// Expects findings of these rules and no other.
+fn assert_rules(report: &IsolationReport, rules: &[&str]) {
+    let found: BTreeSet<&str> = report.findings().iter().map(|f| f.rule.as_str()).collect();
+    assert_eq!(found, rules.iter().copied().collect(), "\n{report}");
+}
+
+#[test]
+fn a_freshly_migrated_database_and_plain_logins_are_accepted() {
+    let test = TestDatabase::new().unwrap();
+    let started = Instant::now();
+    let built = test.builder().build();
+    println!("two logins opened and checked in {:?}", started.elapsed());
+    assert_rules(&report(built), &[]);
+}
+
+#[test]
+fn the_check_takes_one_connection_and_no_more_than_the_logins_rights() {
+    let test = TestDatabase::new().unwrap();
+    let login = Role::new(&test, "one", "LOGIN CONNECTION LIMIT 1");
+    test.admin().unwrap().batch_execute(&format!("GRANT sesari_tenant TO {login}")).unwrap();
+    assert_rules(&findings_for(&test, login.url()), &[]);
+    // While the only connection is taken there is nothing to check with.
+    let taken = login.connect();
+    let built = Database::builder(login.url(), test.context_key().clone()).build();
+    assert!(matches!(built, Err(Error::PoolTimeout { .. })), "{built:?}");
+    drop(taken);
+}
+
+#[test]
+fn the_check_leaves_no_trace() {
+    let test = TestDatabase::new().unwrap();
+    let mut admin = test.admin().unwrap();
+    let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_all_tables \
+                   WHERE schemaname IN ('public', 'sesari')";
+    let before = value(&mut admin, written);
+    drop(test.database().unwrap());
+    assert_eq!(value(&mut admin, written), before);
+}
+
+#[test]
+fn every_reason_is_listed_at_once() {
+    let test = TestDatabase::new().unwrap();
+    let login = Role::new(&test, "bad", "LOGIN CREATEDB BYPASSRLS");
+    test.admin()
+        .unwrap()
+        .batch_execute(&format!(
+            "GRANT sesari_tenant, sesari_service TO {login};
+             GRANT CREATE ON SCHEMA public TO PUBLIC;
+             CREATE TABLE public.leak (workspace_id text);
+             GRANT SELECT, TRUNCATE ON public.leak TO sesari_tenant;
+             ALTER TABLE public.kpis NO FORCE ROW LEVEL SECURITY;
+             DROP POLICY goals_tenant_update ON public.goals;
+             ALTER TABLE public.goals DISABLE TRIGGER goals_audit"
+        ))
+        .unwrap();
+    let report = findings_for(&test, login.url());
+    assert_rules(
+        &report,
+        &[
+            "login-bypasses-rls",
+            "login-can-make-roles",
+            "login-has-both-roles",
+            "policy-changed",
+            "schema-writable",
+            "stray-grant",
+            "table-changed",
+            "table-not-forced",
+            "table-without-policy",
+            "table-without-rls",
+            "trigger-changed",
+        ],
+    );
+    let text = Error::Unsafe(report.clone()).to_string();
+    for finding in report.findings() {
+        assert!(!finding.object.is_empty() && !finding.explanation.is_empty(), "{finding:?}");
+        assert!(text.contains(&format!("{}: {}", finding.rule, finding.object)), "{text}");
+    }
+}
+
+#[test]
+fn both_logins_are_checked_and_the_findings_of_both_are_listed() {
+    let test = TestDatabase::new().unwrap();
+    let tenant = Role::tenant(&test, "tenant");
+    let service = Role::new(&test, "service", "LOGIN CREATEDB");
+    let mut admin = test.admin().unwrap();
+    admin.batch_execute(&format!("GRANT sesari_service TO {service}")).unwrap();
+    let build = || {
+        let keys = test.context_key().clone();
+        report(Database::builder(tenant.url(), keys).service_url(service.url()).build())
+    };
+    assert_rules(&build(), &["login-can-make-roles"]);
+    admin.batch_execute(&format!("ALTER ROLE {tenant} BYPASSRLS")).unwrap();
+    assert_rules(&build(), &["login-bypasses-rls", "login-can-make-roles"]);
+}
+
+#[test]
+fn a_login_cannot_be_used_at_the_other_door() {
+    let test = TestDatabase::new().unwrap();
+    let keys = || test.context_key().clone();
+    let swapped = Database::builder(test.service_url(), keys()).build();
+    assert!(report(swapped).has("login-has-no-role"));
+    let same = Database::builder(test.tenant_url(), keys()).service_url(test.tenant_url()).build();
+    assert!(report(same).has("login-has-no-role"));
+}
+
+/// A table as the documentation asks for, beside ours and pointing at ours.
+const NOTES: &str = "
+    CREATE TABLE public.notes (
+        workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
+        id text NOT NULL DEFAULT sesari.new_id(),
+        kpi_id text,
+        body text,
+        CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id),
+        CONSTRAINT notes_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
+            REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE
+    );
+    ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE public.notes FORCE ROW LEVEL SECURITY;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON public.notes TO sesari_tenant;
+    CREATE POLICY notes_tenant_select ON public.notes FOR SELECT TO sesari_tenant
+        USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    CREATE POLICY notes_tenant_insert ON public.notes FOR INSERT TO sesari_tenant
+        WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    CREATE POLICY notes_tenant_update ON public.notes FOR UPDATE TO sesari_tenant
+        USING (workspace_id = (SELECT sesari.current_workspace_id()))
+        WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    CREATE POLICY notes_tenant_delete ON public.notes FOR DELETE TO sesari_tenant
+        USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    CREATE VIEW public.note_bodies WITH (security_invoker = true) AS SELECT body FROM public.notes;
+    GRANT SELECT ON public.note_bodies TO sesari_tenant;
+    CREATE FUNCTION public.note_count() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS 'SELECT count(*) FROM public.notes';
+    -- Not for the service's logins, and so none of their business.
+    CREATE TABLE public.operators_own (secret text)";
+
+#[test]
+fn a_well_made_table_of_the_consumers_own_is_accepted_and_isolates() {
+    let test = TestDatabase::new().unwrap();
+    test.admin().unwrap().batch_execute(NOTES).unwrap();
+    let database = test.builder().build().unwrap();
+    let service: sesari_db::tenancy::ServiceName = "notes".parse().unwrap();
+    let (a, b) = ("wa".parse().unwrap(), "wb".parse().unwrap());
+    let mut guard = database.tenant(&service, &a).unwrap();
+    guard.connection().batch_execute("INSERT INTO public.notes (body) VALUES ('of a')").unwrap();
+    guard.commit().unwrap();
+    let bodies = |workspace| {
+        let mut guard = database.tenant(&service, workspace).unwrap();
+        lines(guard.connection(), "SELECT body AS line FROM public.note_bodies")
+    };
+    assert_eq!(bodies(&a), ["of a"]);
+    assert_eq!(bodies(&b), [""; 0]);
+}
+
+#[test]
+fn a_table_of_the_consumers_own_is_held_to_the_rules() {
+    for (spoil, rule) in [
+        ("ALTER TABLE public.notes DISABLE ROW LEVEL SECURITY", "table-without-rls"),
+        ("ALTER TABLE public.notes NO FORCE ROW LEVEL SECURITY", "table-not-forced"),
+        ("DROP POLICY notes_tenant_delete ON public.notes", "table-without-policy"),
+        (
+            "ALTER POLICY notes_tenant_insert ON public.notes TO sesari_service",
+            "table-without-policy",
+        ),
+        ("GRANT TRUNCATE ON public.notes TO sesari_tenant", "stray-grant"),
+        ("ALTER VIEW public.note_bodies RESET (security_invoker)", "view-without-invoker"),
+        ("ALTER FUNCTION public.note_count() RESET search_path", "function-unpinned"),
+        ("GRANT SELECT ON public.operators_own TO PUBLIC", "table-without-rls"),
+        ("CREATE POLICY floor ON public.notes AS RESTRICTIVE USING (true)", "policy-restrictive"),
+    ] {
+        let test = TestDatabase::new().unwrap();
+        test.admin().unwrap().batch_execute(&format!("{NOTES}; {spoil}")).unwrap();
+        assert_rules(&findings_for(&test, &test.tenant_url()), &[rule]);
+    }
+}
+
+#[test]
+fn an_unmigrated_database_is_refused() {
+    let _roles = TestDatabase::new().unwrap();
+    let test = TestDatabase::empty().unwrap();
+    let report = report(test.builder().build());
+    assert_rules(&report, &["migration-pending"]);
+    let versions: Vec<_> = report.findings().iter().map(|f| f.object.clone()).collect();
+    assert_eq!(versions, sesari_db::migrations::versions().unwrap());
+}
+
+#[test]
+fn a_schema_one_migration_behind_is_refused() {
+    let test = TestDatabase::new().unwrap();
+    let last = sesari_db::migrations::revert_last(&mut test.admin().unwrap()).unwrap().unwrap();
+    let report = findings_for(&test, &test.tenant_url());
+    assert_rules(&report, &["migration-pending"]);
+    assert_eq!(report.findings()[0].object, last);
+}
+
+#[test]
+fn a_schema_of_a_newer_version_is_refused() {
+    let test = TestDatabase::new().unwrap();
+    let newer = "INSERT INTO public.__diesel_schema_migrations (version) VALUES ('29991231000000')";
+    test.admin().unwrap().batch_execute(newer).unwrap();
+    let report = findings_for(&test, &test.tenant_url());
+    assert_rules(&report, &["migration-unknown"]);
+    assert_eq!(report.findings()[0].object, "29991231000000");
+}
