@@ -3,7 +3,7 @@
 //! Each test makes one thing unsafe in a database of its own and expects exactly the findings that
 //! name it: a rule that misses, and a rule that cries wolf, both fail.
 
-#![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's set-up fails loudly")]
 
 #[path = "support/logins.rs"]
 mod logins;
@@ -108,10 +108,10 @@ fn every_reason_is_listed_at_once() {
             "trigger-changed",
         ],
     );
-    let text = Error::Unsafe(report.clone()).to_string();
+    let message = Error::Unsafe(report.clone()).to_string();
     for finding in report.findings() {
         assert!(!finding.object.is_empty() && !finding.explanation.is_empty(), "{finding:?}");
-        assert!(text.contains(&format!("{}: {}", finding.rule, finding.object)), "{text}");
+        assert!(message.contains(&format!("{}: {}", finding.rule, finding.object)), "{message}");
     }
 }
 

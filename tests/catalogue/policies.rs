@@ -1,0 +1,111 @@
+//! One permissive policy for each table, role and verb, and what each says.
+
+use super::rules;
+
+rules! {
+    exactly_one_policy_for_each_verb_granted_and_none_for_others:
+        "SELECT g.full_name || ' ' || g.verb || ' for ' || g.role || ': ' || count(p.oid) AS line
+           FROM (SELECT t.oid, t.full_name, r.role, v.verb,
+                        has_table_privilege(r.role, t.oid, v.verb)
+                        OR v.verb <> 'delete' AND has_any_column_privilege(r.role, t.oid, v.verb) AS granted
+                   FROM public_tables AS t
+                  CROSS JOIN unnest(ARRAY['sesari_tenant', 'sesari_service']) AS r (role)
+                  CROSS JOIN unnest(ARRAY['select', 'insert', 'update', 'delete']) AS v (verb)) AS g
+           LEFT JOIN policies AS p ON p.polrelid = g.oid AND p.verb IN (g.verb, 'all')
+                AND (0 = ANY (p.polroles) OR g.role::regrole = ANY (p.polroles))
+          GROUP BY g.full_name, g.verb, g.role, g.granted
+         HAVING count(p.oid) <> g.granted::int",
+        broken by "DROP POLICY kpis_tenant_select ON public.kpis",
+        "CREATE POLICY more ON public.kpis FOR SELECT TO sesari_tenant USING (true)",
+        "CREATE POLICY more ON public.kpis FOR SELECT USING (true)",
+        "CREATE POLICY more ON public.kpis FOR SELECT TO sesari_service USING (true)",
+        "REVOKE DELETE ON public.goals FROM sesari_tenant",
+        "GRANT UPDATE (status) ON public.subscriptions TO sesari_tenant";
+
+    every_policy_is_permissive_and_for_one_verb_of_one_role_and_named_so:
+        "SELECT name AS line FROM policies
+          WHERE NOT polpermissive OR cardinality(polroles) <> 1 OR 0 = ANY (polroles)
+             OR polname <> table_name || '_' || replace(pg_get_userbyid(polroles[1]), 'sesari_', '') || '_' || verb",
+        broken by "CREATE POLICY kpis_tenant_select ON public.goals FOR SELECT TO sesari_tenant USING (true)",
+        "CREATE POLICY goals_tenant_all ON public.goals TO sesari_tenant, sesari_service USING (true)",
+        "ALTER POLICY kpis_tenant_select ON public.kpis TO PUBLIC",
+        "CREATE POLICY goals_service_select ON public.goals AS RESTRICTIVE FOR SELECT TO sesari_service USING (true)";
+
+    an_update_has_both_its_conditions_written_out_and_they_are_the_same:
+        "SELECT name AS line FROM policies
+          WHERE verb = 'update' AND (using_text IS NULL OR check_text IS NULL OR using_text <> check_text)
+             OR verb IN ('select', 'delete') AND using_text IS NULL
+             OR verb = 'insert' AND check_text IS NULL",
+        broken by "DROP POLICY goals_tenant_update ON public.goals;
+         CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
+             USING (workspace_id = (SELECT sesari.current_workspace_id()))",
+        "ALTER POLICY goals_tenant_update ON public.goals WITH CHECK (true)";
+
+    /// What is added by AND narrows it; the one OR is on the membership's own user, below.
+    a_tenants_policy_begins_with_its_workspace:
+        "SELECT p.name || ': ' || e AS line
+           FROM policies AS p JOIN tenant_tables AS t ON t.oid = p.polrelid
+          CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
+          WHERE 'sesari_tenant'::regrole = ANY (p.polroles) AND e IS NOT NULL
+            AND p.polname <> 'workspace_users_tenant_select'
+            AND regexp_replace(e, '\\s+', ' ', 'g') !~
+                '^\\(\\(?workspace_id = \\( SELECT sesari\\.current_workspace_id\\(\\) AS current_workspace_id\\)\\)( AND .*\\))?$'",
+        broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (true)",
+        "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = sesari.current_workspace_id())",
+        "ALTER POLICY kpis_tenant_select ON public.kpis
+             USING (workspace_id = (SELECT sesari.current_workspace_id()) OR is_active)",
+        "ALTER POLICY kpis_tenant_select ON public.kpis
+             USING (is_active AND workspace_id = (SELECT sesari.current_workspace_id()))",
+        "ALTER POLICY kpis_tenant_insert ON public.kpis WITH CHECK (workspace_id IS NOT NULL)";
+
+    /// They compare with what belongs to the signed-in user.
+    the_policies_of_tables_without_a_workspace_are_these:
+        "SELECT p.name || ': ' || coalesce(p.using_text, p.check_text) AS line
+           FROM policies AS p
+          WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
+            AND (p.polrelid NOT IN (SELECT oid FROM tenant_tables) OR p.polname = 'workspace_users_tenant_select')
+            AND (p.polname::text, regexp_replace(replace(p.using_text, E'\\n', ''), ' AS \\w+', '', 'g')) NOT IN (VALUES
+                ('users_tenant_select', '(id = ANY (( SELECT sesari.visible_user_ids())::text[]))'),
+                ('users_tenant_update', '(id = ( SELECT sesari.signed_in_user_id()))'),
+                ('workspaces_tenant_select', '((id = ( SELECT sesari.current_workspace_id())) OR (id = ANY (( SELECT sesari.my_workspace_ids())::text[])))'),
+                ('workspaces_tenant_update', '((id = ( SELECT sesari.current_workspace_id())) AND (( SELECT sesari.current_member_role()) = ANY (ARRAY[''owner''::text, ''admin''::text])))'),
+                ('workspaces_tenant_delete', '((id = ( SELECT sesari.current_workspace_id())) AND (( SELECT sesari.current_member_role()) = ''owner''::text))'),
+                ('workspace_users_tenant_select', '((workspace_id = ( SELECT sesari.current_workspace_id())) OR (user_id = ( SELECT sesari.signed_in_user_id())))'),
+                ('subscriptions_tenant_select', '(user_id = ( SELECT sesari.signed_in_user_id()))'))",
+        broken by "ALTER POLICY users_tenant_select ON public.users USING (true)",
+        "ALTER POLICY workspaces_tenant_delete ON public.workspaces USING (id = (SELECT sesari.current_workspace_id()))",
+        "CREATE POLICY more ON public.subscriptions FOR DELETE TO sesari_tenant USING (true)";
+
+    a_services_policy_asks_for_a_service:
+        "SELECT p.name || ': ' || e AS line
+           FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
+          WHERE 'sesari_service'::regrole = ANY (p.polroles) AND e IS NOT NULL
+            AND regexp_replace(e, '\\s+', ' ', 'g') !~ '^\\(+(.* AND )?\\(*( SELECT sesari\\.current_service\\(\\) AS current_service\\) IS NOT NULL)\\)+$'",
+        broken by "ALTER POLICY users_service_select ON public.users USING (true)",
+        "ALTER POLICY users_service_select ON public.users USING ((SELECT sesari.current_service()) IS NOT NULL OR true)",
+        "ALTER POLICY users_service_select ON public.users USING (sesari.current_service() IS NOT NULL)";
+
+    /// A bare call runs for every row.
+    a_policy_calls_functions_only_once_a_statement:
+        "SELECT p.name || ': ' || e AS line
+           FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
+          WHERE regexp_replace(e, 'SELECT\\s+sesari\\.\\w+\\(\\)', '', 'g') ~ '\\w\\('
+             OR regexp_replace(e, '\\(\\s*SELECT\\s+sesari\\.\\w+\\(\\)\\s+AS\\s+\\w+\\)', '', 'g') ~ 'SELECT'",
+        broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = sesari.current_workspace_id())",
+        "ALTER POLICY kpis_tenant_select ON public.kpis
+             USING (workspace_id = (SELECT sesari.current_workspace_id()) AND lower(name) <> '')",
+        "ALTER POLICY kpis_tenant_select ON public.kpis
+             USING (workspace_id IN (SELECT workspace_id FROM public.workspace_users))";
+
+    /// No login is a member of the owner.
+    an_owners_policy_serves_a_definer_function_and_strangers_have_none:
+        "SELECT p.name AS line FROM policies AS p
+          WHERE 'sesari_owner'::regrole = ANY (p.polroles)
+            AND (p.verb = 'delete' OR NOT EXISTS (
+                SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
+         UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r
+          WHERE r NOT IN ('sesari_owner'::regrole, 'sesari_tenant'::regrole, 'sesari_service'::regrole)",
+        broken by "CREATE POLICY goals_owner_select ON public.goals FOR SELECT TO sesari_owner USING (true)",
+        "CREATE POLICY kpis_owner_delete ON public.kpis FOR DELETE TO sesari_owner USING (true)",
+        "CREATE POLICY more ON public.goals FOR SELECT TO pg_monitor USING (true)";
+}
