@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::pg::PgConnection;
+
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
@@ -279,30 +281,47 @@ impl DatabaseBuilder {
         if self.pool_timeout.is_zero() || self.connection_lifetime.is_zero() {
             return Err(Error::Config("pool_timeout or connection_lifetime is 0".into()));
         }
-        let tenant = self.door(&self.tenant_url, DatabaseRole::Tenant)?;
+        let mut report = IsolationReport::default();
+        let tenant = self.check(&self.tenant_url, DatabaseRole::Tenant, &mut report)?;
         let service = match &self.service_url {
-            Some(url) => Some(self.door(url, DatabaseRole::Service)?),
+            Some(url) => Some(self.check(url, DatabaseRole::Service, &mut report)?),
             None => None,
         };
+        if !report.is_empty() {
+            return Err(Error::Unsafe(report));
+        }
+        let tenant = self.door(tenant, DatabaseRole::Tenant)?;
+        let service = service.map(|door| self.door(door, DatabaseRole::Service)).transpose()?;
         Ok(Database(Arc::new(Inner { tenant, service, timeouts: self.timeouts })))
     }
 
-    fn door(&self, url: &str, role: DatabaseRole) -> Result<Door> {
+    /// Opens one connection by hand, as the pool would hide why it cannot be, and checks what the
+    /// login could do with it.
+    fn check(
+        &self,
+        url: &str,
+        role: DatabaseRole,
+        report: &mut IsolationReport,
+    ) -> Result<(SessionManager, PgConnection)> {
         let manager = SessionManager {
             url: with_connect_timeout(url, self.pool_timeout)?,
             keys: Arc::new(self.keys.clone()),
             clock: self.clock.clone(),
             pooled_elsewhere: self.transaction_pooler,
         };
-        // One connection, opened by hand: the pool would hide why it cannot be.
         let mut conn = manager.open()?;
-        let report = isolation::check(&mut conn, role)?;
-        if !report.is_empty() {
-            return Err(Error::Unsafe(report));
-        }
-        let mut session = manager.session(conn)?;
-        manager.sign(&mut session, &Actor::from(UserId::generate()), None)?;
-        drop(session);
+        report.extend(isolation::check(&mut conn, role)?);
+        Ok((manager, conn))
+    }
+
+    fn door(
+        &self,
+        (manager, conn): (SessionManager, PgConnection),
+        role: DatabaseRole,
+    ) -> Result<Door> {
+        // Finds out whether the database knows one of the keys.
+        let session = manager.session(conn)?;
+        manager.sign(&session, &Actor::from(UserId::generate()), None)?;
         let pool = r2d2::Pool::builder()
             .max_size(self.pool_size)
             .min_idle(Some(0))

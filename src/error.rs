@@ -106,7 +106,8 @@ pub enum Error {
     #[error("the signed context expired before the transaction began")]
     ContextExpired,
 
-    /// None of the configured context keys is installed in the database.
+    /// None of the configured context keys is installed in the database, or only under the same id
+    /// with another secret.
     #[error("no configured context key is installed in the database")]
     ContextKeyUnknown,
 

@@ -27,8 +27,8 @@
 //! # What a connection keeps
 //! Everything above is set for the transaction alone and ends with it. A connection that was lent
 //! to the caller ([`TenantConnection::connection`]) is in addition stripped of session settings,
-//! prepared statements, cursors, listeners, advisory locks and temporary tables before it serves
-//! the next transaction, in the message that begins it.
+//! prepared statements, cursors, listeners, advisory locks and temporary tables, in the message
+//! that ends the transaction. One of which anything is in doubt is closed.
 //!
 //! Guarded by `tests/isolation_matrix.rs`, `tests/pool.rs` and `tests/attacks.rs`.
 

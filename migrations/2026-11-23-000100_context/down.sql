@@ -8,7 +8,7 @@ DROP FUNCTION sesari.current_service();
 DROP FUNCTION sesari.signed_in_user_id();
 DROP FUNCTION sesari.current_user_id();
 DROP FUNCTION sesari.verified_context();
-DROP FUNCTION sesari.has_context_key(text);
+DROP FUNCTION sesari.has_context_key(text, bytea);
 DROP FUNCTION sesari.retire_context_key(text);
 DROP FUNCTION sesari.install_context_key(text, bytea);
 DROP TABLE sesari.context_keys;

@@ -15,7 +15,7 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    IF NOT pg_has_role('sesari_owner', 'MEMBER') THEN
+    IF NOT pg_has_role('sesari_owner', 'USAGE') THEN
         EXECUTE format('GRANT sesari_owner TO %I', current_user);
     END IF;
     -- Temporary objects are looked up before all others: whoever can make one can shadow a table.
@@ -94,11 +94,16 @@ $$;
 COMMENT ON FUNCTION sesari.retire_context_key IS
     'Makes tokens signed with this key worthless from the next statement on. False if there was none';
 
-CREATE FUNCTION sesari.has_context_key(wanted_key_id text) RETURNS boolean
+CREATE FUNCTION sesari.has_context_key(wanted_key_id text, proof bytea) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT EXISTS (SELECT FROM sesari.context_keys WHERE key_id = wanted_key_id) $$;
+AS $$
+    SELECT EXISTS (
+        SELECT FROM sesari.context_keys
+         WHERE key_id = wanted_key_id
+           AND sha256(outer_pad || sha256(inner_pad || convert_to('sesari.has_context_key', 'UTF8'))) = proof)
+$$;
 COMMENT ON FUNCTION sesari.has_context_key IS
-    'Whether a key of this id is installed. Lets a service notice that its key was retired';
+    'Whether this very key is installed; the proof is the HMAC of the function''s name. Lets a service notice that its key was retired';
 GRANT EXECUTE ON FUNCTION sesari.has_context_key TO sesari_tenant, sesari_service;
 
 -- The context --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::query_dsl::LoadQuery;
-use diesel::sql_types::{Array, Bool, Integer, Text};
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Text};
 
 use crate::error::Result;
 use crate::migrations;
@@ -79,6 +79,12 @@ impl IsolationReport {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.findings.sort();
+        self.findings.dedup();
     }
 
     /// Whether some finding is of this rule.
@@ -158,15 +164,22 @@ fn needed_version(version: i32) -> Option<i32> {
 }
 
 fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
-    let migrated: bool = diesel::select(diesel::dsl::sql::<Bool>(
-        "pg_catalog.to_regprocedure('sesari.applied_migrations()') IS NOT NULL \
-         AND pg_catalog.has_schema_privilege(session_user, 'sesari', 'USAGE')",
+    // Looked up without naming it: a login without any right to the schema must be told so, by the
+    // rules, and not stumble here.
+    let may_ask: Option<bool> = diesel::select(diesel::dsl::sql::<Nullable<Bool>>(
+        "(SELECT pg_catalog.has_schema_privilege(session_user, n.oid, 'USAGE') \
+                 AND pg_catalog.has_function_privilege(session_user, p.oid, 'EXECUTE') \
+            FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
+           WHERE n.nspname = 'sesari' AND p.proname = 'applied_migrations')",
     ))
     .get_result(conn)?;
-    let applied = if migrated {
-        lines(diesel::sql_query("SELECT v AS line FROM sesari.applied_migrations() AS v"), conn)?
-    } else {
-        BTreeSet::new()
+    let applied = match may_ask {
+        None => BTreeSet::new(),
+        Some(false) => return Ok(Vec::new()),
+        Some(true) => lines(
+            diesel::sql_query("SELECT v AS line FROM sesari.applied_migrations() AS v"),
+            conn,
+        )?,
     };
     let embedded: BTreeSet<String> = migrations::versions()?.into_iter().collect();
     let pending = embedded.difference(&applied).map(|version| {

@@ -23,6 +23,9 @@ const MIN_KEY: usize = 32;
 /// Longest key, in bytes: the block size of SHA-256.
 const MAX_KEY: usize = 64;
 
+/// Signed to prove a key, see `sesari.has_context_key`. No context begins like it.
+const PROOF: &[u8] = b"sesari.has_context_key";
+
 fn is_name(text: &str, max: usize) -> bool {
     let bytes = text.as_bytes();
     (1..=max).contains(&bytes.len())
@@ -230,6 +233,12 @@ impl ContextKeyRing {
 
     pub(crate) fn ids(&self) -> Vec<&str> {
         self.0.iter().map(ContextKey::id).collect()
+    }
+
+    /// For each key, what proves to the database that it is the one installed under its id.
+    pub(crate) fn proofs(&self) -> Vec<Vec<u8>> {
+        let proof = |key: &ContextKey| hmac::sign(&key.hmac, PROOF).as_ref().to_vec();
+        self.0.iter().map(proof).collect()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&ContextKey> {

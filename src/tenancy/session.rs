@@ -9,7 +9,7 @@ use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
-use diesel::sql_types::{Array, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, Binary, Bool, Integer, Text, Timestamptz};
 
 use super::context::{self, Actor, ContextKeyRing};
 use crate::clock::Clock;
@@ -40,6 +40,11 @@ pub(crate) struct Session {
     /// The connection was lent to the caller, who may have left settings, prepared statements or
     /// locks behind.
     pub(crate) lent: bool,
+    /// The connection is not known to be clean and outside of a transaction. diesel knows of
+    /// transactions that it began itself; a caller may have begun another.
+    pub(crate) doubtful: bool,
+    /// Statements are prepared by name.
+    prepares: bool,
 }
 
 #[derive(QueryableByName)]
@@ -75,6 +80,8 @@ impl SessionManager {
             learned_at: self.clock.now(),
             key_index: None,
             lent: false,
+            doubtful: false,
+            prepares: !self.pooled_elsewhere,
         };
         self.learn(&mut session)?;
         Ok(session)
@@ -109,10 +116,13 @@ impl SessionManager {
     pub(crate) fn learn(&self, session: &mut Session) -> Result<()> {
         let learned: Learned = diesel::sql_query(
             "SELECT pg_catalog.pg_backend_pid() AS pid, pg_catalog.clock_timestamp() AS now, \
-             ARRAY(SELECT sesari.has_context_key(k) \
-                     FROM pg_catalog.unnest($1) WITH ORDINALITY AS t (k, n) ORDER BY n) AS known",
+             ARRAY(SELECT sesari.has_context_key(id, proof) \
+                     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY \
+                     AS t (id, proof, n) \
+                    ORDER BY n) AS known",
         )
         .bind::<Array<Text>, _>(self.keys.ids())
+        .bind::<Array<Binary>, _>(self.keys.proofs())
         .get_result(&mut session.conn)?;
         session.backend_pid = learned.pid;
         session.server_time = learned.now.timestamp_micros();
@@ -122,21 +132,21 @@ impl SessionManager {
     }
 }
 
+/// Takes off the session what a caller may have left: what `DISCARD ALL` does, which itself is
+/// refused beside other statements. The settings at the end are those that diesel makes when it
+/// connects.
+pub(crate) const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
+     SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
+     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
+
 impl Session {
-    /// SQL that undoes what a caller may have left on the connection, to stand before the `BEGIN`
-    /// of the next transaction, in the same message. Empty when the connection was never lent.
-    pub(crate) fn cleaning(&mut self) -> &'static str {
-        if !std::mem::take(&mut self.lent) {
-            return "";
+    /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must diesel.
+    pub(crate) fn cleaned(&mut self) {
+        self.lent = false;
+        if self.prepares {
+            self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+            self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
         }
-        // The server forgets its prepared statements below, and so must diesel.
-        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
-        // What DISCARD ALL does, which itself is refused beside other statements. The settings at
-        // the end are those that diesel makes when it connects.
-        "SET SESSION AUTHORIZATION DEFAULT;RESET ALL;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
-         SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;\
-         SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';COMMIT;"
     }
 }
 
@@ -155,6 +165,6 @@ impl r2d2::ManageConnection for SessionManager {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        std::thread::panicking() || session.conn.is_broken()
+        session.doubtful || std::thread::panicking() || session.conn.is_broken()
     }
 }

@@ -31,11 +31,12 @@ pub enum MemberRole {
 ///
 /// ```no_run
 /// # fn example(db: &sesari_db::Database, user: sesari_db::id::UserId, workspace: sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {
-/// use sesari_db::repo::NewKpi;
+/// use sesari_db::repo::{NewDataPoint, NewKpi};
 ///
 /// let mut tenant = db.tenant(user, &workspace)?;
 /// let kpi = tenant.kpis().create(NewKpi::new("Revenue".parse()?))?;
-/// tenant.data_points().record(&kpi.id, 1250.0, chrono::DateTime::UNIX_EPOCH, None)?;
+/// let point = NewDataPoint::new(kpi.id, 1250.0, chrono::DateTime::UNIX_EPOCH)?;
+/// tenant.data_points().record(&point)?;
 /// tenant.commit()?;
 /// # Ok(()) }
 /// ```
@@ -119,7 +120,7 @@ impl TenantConnection {
     /// so row-level security holds for them as for the repositories. Filter on `workspace_id`
     /// yourself all the same: the planner makes better use of it.
     ///
-    /// Lending has a price: before the connection serves another transaction, its session state is
+    /// Lending has a price: at the end of the transaction the connection's session state is
     /// discarded, prepared statements included.
     pub fn connection(&mut self) -> &mut PgConnection {
         self.transaction.lend()

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use r2d2::PooledConnection;
 
 use super::context::Actor;
-use super::session::{Session, SessionManager};
+use super::session::{CLEANING, Session, SessionManager};
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 
@@ -51,6 +51,8 @@ pub(crate) struct Timeouts {
 /// An open transaction under a context. Rolls back when dropped.
 pub(crate) struct Transaction {
     session: PooledConnection<SessionManager>,
+    /// Committed or rolled back.
+    ended: bool,
     /// Not `Send`: a guard held across an `.await` or sent to another thread would keep a
     /// connection for as long as a scheduler likes.
     _not_send: PhantomData<*const ()>,
@@ -74,7 +76,7 @@ impl Transaction {
                 pool.get().map_err(|error| Error::PoolTimeout { reason: error.to_string() })?;
             attempts_left -= 1;
             match Self::begin_on(&mut session, manager, timeouts, role, access, actor, workspace) {
-                Ok(()) => return Ok(Self { session, _not_send: PhantomData }),
+                Ok(()) => return Ok(Self { session, ended: false, _not_send: PhantomData }),
                 Err(Error::ConnectionLost(_)) if attempts_left > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -90,16 +92,14 @@ impl Transaction {
         actor: &Actor,
         workspace: Option<&WorkspaceId>,
     ) -> Result<()> {
-        let mut cleaning = session.cleaning();
+        // Until the begin has succeeded: where it fails half-way, the pool drops the connection.
+        session.doubtful = true;
         if manager.is_refresh_due(session) {
-            // What the caller left must not answer for the server.
-            session.conn.batch_execute(cleaning)?;
-            cleaning = "";
             manager.learn(session)?;
         }
         let (context, signed_at) = manager.sign(session, actor, workspace)?;
         let sql = format!(
-            "{cleaning}BEGIN ISOLATION LEVEL READ COMMITTED {access};\
+            "BEGIN ISOLATION LEVEL READ COMMITTED {access};\
              SET LOCAL ROLE {role};\
              SET LOCAL search_path=public,pg_temp;\
              SET LOCAL row_security=on;\
@@ -119,8 +119,10 @@ impl Transaction {
         AnsiTransactionManager::begin_transaction_sql(&mut session.conn, &sql)?;
         if manager.clock.now().saturating_duration_since(signed_at) > BEGIN_WITHIN {
             AnsiTransactionManager::rollback_transaction(&mut session.conn)?;
+            session.doubtful = false;
             return Err(Error::ContextExpired);
         }
+        session.doubtful = false;
         Ok(())
     }
 
@@ -135,33 +137,69 @@ impl Transaction {
         &mut self.session.conn
     }
 
+    fn depth(&mut self) -> Option<u32> {
+        let conn = &mut self.session.conn;
+        let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+        status.transaction_depth().ok().flatten().map(u32::from)
+    }
+
     pub(crate) fn commit(mut self) -> Result<()> {
+        // No transaction: the caller ended it by hand. More than one: a panic inside a savepoint
+        // was caught. Neither is what the caller believes to commit.
+        if self.depth() != Some(1) {
+            return Err(Error::TransactionAborted);
+        }
         // PostgreSQL answers the COMMIT of a failed transaction with a silent rollback. A savepoint
-        // is refused there, and ends the message before the COMMIT; it is refused as well where the
-        // caller has ended the transaction by hand.
-        match self.conn().batch_execute("SAVEPOINT sesari_commit;COMMIT") {
-            Ok(()) => Ok(()),
-            Err(error) => Err(match Error::from(error) {
-                Error::ConnectionLost(error) => Error::OutcomeUnknown(error),
-                other => other,
-            }),
+        // is refused there, and ends the message before the COMMIT.
+        let cleaning = self.cleaning();
+        // What a caller's table defers to the commit runs under the context, before it is cleaned
+        // away.
+        let deferred = if cleaning.is_empty() { "" } else { "SET CONSTRAINTS ALL IMMEDIATE;" };
+        let committed = self
+            .conn()
+            .batch_execute(&format!("SAVEPOINT sesari_commit;{deferred}{cleaning}COMMIT"));
+        match committed.map_err(Error::from) {
+            Ok(()) => {
+                self.ended();
+                Ok(())
+            }
+            Err(Error::ConnectionLost(error)) => Err(Error::OutcomeUnknown(error)),
+            Err(error) => Err(error),
         }
     }
 
     pub(crate) fn rollback(mut self) -> Result<()> {
-        AnsiTransactionManager::rollback_transaction(self.conn())?;
+        self.roll_back()
+    }
+
+    fn roll_back(&mut self) -> Result<()> {
+        let cleaning = self.cleaning();
+        self.session.doubtful = true;
+        self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;
+        self.session.doubtful = false;
+        self.ended();
         Ok(())
+    }
+
+    /// What to send along with the end of the transaction: nothing, unless the connection was lent.
+    /// So a connection in the pool is always clean, also for others behind a transaction pooler.
+    fn cleaning(&self) -> &'static str {
+        if self.session.lent { CLEANING } else { "" }
+    }
+
+    fn ended(&mut self) {
+        self.ended = true;
+        if self.session.lent {
+            self.session.cleaned();
+        }
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let open = AnsiTransactionManager::transaction_manager_status_mut(&mut self.session.conn)
-            .transaction_depth()
-            .is_ok_and(|depth| depth.is_some());
-        if open {
-            // Where this fails, diesel marks the connection as broken and the pool drops it.
-            let _ = self.session.conn.batch_execute("ROLLBACK");
+        if !self.ended {
+            // Where this fails the connection stays in doubt, and the pool drops it.
+            let _ = self.roll_back();
         }
     }
 }

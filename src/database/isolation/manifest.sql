@@ -15,12 +15,15 @@ functions AS (
       JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
      WHERE n.nspname = 'sesari'
 ),
--- Grants to bystanders do no harm: without a policy for them they see nothing.
+-- Grants to bystanders do no harm: without a policy for them they see nothing. Whatever the login is
+-- a member of is no bystander.
 grantees AS (
     SELECT 0::oid AS oid, 'PUBLIC' AS name
     UNION ALL
-    SELECT oid, rolname::text FROM pg_catalog.pg_roles
-     WHERE rolname IN ('sesari_tenant', 'sesari_service')
+    SELECT r.oid, r.rolname::text FROM pg_catalog.pg_roles AS r
+     WHERE r.rolname IN ('sesari_tenant', 'sesari_service')
+        OR pg_has_role(session_user, r.oid, 'MEMBER') AND r.rolname <> 'sesari_owner' AND NOT r.rolsuper
+           AND NOT (SELECT s.rolsuper FROM pg_catalog.pg_roles AS s WHERE s.rolname = session_user)
 )
 SELECT 'table ' || name || ' kind ' || relkind::text || ' owner ' || pg_catalog.pg_get_userbyid(relowner)
        || ' rls ' || relrowsecurity || ' forced ' || relforcerowsecurity AS line
@@ -55,6 +58,12 @@ SELECT 'trigger ' || t.name || '.' || g.tgname || ' enabled ' || g.tgenabled::te
        || pg_catalog.pg_get_triggerdef(g.oid)
   FROM tables AS t
   JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+UNION ALL
+-- Foreign keys are triggers too, and can be switched off.
+SELECT 'trigger ' || t.name || ' internal, of ' || c.conname || ', enabled ' || g.tgenabled::text
+  FROM tables AS t
+  JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid AND g.tgisinternal AND g.tgenabled <> 'O'
+  JOIN pg_catalog.pg_constraint AS c ON c.oid = g.tgconstraint
 UNION ALL
 SELECT 'rule ' || t.name || ' ' || pg_catalog.pg_get_ruledef(w.oid)
   FROM tables AS t

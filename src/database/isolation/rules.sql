@@ -4,9 +4,12 @@ WITH
 login AS (
     SELECT r.oid, r.rolname::text AS name FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user
 ),
--- Itself and every role that it could become.
+-- Itself and every role that it could become: what any of them may, the login may.
 roles AS (
     SELECT r.* FROM pg_catalog.pg_roles AS r WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+),
+superuser AS (
+    SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper
 ),
 -- Everything outside of PostgreSQL itself.
 namespaces AS (
@@ -17,18 +20,20 @@ relations AS (
     SELECT c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.reloptions,
            n.nspname || '.' || c.relname AS name,
            (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS verb
-             WHERE has_table_privilege(session_user, c.oid, verb)
-                OR verb <> 'DELETE' AND has_any_column_privilege(session_user, c.oid, verb)) AS verbs,
+             WHERE EXISTS (SELECT FROM roles AS r
+                            WHERE has_table_privilege(r.oid, c.oid, verb)
+                               OR verb <> 'DELETE' AND has_any_column_privilege(r.oid, c.oid, verb))) AS verbs,
            (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS verb
-             WHERE has_table_privilege(session_user, c.oid, verb)
-                OR verb = 'REFERENCES' AND has_any_column_privilege(session_user, c.oid, verb)) AS strays
+             WHERE EXISTS (SELECT FROM roles AS r
+                            WHERE has_table_privilege(r.oid, c.oid, verb)
+                               OR verb = 'REFERENCES' AND has_any_column_privilege(r.oid, c.oid, verb))) AS strays
       FROM pg_catalog.pg_class AS c
       JOIN namespaces AS n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ),
 findings (rule, object, explanation) AS (
     SELECT 'login-is-superuser', name, 'a superuser is not bound by row-level security; use a plain login'
-      FROM login WHERE (SELECT rolsuper FROM pg_catalog.pg_roles AS r WHERE r.oid = login.oid)
+      FROM login WHERE EXISTS (SELECT FROM superuser)
     UNION ALL
     SELECT 'login-bypasses-rls', r.rolname, 'the login has, or can take, a role with SUPERUSER or BYPASSRLS'
       FROM roles AS r WHERE r.rolbypassrls OR r.rolsuper AND r.rolname <> session_user
@@ -48,17 +53,30 @@ findings (rule, object, explanation) AS (
             UNION ALL SELECT d.datdba, d.datname::text FROM pg_catalog.pg_database AS d
                        WHERE d.datname = current_database()) AS o
       JOIN roles AS r ON r.oid = o.owner
-     WHERE NOT (SELECT rolsuper FROM pg_catalog.pg_roles AS s WHERE s.rolname = session_user)
+     WHERE NOT EXISTS (SELECT FROM superuser)
     UNION ALL
-    SELECT 'login-has-no-role', session_user, 'the login is not a member of ' || $1 || '; grant it'
-     WHERE NOT EXISTS (SELECT FROM roles WHERE rolname = $1)
+    SELECT 'login-has-no-role', session_user, 'the login does not have the rights of ' || $1 || '; grant it, with INHERIT'
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r
+                        WHERE r.rolname = $1 AND pg_has_role(session_user, r.oid, 'USAGE'))
+    UNION ALL
+    SELECT 'setting-changed', coalesce(d.datname, 'every database') || ', ' || coalesce(r.rolname, 'every login'),
+           setting || ': triggers, foreign keys or policies would not be applied'
+      FROM pg_catalog.pg_db_role_setting AS s
+      LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+     CROSS JOIN LATERAL unnest(s.setconfig) AS setting
+     WHERE (s.setdatabase = 0 OR d.datname = current_database())
+       AND (s.setrole = 0 OR r.rolname = session_user)
+       AND setting ~ '^(session_replication_role|row_security)='
+       AND setting NOT IN ('session_replication_role=origin', 'row_security=on')
     UNION ALL
     SELECT 'login-has-both-roles', session_user, 'one login for tenants and services is one wall less; use two'
      WHERE (SELECT count(*) FROM roles WHERE rolname IN ('sesari_tenant', 'sesari_service')) > 1
-       AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles AS s WHERE s.rolname = session_user)
+       AND NOT EXISTS (SELECT FROM superuser)
     UNION ALL
     SELECT 'schema-writable', nspname, 'the login may create objects here, and shadow others with them'
-      FROM namespaces WHERE has_schema_privilege(session_user, oid, 'CREATE')
+      FROM namespaces AS n
+     WHERE EXISTS (SELECT FROM roles AS r WHERE has_schema_privilege(r.oid, n.oid, 'CREATE'))
     UNION ALL
     SELECT 'table-without-rls', name, 'the login may ' || array_to_string(verbs, ', ') || ' without row-level security'
       FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND NOT relrowsecurity
@@ -95,7 +113,8 @@ findings (rule, object, explanation) AS (
     SELECT 'function-unpinned', n.nspname || '.' || p.proname, 'SECURITY DEFINER without a search_path that ends in pg_temp'
       FROM pg_catalog.pg_proc AS p
       JOIN namespaces AS n ON n.oid = p.pronamespace
-     WHERE p.prosecdef AND has_function_privilege(session_user, p.oid, 'EXECUTE')
-       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=.*pg_temp"?$')
+     WHERE p.prosecdef
+       AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
 )
 SELECT rule::text, object::text, explanation::text FROM findings ORDER BY 1, 2, 3
