@@ -1,0 +1,357 @@
+//! What a request costs in round trips: begin, query, commit. Never four.
+//!
+//! Counted exactly, on the wire, by a proxy between the pool and the server. Every method of every
+//! repository is called twice, the second time on a connection that has its statement prepared.
+#![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+
+mod support;
+
+#[path = "round_trips/proxy.rs"]
+mod proxy;
+
+use diesel::connection::SimpleConnection;
+use sesari_db::page::Page;
+use sesari_db::repo::{
+    AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, KpiChanges, KpiFilter,
+    MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
+    PointKey, ProfileChanges, SubscriptionFilter, TimeRange, UserChanges, UserFilter,
+};
+use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
+use sesari_db::value::{
+    AuthProvider, Finite, GoalStatus, Plan, Role, SubscriptionStatus, Timestamp, Weight,
+};
+use sesari_db::{Database, Error, Result};
+use support::{Tenant, World, hour, service};
+
+use proxy::Proxy;
+
+/// A world, and a way to it that counts. One connection at each door, opened already.
+struct Counted {
+    proxy: Proxy,
+    db: Database,
+    world: World,
+}
+
+impl Counted {
+    fn new() -> Self {
+        let world = World::new();
+        let test = &world.test;
+        let proxy = Proxy::before(&test.tenant_url());
+        let db = Database::builder(proxy.url(&test.tenant_url()), test.context_key().clone())
+            .service_url(proxy.url(&test.service_url()))
+            .pool_size(1)
+            .build()
+            .unwrap();
+        drop((db.user(&world.stranger).unwrap(), db.service(&service()).unwrap()));
+        Self { proxy, db, world }
+    }
+
+    fn tenant(&self) -> TenantConnection {
+        self.db.tenant(&self.world.a.owner, &self.world.a.workspace).unwrap()
+    }
+
+    /// Calls once to prepare, and once to count; both guards are dropped, so nothing is changed.
+    fn assert_three<G>(
+        &self,
+        name: &str,
+        open: impl Fn() -> G,
+        call: impl Fn(&mut G) -> Result<()>,
+        end: impl Fn(G),
+    ) {
+        let run = || {
+            let mut guard = open();
+            call(&mut guard).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            end(guard);
+        };
+        run();
+        assert_eq!(self.proxy.round_trips(run), 3, "{name}");
+    }
+}
+
+fn timestamp(hours: i64) -> Timestamp {
+    Timestamp::new(hour(hours)).unwrap()
+}
+
+fn point(a: &Tenant) -> PointKey {
+    PointKey { kpi_id: a.kpi.clone(), timestamp: timestamp(0), source: None }
+}
+
+fn all_time() -> TimeRange {
+    TimeRange::new(timestamp(0), timestamp(1000)).unwrap()
+}
+
+type Call<G> = fn(&mut G, &World) -> Result<()>;
+
+const READS: &[(&str, Call<TenantConnection>)] = &[
+    ("role", |t, _| t.role().map(drop)),
+    ("workspace.find", |t, _| t.workspace().find().map(drop)),
+    ("members.find", |t, w| t.members().find(&w.a.member).map(drop)),
+    ("members.list", |t, _| t.members().list(&MemberFilter::default(), &Page::default()).map(drop)),
+    ("members.list by role", |t, _| {
+        let filter = MemberFilter { role: Some(Role::Admin) };
+        t.members().list(&filter, &Page::default()).map(drop)
+    }),
+    ("members.count", |t, _| t.members().count(&MemberFilter::default()).map(drop)),
+    ("kpis.find", |t, w| t.kpis().find(&w.a.kpi).map(drop)),
+    ("kpis.list", |t, _| t.kpis().list(&KpiFilter::default(), &Page::default()).map(drop)),
+    ("kpis.list by all", |t, _| {
+        let filter = KpiFilter {
+            is_active: Some(true),
+            category: Some("growth".parse()?),
+            name_contains: Some("e".into()),
+            ..KpiFilter::default()
+        };
+        t.kpis().list(&filter, &Page::default()).map(drop)
+    }),
+    ("kpis.count", |t, _| t.kpis().count(&KpiFilter::default()).map(drop)),
+    ("kpis.update without changes", |t, w| {
+        t.kpis().update(&w.a.kpi, &KpiChanges::default()).map(drop)
+    }),
+    ("data_points.find", |t, w| t.data_points().find(&point(&w.a)).map(drop)),
+    ("data_points.range", |t, w| {
+        t.data_points().range(&w.a.kpi, all_time(), &Page::default()).map(drop)
+    }),
+    ("data_points.count", |t, w| t.data_points().count(&w.a.kpi, all_time()).map(drop)),
+    ("data_points.latest", |t, w| t.data_points().latest(&w.a.kpi).map(drop)),
+    ("data_points.latest_of_many", |t, w| {
+        t.data_points().latest_of_many(&[w.a.kpi.clone(), w.b.kpi.clone()]).map(drop)
+    }),
+    ("goals.find", |t, w| t.goals().find(&w.a.goal).map(drop)),
+    ("goals.list", |t, _| {
+        let filter = GoalFilter { status: Some(GoalStatus::Active), ..GoalFilter::default() };
+        t.goals().list(&filter, &Page::default()).map(drop)
+    }),
+    ("goals.count", |t, _| t.goals().count(&GoalFilter::default()).map(drop)),
+    ("goals.progress", |t, w| t.goals().progress(&w.a.goal).map(drop)),
+    ("goals.progress_of_many", |t, w| {
+        t.goals().progress_of_many(&[w.a.goal.clone(), w.b.goal.clone()]).map(drop)
+    }),
+    ("goal_kpis.find", |t, w| t.goal_kpis().find(&w.a.goal, &w.a.kpi).map(drop)),
+    ("goal_kpis.list", |t, w| t.goal_kpis().list(&w.a.goal).map(drop)),
+    ("goal_kpis.count", |t, w| t.goal_kpis().count(&w.a.goal).map(drop)),
+    ("audit_log.list", |t, _| {
+        t.audit_log().list(&AuditFilter::default(), &Page::default()).map(drop)
+    }),
+    ("audit_log.count", |t, _| t.audit_log().count(&AuditFilter::default()).map(drop)),
+];
+
+const WRITES: &[(&str, Call<TenantConnection>)] = &[
+    ("workspace.rename", |t, _| t.workspace().rename("New".parse()?).map(drop)),
+    ("workspace.change_slug", |t, _| t.workspace().change_slug("new".parse()?).map(drop)),
+    ("workspace.delete", |t, _| t.workspace().delete()),
+    ("members.add", |t, w| t.members().add(&w.stranger, Role::Member).map(drop)),
+    ("members.change_role", |t, w| t.members().change_role(&w.a.member, Role::Admin).map(drop)),
+    ("members.remove", |t, w| t.members().remove(&w.a.member)),
+    ("kpis.create", |t, _| t.kpis().create(NewKpi::new("Churn".parse()?)).map(drop)),
+    ("kpis.update", |t, w| {
+        let changes = KpiChanges { unit: Some(None), ..KpiChanges::default() };
+        t.kpis().update(&w.a.kpi, &changes).map(drop)
+    }),
+    ("kpis.activate", |t, w| t.kpis().activate(&w.a.kpi).map(drop)),
+    ("kpis.delete", |t, w| t.kpis().delete(&w.a.kpi)),
+    ("data_points.record", |t, w| {
+        t.data_points().record(&NewDataPoint::new(w.a.kpi.clone(), 1.0, hour(50))?).map(drop)
+    }),
+    ("data_points.record_many", |t, w| {
+        let new = |i| NewDataPoint::new(w.a.kpi.clone(), 1.0, hour(i));
+        let batch = (0..100).map(new).collect::<Result<Vec<_>, _>>()?;
+        t.data_points().record_many(&batch, OnExisting::Replace).map(drop)
+    }),
+    ("data_points.correct", |t, w| {
+        t.data_points().correct(&point(&w.a), Finite::new(5.0)?).map(drop)
+    }),
+    ("data_points.delete", |t, w| t.data_points().delete(&point(&w.a))),
+    ("goals.create", |t, _| t.goals().create(NewGoal::new("Hold".parse()?)).map(drop)),
+    ("goals.update", |t, w| {
+        let changes = GoalChanges { description: Some(None), ..GoalChanges::default() };
+        t.goals().update(&w.a.goal, &changes).map(drop)
+    }),
+    ("goals.complete", |t, w| t.goals().complete(&w.a.goal).map(drop)),
+    ("goals.delete", |t, w| t.goals().delete(&w.a.goal)),
+    ("goal_kpis.update", |t, w| {
+        let changes = GoalKpiChanges { baseline: Some(None), ..GoalKpiChanges::default() };
+        t.goal_kpis().update(&w.a.goal, &w.a.kpi, &changes).map(drop)
+    }),
+    ("goal_kpis.reweigh", |t, w| {
+        t.goal_kpis().reweigh(&w.a.goal, &w.a.kpi, Weight::new(2.0)?).map(drop)
+    }),
+    ("goal_kpis.unlink", |t, w| t.goal_kpis().unlink(&w.a.goal, &w.a.kpi)),
+];
+
+#[test]
+fn one_read_in_a_tenants_guard_costs_three_round_trips() {
+    let counted = Counted::new();
+    for (name, call) in READS {
+        let call = |guard: &mut _| call(guard, &counted.world);
+        counted.assert_three(name, || counted.tenant(), call, |guard| guard.commit().unwrap());
+        counted.assert_three(name, || counted.tenant(), call, drop);
+    }
+}
+
+#[test]
+fn one_write_in_a_tenants_guard_costs_three_round_trips() {
+    let counted = Counted::new();
+    for (name, call) in WRITES {
+        let call = |guard: &mut _| call(guard, &counted.world);
+        counted.assert_three(name, || counted.tenant(), call, drop);
+        counted.assert_three(name, || counted.tenant(), call, |guard| guard.rollback().unwrap());
+    }
+    let create =
+        |t: &mut TenantConnection| t.kpis().create(NewKpi::new("Churn".parse()?)).map(drop);
+    counted.assert_three("committed", || counted.tenant(), create, |g| g.commit().unwrap());
+}
+
+/// What needs a row in another state than the world has.
+#[test]
+fn restoring_purging_and_linking_cost_three_round_trips() {
+    let counted = Counted::new();
+    let a = &counted.world.a;
+    let mut tenant = counted.tenant();
+    let kpi = tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap().id;
+    let goal = tenant.goals().create(NewGoal::new("Hold".parse().unwrap())).unwrap().id;
+    tenant.kpis().delete(&kpi).unwrap();
+    tenant.goals().delete(&goal).unwrap();
+    let fresh = tenant.goals().create(NewGoal::new("Grow".parse().unwrap())).unwrap().id;
+    tenant.commit().unwrap();
+    let open = || counted.tenant();
+    counted.assert_three("kpis.restore", open, |t| t.kpis().restore(&kpi).map(drop), drop);
+    counted.assert_three("kpis.purge", open, |t| t.kpis().purge(&kpi), drop);
+    counted.assert_three("goals.restore", open, |t| t.goals().restore(&goal).map(drop), drop);
+    counted.assert_three("goals.purge", open, |t| t.goals().purge(&goal), drop);
+    let link = |t: &mut TenantConnection| {
+        t.goal_kpis().link(&NewGoalKpi::new(fresh.clone(), a.kpi.clone())).map(drop)
+    };
+    counted.assert_three("goal_kpis.link", open, link, drop);
+    let member = || counted.db.tenant(&a.member, &a.workspace).unwrap();
+    counted.assert_three("members.leave", member, |t| t.members().leave(), drop);
+}
+
+#[test]
+fn a_batch_of_any_size_costs_three_round_trips() {
+    let counted = Counted::new();
+    let kpi = &counted.world.a.kpi;
+    for existing in [OnExisting::Keep, OnExisting::Replace, OnExisting::Fail] {
+        for size in [1, 2, 700, 3] {
+            let batch: Vec<_> = (100..100 + size)
+                .map(|i| NewDataPoint::new(kpi.clone(), 1.0, hour(i)).unwrap())
+                .collect();
+            let record = || {
+                let mut tenant = counted.tenant();
+                tenant.data_points().record_many(&batch, existing).unwrap();
+            };
+            let round_trips = counted.proxy.round_trips(record);
+            // The statement is prepared once, by the first batch, whatever its size.
+            let expected = if size == 1 { 4 } else { 3 };
+            assert_eq!(round_trips, expected, "{existing:?}, {size} points");
+        }
+    }
+}
+
+const OF_A_USER: &[(&str, Call<UserConnection>)] = &[
+    ("me.find", |u, _| u.me().find().map(drop)),
+    ("me.update", |u, _| {
+        let changes = ProfileChanges { name: Some(None), ..ProfileChanges::default() };
+        u.me().update(&changes).map(drop)
+    }),
+    ("my_workspaces.find", |u, w| u.my_workspaces().find(&w.a.workspace).map(drop)),
+    ("my_workspaces.find_by_slug", |u, w| {
+        u.my_workspaces().find_by_slug(&w.a.slug.parse()?).map(drop)
+    }),
+    ("my_workspaces.list", |u, _| u.my_workspaces().list(&Page::default()).map(drop)),
+    ("my_workspaces.count", |u, _| u.my_workspaces().count().map(drop)),
+    ("my_workspaces.create", |u, _| {
+        let new = NewWorkspace::new("Third".parse()?, "third".parse()?);
+        u.my_workspaces().create(&new).map(drop)
+    }),
+    ("my_subscription.find", |u, _| u.my_subscription().find().map(drop)),
+];
+
+#[test]
+fn one_call_in_a_users_guard_costs_three_round_trips() {
+    let counted = Counted::new();
+    for (name, call) in OF_A_USER {
+        let open = || counted.db.user(&counted.world.a.owner).unwrap();
+        counted.assert_three(name, open, |guard| call(guard, &counted.world), drop);
+    }
+}
+
+fn event(w: &World) -> Result<BillingEvent> {
+    Ok(BillingEvent {
+        user_id: w.a.owner.clone(),
+        status: SubscriptionStatus::Active,
+        plan_type: Plan::Pro,
+        current_period_end: None,
+        cancel_at_period_end: false,
+        occurred_at: Timestamp::new(hour(1))?,
+    })
+}
+
+fn eve() -> Result<NewUser> {
+    Ok(NewUser::new("eve@example.com".parse()?, AuthProvider::Google, "google-eve".parse()?))
+}
+
+const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
+    ("users.find", |s, w| s.users().find(&w.stranger).map(drop)),
+    ("users.find_by_email", |s, _| s.users().find_by_email(&"eve@example.com".parse()?).map(drop)),
+    ("users.list", |s, _| s.users().list(&UserFilter::default(), &Page::default()).map(drop)),
+    ("users.count", |s, _| s.users().count(&UserFilter::default()).map(drop)),
+    ("users.create", |s, _| s.users().create(&eve()?).map(drop)),
+    ("users.sign_in", |s, _| s.users().sign_in(&eve()?).map(drop)),
+    ("users.update", |s, w| {
+        let changes = UserChanges { name: Some(None), ..UserChanges::default() };
+        s.users().update(&w.stranger, &changes).map(drop)
+    }),
+    ("users.delete", |s, w| s.users().delete(&w.stranger)),
+    ("subscriptions.find_by_user", |s, w| s.subscriptions().find_by_user(&w.stranger).map(drop)),
+    ("subscriptions.list", |s, _| {
+        s.subscriptions().list(&SubscriptionFilter::default(), &Page::default()).map(drop)
+    }),
+    ("subscriptions.count", |s, _| {
+        s.subscriptions().count(&SubscriptionFilter::default()).map(drop)
+    }),
+    ("subscriptions.apply", |s, w| s.subscriptions().apply(&event(w)?).map(drop)),
+];
+
+#[test]
+fn one_call_in_a_services_guard_costs_three_round_trips() {
+    let counted = Counted::new();
+    for (name, call) in OF_A_SERVICE {
+        let open = || counted.db.service(&service()).unwrap();
+        counted.assert_three(name, open, |guard| call(guard, &counted.world), drop);
+    }
+}
+
+#[test]
+fn what_costs_more_costs_what_it_says() {
+    let counted = Counted::new();
+    let a = &counted.world.a;
+    let find = |tenant: &mut TenantConnection| {
+        assert!(tenant.kpis().find(&a.kpi).unwrap().is_some());
+    };
+    let cost = |body: &dyn Fn(&mut TenantConnection)| {
+        counted.proxy.round_trips(|| {
+            let mut tenant = counted.tenant();
+            body(&mut tenant);
+            tenant.commit().unwrap();
+        })
+    };
+    assert_eq!(cost(&|_| {}), 2, "begin and commit");
+    assert_eq!(cost(&find), 4, "the first time, a statement is prepared");
+    assert_eq!(cost(&find), 3);
+    let nested = |tenant: &mut TenantConnection| {
+        tenant.transaction(|tenant| tenant.kpis().find(&a.kpi)).unwrap();
+    };
+    assert_eq!(cost(&nested), 5, "a savepoint and its release");
+    let failing = |tenant: &mut TenantConnection| {
+        let failed: Result<(), Error> = tenant.transaction(|_| Err(Error::LastOwner));
+        assert!(failed.is_err());
+    };
+    assert_eq!(cost(&failing), 4, "a savepoint and its rollback");
+    // Lending costs the prepared statements, and no message of its own.
+    let lent = |tenant: &mut TenantConnection| {
+        tenant.connection().batch_execute("SELECT 1").unwrap();
+    };
+    assert_eq!(cost(&lent), 3);
+    assert_eq!(cost(&find), 4);
+    assert_eq!(cost(&find), 3);
+}
