@@ -67,16 +67,12 @@ pub enum Error {
     #[error("waiting for a lock timed out")]
     LockTimeout,
 
-    /// The guard sat idle longer than `idle_in_transaction_session_timeout`, and the server closed
-    /// its connection. Nothing was committed.
-    #[error("the transaction sat idle too long and was ended by the server")]
-    IdleTimeout,
-
     /// Somebody cancelled the statement.
     #[error("the statement was cancelled")]
     Cancelled,
 
-    /// The connection broke before a commit was sent: nothing was committed.
+    /// The connection broke before a commit was sent: nothing was committed. A guard that sat idle
+    /// longer than `idle_timeout` ends so as well; the client library does not pass the reason on.
     #[error("the database connection was lost")]
     ConnectionLost(#[source] DatabaseError),
 

@@ -9,6 +9,7 @@ pub mod page;
 pub mod progress;
 pub mod repo;
 /// The tables, as diesel sees them, for queries of your own. Generated from the database.
+#[allow(clippy::doc_markdown, reason = "the text is the database's own comments")]
 pub mod schema;
 pub mod tenancy;
 #[cfg(feature = "testing")]

@@ -2,11 +2,11 @@
 //!
 //! # Verbs
 //! `find` answers `None` for a row that does not exist or is not the actor's to see; a write on
-//! such a row is [`Error::NotFound`](crate::Error::NotFound). `list` and `count` take the same
+//! such a row is [`Error::NotFound`]. `list` and `count` take the same
 //! filter and cannot disagree. Lists come in [pages](crate::page), oldest first unless said
 //! otherwise. `update` takes a `...Changes`, where `None` leaves a column alone and, for a column
 //! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with
-//! any [`Error`](crate::Error) of a query.
+//! any [`Error`] of a query.
 //!
 //! # Adding a repository
 //! 1. A migration makes the table, its comments, indexes, row-level security, policies and grants

@@ -5,6 +5,7 @@ DROP FUNCTION sesari.keep_an_owner();
 DROP FUNCTION sesari.create_workspace(text, text, text, text);
 DROP TABLE public.workspaces;
 DROP TABLE public.users;
+DROP FUNCTION sesari.queue_for_account();
 DROP FUNCTION sesari.visible_user_ids();
 DROP FUNCTION sesari.my_workspace_ids();
 DROP FUNCTION sesari.current_member_role();

@@ -42,6 +42,21 @@ CREATE TRIGGER users_key BEFORE UPDATE ON public.users
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('users', 'users_key_immutable');
 
+-- Two unique keys, and an upsert settles conflicts on one: first sign-ins of the same account at the
+-- same moment would meet at the e-mail address and fail. So they queue.
+CREATE FUNCTION sesari.queue_for_account() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.provider || ' ' || NEW.provider_id, 0));
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sesari.queue_for_account IS
+    'Trigger: inserts of one account at the provider wait for each other';
+CREATE TRIGGER users_account BEFORE INSERT ON public.users
+    FOR EACH ROW EXECUTE FUNCTION sesari.queue_for_account();
+
 -- workspaces -----------------------------------------------------------------------------------
 
 CREATE TABLE public.workspaces (

@@ -128,17 +128,12 @@ DECLARE
     workspaces text[];
     kpis text[];
 BEGIN
-    -- An insert matters to the current value unless it is older than the newest point; a deletion
-    -- and a correction may matter in either direction.
     SELECT bool_or(k.deleted_at IS NOT NULL),
-           array_agg(c.workspace_id ORDER BY c.workspace_id, c.kpi_id) FILTER (WHERE matters),
-           array_agg(c.kpi_id ORDER BY c.workspace_id, c.kpi_id) FILTER (WHERE matters)
+           array_agg(c.workspace_id ORDER BY c.workspace_id, c.kpi_id),
+           array_agg(c.kpi_id ORDER BY c.workspace_id, c.kpi_id)
       INTO any_deleted, workspaces, kpis
-      FROM (SELECT workspace_id, kpi_id, max("timestamp") AS newest
-              FROM changed GROUP BY workspace_id, kpi_id) AS c
-      JOIN public.kpis AS k ON k.workspace_id = c.workspace_id AND k.id = c.kpi_id,
-      LATERAL (SELECT TG_OP <> 'INSERT' OR k.current_value_at IS NULL
-                      OR c.newest >= k.current_value_at AS matters) AS m;
+      FROM (SELECT DISTINCT workspace_id, kpi_id FROM changed) AS c
+      JOIN public.kpis AS k ON k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
     IF any_deleted AND TG_OP <> 'DELETE' THEN
         RAISE foreign_key_violation USING
             MESSAGE = 'the kpi of a data point is deleted',
@@ -147,18 +142,14 @@ BEGIN
     IF kpis IS NULL THEN
         RETURN NULL;
     END IF;
-    -- Locked in one order, so that concurrent batches over the same KPIs queue and never deadlock.
-    -- A deletion waits for every writer of a point of the KPI, whose foreign key holds a share
-    -- lock: the newest of what is left must not miss a point about to be committed.
-    IF TG_OP = 'INSERT' THEN
-        PERFORM FROM public.kpis AS k
-          WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
-          ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE;
-    ELSE
-        PERFORM FROM public.kpis AS k
-          WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
-          ORDER BY k.workspace_id, k.id FOR UPDATE;
-    END IF;
+    -- Locked in one order, so that concurrent batches over the same KPIs queue and never deadlock,
+    -- and never stronger than this: the foreign key of every insert holds a share lock that goes
+    -- with it, while two who both asked for more would wait for each other.
+    PERFORM FROM public.kpis AS k
+      WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
+      ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE;
+    -- Written even where nothing changes: under REPEATABLE READ a writer whose snapshot is older
+    -- than another's points must fail, and only a new version of the row makes it.
     UPDATE public.kpis AS k
        SET current_value = coalesce(n.value, 0), current_value_at = n."timestamp"
       FROM unnest(workspaces, kpis) AS c (workspace_id, kpi_id)
@@ -166,9 +157,7 @@ BEGIN
            SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
             WHERE p.workspace_id = c.workspace_id AND p.kpi_id = c.kpi_id
             ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
-     WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id
-       AND (k.current_value, k.current_value_at)
-           IS DISTINCT FROM (coalesce(n.value, 0), n."timestamp");
+     WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
     RETURN NULL;
 END
 $$;

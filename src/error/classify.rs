@@ -18,7 +18,7 @@ pub(super) fn classify(error: Diesel) -> Error {
             Error::ConnectionLost(DatabaseError::new(error))
         }
         Diesel::DatabaseError(kind, ref info) => {
-            by_kind(&kind, info.as_ref()).unwrap_or_else(|lost| {
+            by_kind(kind, info.as_ref()).unwrap_or_else(|lost| {
                 let error = DatabaseError::new(error);
                 if lost { Error::ConnectionLost(error) } else { Error::Database(error) }
             })
@@ -28,7 +28,7 @@ pub(super) fn classify(error: Diesel) -> Error {
 }
 
 /// `Err(true)` is a lost connection, `Err(false)` anything unknown.
-fn by_kind(kind: &Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, bool> {
+fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, bool> {
     let constraint = info.constraint_name().unwrap_or_default();
     Ok(match kind {
         Kind::UniqueViolation => Error::Conflict { constraint: constraint.to_owned() },
@@ -48,7 +48,7 @@ fn by_kind(kind: &Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, bo
     })
 }
 
-fn by_message(kind: &Kind, message: &str) -> Result<Error, bool> {
+fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
     let has = |text| message.contains(text);
     Ok(if message.starts_with("permission denied") || has("violates row-level security policy") {
         Error::Denied
@@ -58,8 +58,6 @@ fn by_message(kind: &Kind, message: &str) -> Result<Error, bool> {
         Error::StatementTimeout
     } else if has("due to lock timeout") {
         Error::LockTimeout
-    } else if has("due to idle-in-transaction timeout") {
-        Error::IdleTimeout
     } else if has("canceling statement due to user request") {
         Error::Cancelled
     } else if has("current transaction is aborted") || has("can only be used in transaction blocks")

@@ -97,7 +97,7 @@ impl NewDataPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExisting {
-    /// Keep the value that is there.
+    /// Keep the value that is there. Of several in one batch, the first.
     Keep,
     /// Take the new value. Of several in one batch, the last.
     Replace,
@@ -358,15 +358,19 @@ macro_rules! batch_inserts {
     )*};
 }
 
+// Rows are written in the order of their key: batches that share points queue, and do not wait for
+// each other in a circle.
 batch_inserts! {
+    // Of several points with one key, the first is kept.
     KeepExisting: "",
-        " ORDER BY p.n ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) DO NOTHING";
+        " ORDER BY p.kpi_id, p.\"timestamp\", p.source, p.n \
+         ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) DO NOTHING";
     // One statement may replace a row once: of several points with one key, the last counts.
     ReplaceExisting: "DISTINCT ON (kpi_id, \"timestamp\", source) ",
         " ORDER BY kpi_id, \"timestamp\", source, p.n DESC \
          ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) \
          DO UPDATE SET value = excluded.value WHERE t.value IS DISTINCT FROM excluded.value";
-    FailOnExisting: "", "";
+    FailOnExisting: "", " ORDER BY p.kpi_id, p.\"timestamp\", p.source";
 }
 
 struct LatestOfMany<'a> {

@@ -69,7 +69,6 @@ impl NewGoalKpi {
 }
 
 /// What to change of a link.
-#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goal_kpis)]
 #[serde(default)]

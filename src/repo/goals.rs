@@ -62,7 +62,6 @@ impl NewGoal {
 }
 
 /// What to change of a goal.
-#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goals)]
 #[serde(default)]

@@ -86,7 +86,6 @@ impl NewKpi {
 }
 
 /// What to change of a KPI.
-#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = kpis)]
 #[serde(default)]

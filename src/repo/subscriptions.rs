@@ -77,7 +77,7 @@ impl<'g> SubscriptionRepository<'g> {
         Self { conn }
     }
 
-    fn matching<'q>(filter: &'q SubscriptionFilter) -> subscriptions::BoxedQuery<'q, Pg> {
+    fn matching(filter: &SubscriptionFilter) -> subscriptions::BoxedQuery<'_, Pg> {
         let mut query = subscriptions::table.into_boxed();
         if let Some(status) = &filter.status {
             query = query.filter(subscriptions::status.eq(status));

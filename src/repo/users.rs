@@ -62,7 +62,6 @@ impl NewUser {
 }
 
 /// What to change of a user.
-#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users)]
 #[serde(default)]
@@ -98,7 +97,7 @@ impl<'g> UserRepository<'g> {
         Self { conn }
     }
 
-    fn matching<'q>(filter: &'q UserFilter) -> users::BoxedQuery<'q, Pg> {
+    fn matching(filter: &UserFilter) -> users::BoxedQuery<'_, Pg> {
         let mut query = users::table.into_boxed();
         if let Some(provider) = &filter.provider {
             query = query.filter(users::provider.eq(provider));
@@ -204,7 +203,6 @@ pub struct Profile {
 }
 
 /// What users may change of themselves.
-#[expect(clippy::option_option, reason = "three states: leave, empty, set")]
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users)]
 #[serde(default)]
