@@ -1,0 +1,97 @@
+//! The database's side: one value in one column, and what it says to that.
+
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::query_builder::QueryId;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{HasSqlType, SingleValue};
+
+use sesari_db::id::KpiId;
+use sesari_db::repo::NewKpi;
+
+use crate::support::World;
+
+/// What the database says to a value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Accepted,
+    /// By the constraint of this name.
+    Refused(String),
+    /// By the type, before any constraint: a NUL in a text, a time out of PostgreSQL's range.
+    Impossible,
+}
+
+/// A world, and a superuser's connection to it.
+pub(crate) struct Judge {
+    // Dropped first: the database goes with the world.
+    conn: PgConnection,
+    world: World,
+    unlinked: KpiId,
+}
+
+impl Judge {
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+        let unlinked = tenant.kpis().create(NewKpi::new("Unlinked".parse().unwrap())).unwrap().id;
+        tenant.commit().unwrap();
+        let conn = world.test.admin().unwrap();
+        Self { conn, world, unlinked }
+    }
+
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+
+    /// Runs an INSERT of a row with this value and takes it back.
+    pub(crate) fn verdict<ST, T>(&mut self, insert: &str, value: T) -> Verdict
+    where
+        Pg: HasSqlType<ST>,
+        ST: QueryId + SingleValue + 'static,
+        T: ToSql<ST, Pg>,
+    {
+        let sql = self.fill(insert);
+        self.judge(|conn| diesel::sql_query(sql).bind::<ST, _>(value).execute(conn))
+    }
+
+    /// Runs an INSERT with this literal in the value's place and takes it back.
+    pub(crate) fn verdict_on_literal(&mut self, insert: &str, literal: &str) -> Verdict {
+        let sql = self.fill(&insert.replace("$1", literal));
+        self.judge(|conn| diesel::sql_query(sql).execute(conn))
+    }
+
+    /// Puts the world's ids into a statement.
+    fn fill(&self, insert: &str) -> String {
+        insert
+            .replace("{workspace}", self.world.a.workspace.as_str())
+            .replace("{user}", self.world.stranger.as_str())
+            .replace("{kpi}", self.world.a.kpi.as_str())
+            .replace("{goal}", self.world.a.goal.as_str())
+            .replace("{unlinked kpi}", self.unlinked.as_str())
+    }
+
+    fn judge(&mut self, run: impl FnOnce(&mut PgConnection) -> QueryResult<usize>) -> Verdict {
+        let mut verdict = None;
+        let _: Result<(), Error> = self.conn.transaction(|conn| {
+            verdict = Some(match run(conn) {
+                Ok(rows) => {
+                    assert_eq!(rows, 1);
+                    Verdict::Accepted
+                }
+                Err(Error::DatabaseError(DatabaseErrorKind::CheckViolation, info)) => {
+                    Verdict::Refused(info.constraint_name().unwrap().to_owned())
+                }
+                Err(Error::DatabaseError(_, info))
+                    if info.message().contains("invalid byte sequence")
+                        || info.message().contains("out of range") =>
+                {
+                    Verdict::Impossible
+                }
+                Err(error) => panic!("{error:?}"),
+            });
+            Err(Error::RollbackTransaction)
+        });
+        verdict.unwrap()
+    }
+}
