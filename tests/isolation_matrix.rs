@@ -15,6 +15,8 @@ mod cast;
 mod measure;
 #[path = "isolation_matrix/sabotage.rs"]
 mod sabotage;
+#[path = "isolation_matrix/signer.rs"]
+mod signer;
 mod support;
 #[path = "isolation_matrix/tables.rs"]
 mod tables;

@@ -1,44 +1,11 @@
-//! Who asks: every way to stand before the database, rightful or not, and the signing of contexts.
+//! Who asks: every way to stand before the database, rightful or not.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use diesel::connection::SimpleConnection;
-use ring::hmac;
 use sesari_db::id::UserId;
-use sesari_db::testing::TestDatabase;
 use sesari_db::value::Role;
 
+use crate::signer::Signer;
 use crate::support::{World, sign_up};
-
-/// Signs as the crate does, from the format that `src/tenancy/context.rs` documents, without its
-/// code.
-pub struct Signer {
-    key_id: String,
-    key: hmac::Key,
-}
-
-impl Signer {
-    pub fn of(test: &TestDatabase) -> Self {
-        let key = test.context_key().to_secret_string();
-        let (id, secret) = key.split_once(':').unwrap();
-        Self::new(id, &STANDARD.decode(secret).unwrap())
-    }
-
-    pub fn new(key_id: &str, secret: &[u8]) -> Self {
-        Self { key_id: key_id.into(), key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
-    }
-
-    /// The same secret under another name.
-    pub fn renamed(&self, key_id: &str) -> Self {
-        Self { key_id: key_id.into(), key: self.key.clone() }
-    }
-
-    pub fn sign(&self, kind: char, actor: &str, workspace: &str, issued: i64, pid: i32) -> String {
-        let text = format!("1.{}.{kind}.{actor}.{workspace}.{issued}.{pid}", self.key_id);
-        let mac = hmac::sign(&self.key, text.as_bytes());
-        mac.as_ref().iter().fold(text + ".", |text, byte| format!("{text}{byte:02x}"))
-    }
-}
 
 /// The world of the other tests, with more people in it and a row in every table.
 pub struct Stage {
@@ -167,7 +134,7 @@ pub const ACTORS: &[Actor] = &[
         "forged, wrong key",
         Tenant,
         Outside,
-        Some(|s, at| owner_of_a(s, &Signer::new(&s.signer.key_id, &[7; 32]), at.now, at.pid))
+        Some(|s, at| owner_of_a(s, &s.signer.with_secret(&[7; 32]), at.now, at.pid))
     ),
     actor!(
         "forged key id",

@@ -1,0 +1,184 @@
+//! What somebody tries who can put any SQL into a tenant's transaction: to read or change another
+//! workspace's rows, to take another context, to reach past the tables, or to leave something
+//! behind for the next tenant of the connection.
+//!
+//! Each attack is a piece of data, with the outcome it has. After each one the other workspace's
+//! rows are unread and unchanged, and its next transaction on the same connection sees exactly them.
+
+#![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(clippy::wildcard_imports, clippy::enum_glob_use, reason = "the lists read as tables")]
+
+macro_rules! attack {
+    ($name:literal, $form:ident, $outcome:expr, $sql:expr $(,)?) => {
+        Attack { name: $name, form: $form, outcome: $outcome, sql: $sql }
+    };
+}
+
+#[path = "attacks/context.rs"]
+mod context;
+#[path = "attacks/harness.rs"]
+mod harness;
+#[path = "attacks/leftovers.rs"]
+mod leftovers;
+#[path = "attacks/limits.rs"]
+mod limits;
+#[path = "attacks/reach.rs"]
+mod reach;
+#[path = "attacks/rows.rs"]
+mod rows;
+#[path = "attacks/sabotage.rs"]
+mod sabotage;
+#[path = "isolation_matrix/signer.rs"]
+mod signer;
+mod support;
+
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use harness::{Range, backend, line, secret_in};
+use signer::Signer;
+
+#[test]
+fn a_tenant_cannot_take_another_context() {
+    Range::new().withstands(context::ATTACKS);
+}
+
+#[test]
+fn a_tenant_cannot_reach_past_its_grants() {
+    Range::new().withstands(reach::ATTACKS);
+}
+
+#[test]
+fn a_tenant_cannot_read_or_change_the_rows_of_another() {
+    Range::new().withstands(rows::ATTACKS);
+}
+
+#[test]
+fn a_tenant_leaves_nothing_behind_for_the_next() {
+    Range::new().withstands(leftovers::ATTACKS);
+}
+
+#[test]
+fn what_a_tenant_can_do_after_all_reads_and_changes_nothing_of_another() {
+    Range::new().withstands(limits::ATTACKS);
+}
+
+#[test]
+fn an_id_of_another_workspace_reads_like_an_id_of_nobody() {
+    let mut range = Range::new();
+    let (a, b) = (&range.world.a, &range.world.b);
+    let ids = [
+        ("b", b.workspace.to_string()),
+        ("b_kpi", b.kpi.to_string()),
+        ("b_goal", b.goal.to_string()),
+        ("b_user", b.owner.to_string()),
+    ];
+    let (b, a_user) = (b.workspace.to_string(), a.owner.to_string());
+    for (kind, sql) in limits::ORACLES {
+        let sql = sql.replace("{b}", &b).replace("{a_user}", &a_user);
+        let theirs = &ids.iter().find(|(name, _)| name == kind).unwrap().1;
+        let nobodys = "x".repeat(theirs.len());
+        let [one, other] = [theirs, &nobodys].map(|id| {
+            let answer = range.answer_to(&sql.replace("{id}", id));
+            answer.map(|text| text.replace(id, "ID")).map_err(|text| text.replace(id, "ID"))
+        });
+        assert_eq!(one, other, "{sql}");
+    }
+}
+
+/// Slugs are unique among all workspaces, so whether one is taken cannot stay hidden; whose it is
+/// does.
+#[test]
+fn a_slug_that_is_taken_says_so_and_no_more() {
+    let mut range = Range::new();
+    let error = range.answer_to("UPDATE workspaces SET slug = 'globex'").unwrap_err();
+    assert!(error.contains("workspaces_slug_key"), "{error}");
+    assert!(!error.contains(range.world.b.workspace.as_str()), "{error}");
+    assert!(!error.contains("Globex"), "{error}");
+}
+
+/// Both are the same login to PostgreSQL: one can end the other, as it could by using up all
+/// connections. Nothing is read or half done.
+#[test]
+fn a_session_that_another_tenant_ends_is_replaced() {
+    let range = Range::new();
+    let (a, b) = (&range.world.a, &range.world.b);
+    let victims = range.world.test.builder().pool_size(1).build().unwrap();
+    let mut victim = victims.tenant(&b.owner, &b.workspace).unwrap();
+    let pid = backend(victim.connection()).pid;
+    victim.kpis().deactivate(&b.kpi).unwrap();
+    let mut attacker = range.narrow.tenant(&a.owner, &a.workspace).unwrap();
+    let end = format!("RESET ROLE; SELECT pg_terminate_backend({pid}, 5000)");
+    attacker.connection().batch_execute(&end).unwrap();
+    assert!(victim.commit().is_err());
+    let mut again = victims.tenant(&b.owner, &b.workspace).unwrap();
+    assert!(again.kpis().find(&b.kpi).unwrap().unwrap().is_active);
+}
+
+/// What binds a context is its backend and its age, not its transaction: see the next test. So no
+/// other session may read what a transaction was begun with.
+#[test]
+fn a_context_cannot_be_read_from_another_session() {
+    let range = Range::new();
+    let b = &range.world.b;
+    let mut admin = range.world.test.admin().unwrap();
+    let before = sessions(&mut admin);
+    let wide = range.world.test.builder().pool_size(1).build().unwrap();
+    let mut victim = wide.tenant(&b.owner, &b.workspace).unwrap();
+    // The login itself, which every tenant's statement can go back to by RESET ROLE.
+    let mut attacker = PgConnection::establish(&range.world.test.tenant_url()).unwrap();
+    let seen = line(
+        &mut attacker,
+        &format!(
+            "SELECT coalesce(string_agg(query, ' | '), '') AS line FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()
+               AND pid <> ALL ('{{{before}}}')"
+        ),
+    )
+    .unwrap();
+    assert!(!seen.contains("sesari.context"), "{seen}");
+    assert!(victim.role().unwrap().is_some());
+}
+
+/// Another limit: whoever knows a live context, and gets its backend within seconds, is taken for
+/// its user. After ten seconds, and on every other backend, it is worthless: see `ATTACKS`.
+#[test]
+fn a_context_that_became_known_opens_its_workspace_on_its_backend_for_seconds() {
+    let range = Range::new();
+    let signer = Signer::of(&range.world.test);
+    let (a, b) = (&range.world.a, &range.world.b);
+    let mut attacker = range.narrow.tenant(&a.owner, &a.workspace).unwrap();
+    let mut reads_with = |age: i64| {
+        let here = backend(attacker.connection());
+        let (owner, workspace) = (b.owner.as_str(), b.workspace.as_str());
+        let token = signer.sign('u', owner, workspace, here.now - age * 1_000_000, here.pid);
+        let replay = format!("SET LOCAL sesari.context = '{token}'");
+        attacker.connection().batch_execute(&replay).unwrap();
+        let seen = line(attacker.connection(), &range.view).unwrap();
+        secret_in(seen.as_bytes()).is_some()
+    };
+    assert!(reads_with(0));
+    assert!(!reads_with(11));
+}
+
+fn sessions(admin: &mut PgConnection) -> String {
+    let pids = "SELECT coalesce(string_agg(pid::text, ','), '') AS line FROM pg_stat_activity";
+    line(admin, pids).unwrap()
+}
+
+/// A test that cannot fail guards nothing: with a hole in the wall, the same attacks are found out.
+#[test]
+fn every_hole_in_the_wall_is_seen() {
+    for hole in sabotage::HOLES {
+        let mut range = Range::new();
+        range.admin.batch_execute(hole.sql).unwrap();
+        let findings = range.attack(&hole.attack);
+        assert!(
+            findings.iter().any(|finding| finding.contains(hole.seen)),
+            "{}: expected {:?} among {findings:#?}",
+            hole.what,
+            hole.seen
+        );
+    }
+}

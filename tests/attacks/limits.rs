@@ -1,0 +1,104 @@
+//! Where the guarantee ends: what somebody with any SQL can do after all. None of it reads or
+//! changes another workspace's rows; some of it disturbs. Written down so that a change shows.
+
+use crate::harness::{Attack, Form::*, Outcome::*};
+
+pub const ATTACKS: &[Attack] = &[
+    attack!(
+        "the login's password changed",
+        Undone,
+        Runs,
+        "RESET ROLE; ALTER ROLE CURRENT_USER PASSWORD 'taken'"
+    ),
+    attack!(
+        "the login's settings changed, for connections to come",
+        Undone,
+        Runs,
+        "RESET ROLE; ALTER ROLE CURRENT_USER SET default_transaction_read_only = on"
+    ),
+    attack!(
+        "the tenant role's settings changed, which nobody logs in as",
+        Undone,
+        Runs,
+        "ALTER ROLE CURRENT_USER SET row_security = off"
+    ),
+    attack!(
+        "a table locked for everybody, until the transaction ends",
+        Batch,
+        Runs,
+        "LOCK TABLE kpis IN ACCESS EXCLUSIVE MODE"
+    ),
+    attack!(
+        "an advisory lock that others may want",
+        Statement,
+        Runs,
+        "SELECT pg_advisory_xact_lock(1)"
+    ),
+    attack!(
+        "how many rows there are in all, roughly",
+        Statement,
+        Shows("\n"),
+        "SELECT reltuples::text, pg_relation_size('kpis')::text FROM pg_class WHERE relname = 'kpis'"
+    ),
+    attack!(
+        "how many rows a plan passed over",
+        Batch,
+        Refused("passed over"),
+        "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;
+         DO $$ DECLARE plan json; BEGIN
+             EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) SELECT FROM kpis' INTO plan;
+             IF (plan -> 0 -> 'Plan' ->> 'Rows Removed by Filter')::int > 0 THEN
+                 RAISE 'passed over'; END IF; END $$"
+    ),
+    attack!(
+        "large objects, which all tenants share",
+        Statement,
+        Runs,
+        "SELECT lo_from_bytea(0, 'anything')"
+    ),
+    attack!(
+        "names and definitions of the whole schema",
+        Statement,
+        Shows("kpis_tenant_select"),
+        "SELECT string_agg(policyname, ' ') FROM pg_policies"
+    ),
+];
+
+/// Pairs of the same statement on an id of B's and on one of nobody's must read the same.
+pub const ORACLES: &[(&str, &str)] = &[
+    ("b_kpi", "SELECT * FROM kpis WHERE id = '{id}'"),
+    ("b_kpi", "SELECT * FROM kpis WHERE id = '{id}' FOR UPDATE"),
+    ("b_kpi", "UPDATE kpis SET name = 'x' WHERE id = '{id}' RETURNING id"),
+    ("b_kpi", "DELETE FROM kpis WHERE id = '{id}' RETURNING id"),
+    ("b_kpi", "INSERT INTO kpis (id, name) VALUES ('{id}', 'x') RETURNING name"),
+    ("b_kpi", "INSERT INTO kpis (id, workspace_id, name) VALUES ('{id}', '{b}', 'x')"),
+    (
+        "b_kpi",
+        "INSERT INTO kpis (id, workspace_id, name) VALUES ('{id}', '{b}', 'x')
+               ON CONFLICT DO NOTHING",
+    ),
+    (
+        "b_kpi",
+        "INSERT INTO kpis (id, workspace_id, name) VALUES ('{id}', '{b}', 'x')
+               ON CONFLICT (workspace_id, id) DO UPDATE SET name = 'y'",
+    ),
+    ("b_kpi", "INSERT INTO kpi_data_points (kpi_id, value) VALUES ('{id}', 1)"),
+    (
+        "b_kpi",
+        "INSERT INTO kpi_data_points (kpi_id, value, workspace_id) VALUES ('{id}', 1, '{b}')",
+    ),
+    ("b_kpi", "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT id, '{id}' FROM goals"),
+    ("b_goal", "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT '{id}', id FROM kpis"),
+    ("b_goal", "UPDATE goals SET status = 'paused' WHERE id = '{id}' RETURNING id"),
+    ("b", "INSERT INTO kpis (workspace_id, name) VALUES ('{id}', 'x')"),
+    ("b", "UPDATE kpis SET workspace_id = '{id}'"),
+    ("b", "UPDATE kpis SET name = 'x' WHERE workspace_id = '{id}' RETURNING id"),
+    ("b", "SELECT * FROM workspaces WHERE id = '{id}'"),
+    ("b", "INSERT INTO workspaces (id, name, slug) VALUES ('{id}', 'x', 'xx')"),
+    ("b", "INSERT INTO workspace_users (workspace_id, user_id) VALUES ('{id}', '{a_user}')"),
+    ("b", "SELECT count(*)::text FROM audit_log WHERE workspace_id = '{id}'"),
+    ("b_user", "SELECT id FROM users WHERE id = '{id}'"),
+    ("b_user", "UPDATE users SET name = 'x' WHERE id = '{id}' RETURNING id"),
+    ("b_user", "DELETE FROM workspace_users WHERE user_id = '{id}' RETURNING id"),
+    ("b_user", "SELECT * FROM subscriptions WHERE user_id = '{id}'"),
+];
