@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod clock;
+pub mod credentials;
 pub mod database;
 pub mod error;
 pub mod id;
