@@ -16,7 +16,9 @@ mod schema;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use diesel::Connection;
 use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
 use sesari_db::database::IsolationReport;
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error};
@@ -57,8 +59,15 @@ fn the_check_takes_one_connection_and_no_more_than_the_logins_rights() {
     let login = Role::new(&test, "one", "LOGIN CONNECTION LIMIT 1");
     test.admin().unwrap().batch_execute(&format!("GRANT sesari_tenant TO {login}")).unwrap();
     assert_rules(&findings_for(&test, login.url()), &[]);
-    // While the only connection is taken there is nothing to check with.
-    let taken = login.connect();
+    // While the only connection is taken there is nothing to check with. The server takes a moment
+    // to notice that the one of the check is closed.
+    let started = Instant::now();
+    let taken = loop {
+        match PgConnection::establish(login.url()) {
+            Ok(conn) => break conn,
+            Err(error) => assert!(started.elapsed().as_secs() < 30, "{error}"),
+        }
+    };
     let built = Database::builder(login.url(), test.context_key().clone()).build();
     assert!(matches!(built, Err(Error::PoolTimeout { .. })), "{built:?}");
     drop(taken);

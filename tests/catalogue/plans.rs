@@ -162,6 +162,7 @@ fn faults(node: &Value) -> Vec<String> {
 
 /// Runs every operation that reads or writes by a key, and returns the statements sent, each with
 /// the name of its operation.
+#[allow(clippy::too_many_lines, reason = "one operation after the other")]
 fn statements(database: &Database) -> Vec<Statement> {
     let kpi: KpiId = "k7".parse().unwrap();
     let goal: GoalId = "g7".parse().unwrap();
@@ -204,7 +205,7 @@ fn statements(database: &Database) -> Vec<Statement> {
         g.kpis().list(&KpiFilter::default(), &next).unwrap();
     });
     operation("kpis.count", &mut |g| {
-        assert_eq!(g.kpis().count(&KpiFilter::default()).unwrap(), 500)
+        assert_eq!(g.kpis().count(&KpiFilter::default()).unwrap(), 500);
     });
     operation("kpis.update", &mut |g| {
         let changes = KpiChanges { is_active: Some(false), ..KpiChanges::default() };

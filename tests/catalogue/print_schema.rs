@@ -102,13 +102,13 @@ fn drift(conn: &mut PgConnection) -> Option<String> {
         return None;
     }
     let pairs = committed.lines().zip(live.lines());
-    let line = pairs.enumerate().find(|(_, (committed, live))| committed != live).map_or_else(
+    let first = pairs.enumerate().find(|(_, (committed, live))| committed != live).map_or_else(
         || "one of them is longer".to_owned(),
         |(n, (committed, live))| {
             format!("line {}: `{committed}`, in the catalogue: `{live}`", n + 1)
         },
     );
-    Some(line)
+    Some(first)
 }
 
 #[test]

@@ -12,6 +12,16 @@ const LOCK: i64 = 0x7365_7361_7269;
 
 #[test]
 fn two_runs_at_once_both_succeed_and_make_one_schema() {
+    meet("read committed");
+}
+
+/// Whose snapshot must not be older than the lock.
+#[test]
+fn two_runs_at_once_both_succeed_where_transactions_are_serializable_by_default() {
+    meet("serializable");
+}
+
+fn meet(isolation: &str) {
     let test = empty();
     let mut referee = test.admin().unwrap();
     // Held until both wait for it: they meet for certain.
@@ -19,6 +29,8 @@ fn two_runs_at_once_both_succeed_and_make_one_schema() {
     let runs: Vec<_> = (0..2)
         .map(|_| {
             let mut conn = test.admin().unwrap();
+            conn.batch_execute(&format!("SET default_transaction_isolation = '{isolation}'"))
+                .unwrap();
             thread::spawn(move || migrations::run(&mut conn))
         })
         .collect();
