@@ -5,7 +5,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sesari_db::Database;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
-use sesari_db::repo::{NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting};
+use sesari_db::repo::{
+    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
+};
 use sesari_db::tenancy::ServiceName;
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Finite, Role};
@@ -59,7 +61,8 @@ pub fn sign_up(db: &Database, name: &str) -> UserId {
 
 pub fn create_workspace(db: &Database, owner: &UserId, slug: &str) -> WorkspaceId {
     let mut user = db.user(owner).unwrap();
-    let new = NewWorkspace::new(format!("Workspace {slug}").parse().unwrap(), slug.parse().unwrap());
+    let new =
+        NewWorkspace::new(format!("Workspace {slug}").parse().unwrap(), slug.parse().unwrap());
     let workspace = user.my_workspaces().create(&new).unwrap();
     user.commit().unwrap();
     workspace.id
@@ -82,7 +85,9 @@ impl Tenant {
             })
             .unwrap();
         let points: Vec<_> = (0..3)
-            .map(|i| NewDataPoint::new(kpi.id.clone(), 10.0 * f64::from(i + 1), hour(i.into())).unwrap())
+            .map(|i| {
+                NewDataPoint::new(kpi.id.clone(), 10.0 * f64::from(i + 1), hour(i.into())).unwrap()
+            })
             .collect();
         tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
         let goal = tenant.goals().create(NewGoal::new("Grow".parse().unwrap())).unwrap();
