@@ -87,6 +87,42 @@ fn an_id_of_another_workspace_reads_like_an_id_of_nobody() {
     }
 }
 
+/// What a trigger records is read from the context at the end of the statement; the statement may
+/// have thrown the context away by then.
+#[test]
+fn a_change_cannot_be_kept_out_of_the_audit_log_or_made_nobodys() {
+    for sql in [
+        "DELETE FROM kpis RETURNING set_config('sesari.context', '', true)",
+        "DELETE FROM goals RETURNING set_config('sesari.context', 'none', true)",
+        "UPDATE workspaces SET name = 'Renamed'
+         RETURNING set_config('sesari.context', '', true)",
+        "UPDATE integrations SET is_active = false
+         RETURNING set_config('sesari.context', '', true)",
+        "DELETE FROM workspace_users WHERE role = 'member'
+         RETURNING set_config('sesari.context', '', true)",
+        "WITH gone AS (DELETE FROM integrations RETURNING id)
+         SELECT set_config('sesari.context', '', true) FROM gone",
+    ] {
+        let mut range = Range::new();
+        let a = &range.world.a;
+        let entries = format!(
+            "SELECT count(*) FILTER (WHERE actor_id = '{}') || ' of the owner, '
+                    || count(*) FILTER (WHERE actor_id <> '{0}') || ' of others' AS line
+             FROM audit_log WHERE workspace_id = '{}' AND action <> 'integration.create'",
+            a.owner, a.workspace
+        );
+        let before = line(&mut range.admin, &entries).unwrap();
+        let mut guard = range.narrow.tenant(&a.owner, &a.workspace).unwrap();
+        let done = guard.connection().batch_execute(sql);
+        let committed = guard.commit();
+        let after = line(&mut range.admin, &entries).unwrap();
+        if done.is_ok() && committed.is_ok() {
+            assert_ne!(before, after, "no entry: {sql}");
+        }
+        assert!(after.ends_with(" 0 of others"), "{after}: {sql}");
+    }
+}
+
 /// Slugs are unique among all workspaces, so whether one is taken cannot stay hidden; whose it is
 /// does.
 #[test]
