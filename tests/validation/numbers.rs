@@ -9,7 +9,10 @@ use sesari_db::value::{Finite, Weight};
 
 use super::database::{Judge, Verdict};
 
-pub(crate) const FIELDS: &[(&str, fn(f64) -> bool, &str)] = &[
+/// A constraint, what its newtype takes, and an INSERT of a row that is right but for `$1`.
+type Field = (&'static str, fn(f64) -> bool, &'static str);
+
+pub(crate) const FIELDS: &[Field] = &[
     (
         "kpis_target_value_check",
         |number| Finite::new(number).is_ok(),
