@@ -74,6 +74,8 @@ fn in_locked_transaction<T>(
     body: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     conn.transaction(|conn| {
+        // First of all: whoever waits below must then see what the other has committed.
+        conn.batch_execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
         // Under FORCE a data migration run by the owner would change no row and report success;
         // with row_security off it fails instead.
         conn.batch_execute(

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-use crate::value::Invalid;
+use crate::value::{Invalid, Timestamp};
 
 /// Which part of a list to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,7 @@ impl FromStr for Cursor {
         let parse = || {
             let (at, id) = text.split_once('.')?;
             let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
+            let at = Timestamp::new(at).ok()?.get();
             let well_formed = (1..=32).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
             well_formed.then(|| Self { at, id: id.to_owned() })
@@ -145,6 +146,7 @@ mod tests {
             "1.A'",
             "99999999999999999999.ab",
             "9223372036854775807.ab",
+            "-8334601228800000000.ab",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }

@@ -24,7 +24,11 @@ CREATE TABLE public.users (
         AND image ~ '^https://[^\u0001-\u0020\u007F]+$'),
     CONSTRAINT users_provider_check CHECK (provider IN ('google')),
     CONSTRAINT users_provider_id_check CHECK (char_length(provider_id) BETWEEN 1 AND 255
-        AND provider_id !~ '[\u0001-\u0020\u007F]')
+        AND provider_id !~ '[\u0001-\u0020\u007F]'),
+    CONSTRAINT users_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT users_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.users IS 'People who sign in. Global: a user may belong to many workspaces';
 COMMENT ON COLUMN public.users.id IS 'CUID';
@@ -71,7 +75,11 @@ CREATE TABLE public.workspaces (
     CONSTRAINT workspaces_name_check CHECK (char_length(name) BETWEEN 1 AND 200
         AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT workspaces_slug_check CHECK (char_length(slug) BETWEEN 2 AND 63
-        AND slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$')
+        AND slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'),
+    CONSTRAINT workspaces_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT workspaces_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.workspaces IS 'The tenants';
 COMMENT ON COLUMN public.workspaces.id IS 'CUID';
@@ -100,7 +108,9 @@ CREATE TABLE public.workspace_users (
     CONSTRAINT workspace_users_user_id_fkey FOREIGN KEY (user_id)
         REFERENCES public.users (id) ON DELETE CASCADE,
     CONSTRAINT workspace_users_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT workspace_users_role_check CHECK (role IN ('owner', 'admin', 'member'))
+    CONSTRAINT workspace_users_role_check CHECK (role IN ('owner', 'admin', 'member')),
+    CONSTRAINT workspace_users_joined_at_check CHECK (
+        joined_at >= '0001-01-01 00:00:00+00' AND joined_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.workspace_users IS 'Memberships: which user is in which workspace, as what';
 COMMENT ON COLUMN public.workspace_users.id IS 'CUID, unique within the workspace';

@@ -7,4 +7,5 @@ DROP FUNCTION sesari.refuse_used_workspace_id();
 DROP TABLE public.audit_log;
 DROP FUNCTION sesari.refuse_audit_change();
 DROP FUNCTION sesari.audit();
+DROP FUNCTION sesari.write_audit(text, text, text, text, jsonb);
 RESET ROLE;

@@ -21,7 +21,11 @@ CREATE TABLE public.subscriptions (
     CONSTRAINT subscriptions_current_period_end_check CHECK (
         current_period_end >= '0001-01-01 00:00:00+00' AND current_period_end < '10000-01-01 00:00:00+00'),
     CONSTRAINT subscriptions_last_event_at_check CHECK (
-        last_event_at >= '0001-01-01 00:00:00+00' AND last_event_at < '10000-01-01 00:00:00+00')
+        last_event_at >= '0001-01-01 00:00:00+00' AND last_event_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT subscriptions_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT subscriptions_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.subscriptions IS 'One subscription a user, global';
 COMMENT ON COLUMN public.subscriptions.id IS 'CUID';

@@ -28,7 +28,15 @@ CREATE TABLE public.kpis (
     CONSTRAINT kpis_unit_check CHECK (char_length(unit) BETWEEN 1 AND 32
         AND unit = btrim(unit) AND unit !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT kpis_category_check CHECK (char_length(category) BETWEEN 1 AND 64
-        AND category = btrim(category) AND category !~ '[\u0001-\u001F\u007F]')
+        AND category = btrim(category) AND category !~ '[\u0001-\u001F\u007F]'),
+    CONSTRAINT kpis_current_value_at_check CHECK (
+        current_value_at >= '0001-01-01 00:00:00+00' AND current_value_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT kpis_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT kpis_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT kpis_deleted_at_check CHECK (
+        deleted_at >= '0001-01-01 00:00:00+00' AND deleted_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.kpis IS 'What a workspace measures';
 COMMENT ON COLUMN public.kpis.id IS 'CUID, unique within the workspace';
@@ -172,6 +180,27 @@ CREATE TRIGGER kpi_data_points_follow_update AFTER UPDATE ON public.kpi_data_poi
 CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_newest_point();
+
+-- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
+-- goes down with its KPI is covered by the KPI's own entry.
+CREATE FUNCTION sesari.audit_deleted_points() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM sesari.write_audit(
+        c.workspace_id, 'data_points.delete', 'kpi_data_points', c.kpi_id,
+        jsonb_build_object('points', c.points, 'from', c.oldest, 'to', c.newest))
+       FROM (SELECT workspace_id, kpi_id, count(*) AS points,
+                    min("timestamp") AS oldest, max("timestamp") AS newest
+               FROM changed GROUP BY workspace_id, kpi_id) AS c
+       JOIN public.kpis AS k ON k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sesari.audit_deleted_points IS 'Trigger: writes what was deleted to the audit log';
+CREATE TRIGGER kpi_data_points_audit AFTER DELETE ON public.kpi_data_points
+    REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION sesari.audit_deleted_points();
 
 ALTER TABLE public.kpi_data_points ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.kpi_data_points FORCE ROW LEVEL SECURITY;

@@ -20,7 +20,13 @@ CREATE TABLE public.goals (
     CONSTRAINT goals_description_check CHECK (char_length(description) <= 10000),
     CONSTRAINT goals_target_date_check CHECK (
         target_date >= '0001-01-01 00:00:00+00' AND target_date < '10000-01-01 00:00:00+00'),
-    CONSTRAINT goals_status_check CHECK (status IN ('active', 'completed', 'paused'))
+    CONSTRAINT goals_status_check CHECK (status IN ('active', 'completed', 'paused')),
+    CONSTRAINT goals_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT goals_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT goals_deleted_at_check CHECK (
+        deleted_at >= '0001-01-01 00:00:00+00' AND deleted_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.goals IS 'What a workspace wants to reach';
 COMMENT ON COLUMN public.goals.id IS 'CUID, unique within the workspace';

@@ -21,7 +21,13 @@ CREATE TABLE public.integrations (
         credentials ~ '^v1\.[a-z0-9][a-z0-9_-]{0,31}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{22,}$'
         AND octet_length(credentials) <= 100000),
     CONSTRAINT integrations_sync_status_check CHECK (sync_status IN ('pending', 'success', 'error')),
-    CONSTRAINT integrations_error_message_check CHECK (char_length(error_message) <= 1000)
+    CONSTRAINT integrations_error_message_check CHECK (char_length(error_message) <= 1000),
+    CONSTRAINT integrations_last_sync_at_check CHECK (
+        last_sync_at >= '0001-01-01 00:00:00+00' AND last_sync_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT integrations_created_at_check CHECK (
+        created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+    CONSTRAINT integrations_updated_at_check CHECK (
+        updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00')
 );
 COMMENT ON TABLE public.integrations IS 'Connections of a workspace to outside services';
 COMMENT ON COLUMN public.integrations.id IS 'CUID, unique within the workspace';

@@ -199,9 +199,14 @@ fn live_manifest(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
 fn manifest_findings(live: &BTreeSet<String>) -> Vec<Finding> {
     let expected: BTreeSet<String> = MANIFEST.lines().map(ToOwned::to_owned).collect();
     let finding = |line: &str, problem: &str| {
-        let mut words = line.splitn(3, ' ');
-        let what = words.next().unwrap_or_default();
-        let object = words.next().unwrap_or_default();
+        let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+        // A function is named with its arguments.
+        let end = match (rest.find(' '), rest.find('('), rest.find(')')) {
+            (Some(blank), Some(open), Some(close)) if open < blank => close + 1,
+            (Some(blank), ..) => blank,
+            _ => rest.len(),
+        };
+        let object = &rest[..end];
         Finding::new(format!("{what}-changed"), object, format!("{problem}: {line}"))
     };
     let missing =

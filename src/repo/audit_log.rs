@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::id::{AuditEntryId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::audit_log;
+use crate::value::Timestamp;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -45,9 +46,9 @@ pub struct AuditFilter {
     /// Only about this row.
     pub row_id: Option<String>,
     /// Only at this moment or later.
-    pub from: Option<DateTime<Utc>>,
+    pub from: Option<Timestamp>,
     /// Only before this moment.
-    pub before: Option<DateTime<Utc>>,
+    pub before: Option<Timestamp>,
 }
 
 /// The audit log of a workspace. Empty for anybody but owners and admins.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::page::{Page, Paged};
 use crate::schema::users;
-use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId};
+use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 
 /// A user, as services see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -83,7 +83,7 @@ pub struct UserFilter {
     /// Only those of this provider.
     pub provider: Option<AuthProvider>,
     /// Only those made at this moment or later.
-    pub created_from: Option<DateTime<Utc>>,
+    pub created_from: Option<Timestamp>,
 }
 
 /// All users, for a [`ServiceConnection`](crate::ServiceConnection).

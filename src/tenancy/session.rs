@@ -1,5 +1,5 @@
-//! A pooled connection and what is known of it: the backend's pid, the server's clock, and the key
-//! to sign with.
+//! A pooled connection and what is known of it: the backend's pid, the server's clock, the key to
+//! sign with, and where the server would show the context to others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use diesel::connection::CacheSize;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
-use diesel::sql_types::{Array, Binary, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Text, Timestamptz};
 
 use super::context::{self, Actor, ContextKeyRing};
 use crate::clock::Clock;
@@ -37,6 +37,7 @@ pub(crate) struct Session {
     server_time: i64,
     learned_at: Instant,
     key_index: Option<usize>,
+    pub(crate) discretion: Discretion,
     /// The connection was lent to the caller, who may have left settings, prepared statements or
     /// locks behind.
     pub(crate) lent: bool,
@@ -55,6 +56,21 @@ struct Learned {
     now: DateTime<Utc>,
     #[diesel(sql_type = Array<Bool>)]
     known: Vec<bool>,
+    #[diesel(sql_type = BigInt)]
+    shown: i64,
+    #[diesel(sql_type = Bool)]
+    recorded: bool,
+}
+
+/// How a session keeps its contexts out of the statistics that other sessions of its login may read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Discretion {
+    /// As many blanks as `pg_stat_activity` shows of a statement (`track_activity_query_size`, fixed
+    /// when the server starts). Put before the `BEGIN`, they are all that it shows.
+    pub(crate) blanks: String,
+    /// `pg_stat_statements` records a `SET` with its value up to PostgreSQL 17; of a `SELECT` it keeps
+    /// the form alone.
+    pub(crate) set_is_recorded: bool,
 }
 
 impl SessionManager {
@@ -79,6 +95,7 @@ impl SessionManager {
             server_time: 0,
             learned_at: self.clock.now(),
             key_index: None,
+            discretion: Discretion::default(),
             lent: false,
             doubtful: false,
             prepares: !self.pooled_elsewhere,
@@ -119,7 +136,10 @@ impl SessionManager {
              ARRAY(SELECT sesari.has_context_key(id, proof) \
                      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY \
                      AS t (id, proof, n) \
-                    ORDER BY n) AS known",
+                    ORDER BY n) AS known, \
+             pg_catalog.pg_size_bytes(pg_catalog.current_setting('track_activity_query_size')) AS shown, \
+             coalesce(pg_catalog.current_setting('pg_stat_statements.track_utility', true), 'off') = 'on' \
+               AND pg_catalog.current_setting('server_version_num')::integer < 180000 AS recorded",
         )
         .bind::<Array<Text>, _>(self.keys.ids())
         .bind::<Array<Binary>, _>(self.keys.proofs())
@@ -128,6 +148,10 @@ impl SessionManager {
         session.server_time = learned.now.timestamp_micros();
         session.learned_at = self.clock.now();
         session.key_index = learned.known.iter().position(|known| *known);
+        session.discretion = Discretion {
+            blanks: " ".repeat(usize::try_from(learned.shown).unwrap_or_default()),
+            set_is_recorded: learned.recorded,
+        };
         Ok(())
     }
 }

@@ -98,15 +98,21 @@ impl Transaction {
             manager.learn(session)?;
         }
         let (context, signed_at) = manager.sign(session, actor, workspace)?;
+        let set_context = if session.discretion.set_is_recorded {
+            format!("SELECT pg_catalog.set_config('sesari.context','{context}',true)")
+        } else {
+            format!("SET LOCAL sesari.context='{context}'")
+        };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED {access};\
+            "{blanks}BEGIN ISOLATION LEVEL READ COMMITTED {access};\
              SET LOCAL ROLE {role};\
              SET LOCAL search_path=public,pg_temp;\
              SET LOCAL row_security=on;\
              SET LOCAL statement_timeout={statement};\
              SET LOCAL lock_timeout={lock};\
              SET LOCAL idle_in_transaction_session_timeout={idle};\
-             SET LOCAL sesari.context='{context}'",
+             {set_context}",
+            blanks = session.discretion.blanks,
             access = match access {
                 Access::ReadWrite => "READ WRITE",
                 Access::ReadOnly => "READ ONLY",

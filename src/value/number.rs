@@ -1,6 +1,6 @@
 //! Numbers and times within range.
 
-use chrono::{DateTime, Datelike, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{Double, Timestamptz};
 
@@ -106,11 +106,11 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`] outside of the years 1 to 9999.
     pub fn new(moment: DateTime<Utc>) -> Result<Self, Invalid> {
-        if (1..=9999).contains(&moment.year()) {
-            Ok(Self(moment.trunc_subsecs(6)))
-        } else {
-            Err(Invalid::new("timestamp", "expected a time in the years 1 to 9999"))
-        }
+        // Through the number, which counts a leap second as the next one, as the database does.
+        DateTime::from_timestamp_micros(moment.timestamp_micros())
+            .filter(|moment| (1..=9999).contains(&moment.year()))
+            .map(Self)
+            .ok_or_else(|| Invalid::new("timestamp", "expected a time in the years 1 to 9999"))
     }
 
     /// The moment.

@@ -74,6 +74,18 @@ findings (rule, object, explanation) AS (
      WHERE (SELECT count(*) FROM roles WHERE rolname IN ('sesari_tenant', 'sesari_service')) > 1
        AND NOT EXISTS (SELECT FROM superuser)
     UNION ALL
+    SELECT 'setting-changed', 'server', 'session_replication_role=' || current_setting('session_replication_role')
+           || ': triggers and foreign keys would not be applied'
+     WHERE current_setting('session_replication_role') <> 'origin'
+    UNION ALL
+    SELECT 'database-writable', d.datname::text, 'the login may create schemas or temporary tables here, and shadow others with them; revoke CREATE and TEMPORARY'
+      FROM pg_catalog.pg_database AS d
+     WHERE d.datname = current_database()
+       AND EXISTS (SELECT FROM roles AS r WHERE has_database_privilege(r.oid, d.oid, 'CREATE, TEMPORARY'))
+    UNION ALL
+    SELECT 'activity-shown', 'server', 'track_activity_query_size is over 64 kB: each transaction hides its context behind as many blanks'
+     WHERE pg_size_bytes(current_setting('track_activity_query_size')) > 65536
+    UNION ALL
     SELECT 'schema-writable', nspname, 'the login may create objects here, and shadow others with them'
       FROM namespaces AS n
      WHERE EXISTS (SELECT FROM roles AS r WHERE has_schema_privilege(r.oid, n.oid, 'CREATE'))
