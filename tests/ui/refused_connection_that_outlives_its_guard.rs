@@ -1,0 +1,10 @@
+//! A lent connection goes back with its guard.
+
+use diesel::pg::PgConnection;
+use sesari_db::TenantConnection;
+
+fn keep(mut tenant: TenantConnection) -> &'static mut PgConnection {
+    tenant.connection()
+}
+
+fn main() {}

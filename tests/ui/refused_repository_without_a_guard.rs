@@ -1,0 +1,11 @@
+//! A repository comes from a guard, and from nowhere else.
+
+use diesel::pg::PgConnection;
+use sesari_db::id::WorkspaceId;
+use sesari_db::repo::KpiRepository;
+
+fn open(conn: &mut PgConnection, workspace: &WorkspaceId) {
+    let _ = KpiRepository::new(conn, workspace);
+}
+
+fn main() {}
