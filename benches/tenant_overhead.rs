@@ -6,7 +6,9 @@
 //! limits and signed context, queries under row-level security, and ends.
 //!
 //! Beside criterion's own figures a table of ratios is printed at the end. Its samples take turns,
-//! one plain and one guarded, so that whatever else the machine does weighs on both alike.
+//! one plain and one guarded, so that whatever else the machine does weighs on both alike. Waking a
+//! process on another CPU can cost more than its query: for figures that repeat, keep client and
+//! server on one, as in `taskset -c 0 cargo bench --bench tenant_overhead`.
 #![allow(missing_docs, reason = "criterion's macros make public items without documentation")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
