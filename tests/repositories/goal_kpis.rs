@@ -1,0 +1,76 @@
+//! `goal_kpis`: which KPIs measure which goal.
+
+use sesari_db::repo::{GoalKpiChanges, NewGoal, NewGoalKpi, NewKpi};
+use sesari_db::value::{Finite, Weight};
+
+use super::tools::{assert_conflict, assert_missing, parse};
+use crate::support::World;
+
+#[test]
+fn a_link_is_made_found_reweighed_and_taken_off() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let kpi = tenant.kpis().create(NewKpi::new(parse("Churn"))).unwrap().id;
+    let goal = &world.a.goal;
+    let new = NewGoalKpi {
+        weight: Weight::new(2.5).unwrap(),
+        baseline: Some(Finite::new(-3.0).unwrap()),
+        ..NewGoalKpi::new(goal.clone(), kpi.clone())
+    };
+    let link = tenant.goal_kpis().link(&new).unwrap();
+    assert_eq!((&link.id, &link.goal_id, &link.kpi_id), (&new.id, goal, &kpi));
+    assert_eq!((link.weight, link.baseline), (2.5, Some(-3.0)));
+    assert_eq!(link.workspace_id, world.a.workspace);
+    assert_eq!(tenant.goal_kpis().find(goal, &kpi).unwrap().as_ref(), Some(&link));
+    let mut links = tenant.goal_kpis();
+    assert_eq!(links.update(goal, &kpi, &GoalKpiChanges::default()).unwrap(), link);
+    let reweighed = links.reweigh(goal, &kpi, Weight::new(0.0).unwrap()).unwrap();
+    assert_eq!((reweighed.weight, reweighed.baseline), (0.0, Some(-3.0)));
+    let set = GoalKpiChanges { baseline: Some(Some(Finite::new(4.0).unwrap())), weight: None };
+    let set = links.update(goal, &kpi, &set).unwrap();
+    assert_eq!((set.weight, set.baseline), (0.0, Some(4.0)));
+    let emptied = GoalKpiChanges { baseline: Some(None), weight: None };
+    assert_eq!(links.update(goal, &kpi, &emptied).unwrap().baseline, None);
+    links.unlink(goal, &kpi).unwrap();
+    assert_eq!(links.find(goal, &kpi).unwrap(), None);
+    assert_missing(links.unlink(goal, &kpi), "goal link");
+    assert_missing(links.reweigh(goal, &kpi, Weight::default()), "goal link");
+    assert_missing(links.update(goal, &kpi, &GoalKpiChanges::default()), "goal link");
+    assert!(tenant.kpis().find(&kpi).unwrap().is_some(), "the KPI stays");
+}
+
+#[test]
+fn a_kpi_is_linked_to_a_goal_once_and_to_many_goals() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let goal = tenant.goals().create(NewGoal::new(parse("Second"))).unwrap().id;
+    let second = NewGoalKpi::new(goal, world.a.kpi.clone());
+    let linked = tenant.goal_kpis().link(&second).unwrap();
+    assert_eq!((linked.weight, linked.baseline), (1.0, None));
+    let again = NewGoalKpi::new(world.a.goal.clone(), world.a.kpi.clone());
+    let result = tenant.transaction(|tenant| tenant.goal_kpis().link(&again));
+    assert_conflict(result, "goal_kpis_workspace_id_goal_id_kpi_id_key");
+}
+
+#[test]
+fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let goal = tenant.goals().create(NewGoal::new(parse("Many"))).unwrap().id;
+    assert!(tenant.goal_kpis().list(&goal).unwrap().is_empty());
+    let kpis: Vec<_> = (0..5)
+        .map(|i| tenant.kpis().create(NewKpi::new(parse(&format!("KPI {i}")))).unwrap())
+        .collect();
+    for kpi in kpis.iter().rev() {
+        tenant.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.id.clone())).unwrap();
+    }
+    let listed = tenant.goal_kpis().list(&goal).unwrap();
+    assert_eq!(
+        listed.iter().map(|linked| &linked.kpi).collect::<Vec<_>>(),
+        kpis.iter().collect::<Vec<_>>()
+    );
+    assert!(listed.iter().all(|linked| linked.link.kpi_id == linked.kpi.id));
+    tenant.kpis().delete(&kpis[2].id).unwrap();
+    assert_eq!(tenant.goal_kpis().list(&goal).unwrap().len(), 4);
+    assert_eq!(tenant.goal_kpis().count(&goal).unwrap(), 4);
+}

@@ -1,0 +1,132 @@
+//! Who is in a workspace, as what.
+
+use sesari_db::Error;
+use sesari_db::id::UserId;
+use sesari_db::repo::MemberFilter;
+use sesari_db::value::Role;
+
+use super::tools::{assert_conflict, assert_missing, walk};
+use crate::support::{World, service, sign_up};
+
+#[test]
+fn a_member_is_added_found_promoted_and_removed() {
+    let world = World::new();
+    let mut tenant = world.as_owner(&world.a);
+    let added = tenant.members().add(&world.stranger, Role::Member).unwrap();
+    assert_eq!((&added.user_id, &added.role), (&world.stranger, &Role::Member));
+    let found = tenant.members().find(&world.stranger).unwrap().unwrap();
+    assert_eq!((&found.membership, found.email.as_str()), (&added, "stranger@example.com"));
+    assert_eq!(found.name.unwrap().as_str(), "stranger");
+    let promoted = tenant.members().change_role(&world.stranger, Role::Admin).unwrap();
+    assert_eq!((&promoted.id, &promoted.role), (&added.id, &Role::Admin));
+    assert_eq!(promoted.joined_at, added.joined_at);
+    tenant.members().remove(&world.stranger).unwrap();
+    assert_eq!(tenant.members().find(&world.stranger).unwrap(), None);
+    assert_missing(tenant.members().remove(&world.stranger), "member");
+    assert_missing(tenant.members().change_role(&world.stranger, Role::Admin), "member");
+}
+
+#[test]
+fn one_user_is_one_member_and_nobody_is_none() {
+    let world = World::new();
+    let mut tenant = world.as_owner(&world.a);
+    let again = tenant.transaction(|tenant| tenant.members().add(&world.a.member, Role::Admin));
+    assert_conflict(again, "workspace_users_workspace_id_user_id_key");
+    assert_missing(tenant.members().add(&UserId::generate(), Role::Member), "user");
+}
+
+#[test]
+fn list_and_count_agree_and_pages_give_each_member_once() {
+    let world = World::new();
+    let mut tenant = world.as_owner(&world.a);
+    for (i, role) in (0..7).zip(Role::ALL.iter().cycle()) {
+        let user = sign_up(&world.db, &format!("joiner-{i}"));
+        tenant.members().add(&user, role.clone()).unwrap();
+    }
+    let all = walk(1000, |page| tenant.members().list(&MemberFilter::default(), page));
+    assert_eq!(all.len(), 10);
+    assert!(all.is_sorted_by_key(|member| member.membership.joined_at));
+    assert!(all.iter().all(|member| member.name.is_some()));
+    for role in Role::ALL.iter().cloned().map(Some).chain([None]) {
+        let filter = MemberFilter { role };
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|one| filter.role.as_ref().is_none_or(|role| *role == one.membership.role))
+            .cloned()
+            .collect();
+        for limit in [1, 3, 10, 11] {
+            let listed = walk(limit, |page| tenant.members().list(&filter, page));
+            assert_eq!(listed, expected, "{filter:?}");
+        }
+        let count = tenant.members().count(&filter).unwrap();
+        assert_eq!(count, i64::try_from(expected.len()).unwrap(), "{filter:?}");
+    }
+}
+
+#[test]
+fn admins_manage_members_and_admins_but_no_owners() {
+    let world = World::new();
+    let mut admin = world.as_admin(&world.a);
+    let (member, owner) = (&world.a.member, &world.a.owner);
+    admin.members().change_role(member, Role::Admin).unwrap();
+    admin.members().change_role(member, Role::Member).unwrap();
+    let raised = admin.transaction(|admin| admin.members().change_role(member, Role::Owner));
+    assert!(raised.unwrap_err().is_denied());
+    assert_missing(admin.members().change_role(owner, Role::Admin), "member");
+    assert_missing(admin.members().remove(owner), "member");
+    let made = admin.transaction(|admin| admin.members().add(&world.stranger, Role::Owner));
+    assert!(made.unwrap_err().is_denied());
+    admin.members().add(&world.stranger, Role::Admin).unwrap();
+    admin.members().remove(&world.stranger).unwrap();
+    let own = admin.transaction(|admin| admin.members().change_role(&world.a.admin, Role::Owner));
+    assert!(own.unwrap_err().is_denied());
+}
+
+#[test]
+fn members_manage_nobody_and_may_leave() {
+    let world = World::new();
+    let mut member = world.as_member(&world.a);
+    let added = member.transaction(|member| member.members().add(&world.stranger, Role::Member));
+    assert!(added.unwrap_err().is_denied());
+    for user in [&world.a.owner, &world.a.admin, &world.a.member] {
+        assert_missing(member.members().change_role(user, Role::Admin), "member");
+    }
+    for user in [&world.a.owner, &world.a.admin] {
+        assert_missing(member.members().remove(user), "member");
+    }
+    member.members().leave().unwrap();
+    assert_eq!(member.kpis().find(&world.a.kpi).unwrap(), None, "access ended with the statement");
+    assert_missing(member.members().leave(), "member");
+    member.commit().unwrap();
+    assert_eq!(world.as_member(&world.a).role().unwrap(), None);
+}
+
+#[test]
+fn the_last_owner_neither_leaves_nor_steps_down() {
+    let world = World::new();
+    let owner = &world.a.owner;
+    let mut tenant = world.as_owner(&world.a);
+    let left = tenant.transaction(|tenant| tenant.members().leave());
+    assert!(matches!(left, Err(Error::LastOwner)), "{left:?}");
+    let removed = tenant.transaction(|tenant| tenant.members().remove(owner));
+    assert!(matches!(removed, Err(Error::LastOwner)), "{removed:?}");
+    for role in [Role::Admin, Role::Member] {
+        let down = tenant.transaction(|tenant| tenant.members().change_role(owner, role.clone()));
+        assert!(matches!(down, Err(Error::LastOwner)), "{down:?}");
+    }
+    assert_eq!(tenant.members().change_role(owner, Role::Owner).unwrap().role, Role::Owner);
+    tenant.members().change_role(&world.a.admin, Role::Owner).unwrap();
+    tenant.members().change_role(owner, Role::Member).unwrap();
+    assert_missing(tenant.members().change_role(owner, Role::Owner), "member");
+}
+
+#[test]
+fn a_service_is_no_member() {
+    let world = World::new();
+    let mut tenant = world.db.tenant(&service(), &world.a.workspace).unwrap();
+    assert_missing(tenant.members().leave(), "member");
+    assert_eq!(tenant.members().count(&MemberFilter::default()).unwrap(), 3);
+    let added = tenant.transaction(|tenant| tenant.members().add(&world.stranger, Role::Member));
+    assert!(added.unwrap_err().is_denied());
+    assert_missing(tenant.members().remove(&world.a.member), "member");
+}

@@ -1,0 +1,114 @@
+//! What the database keeps right for a client that does not use the repositories.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Text};
+use sesari_db::Error;
+
+use super::tools::{assert_invalid, count, raw, scalar};
+use crate::support::World;
+
+fn tables_with(world: &World, column: &str) -> Vec<String> {
+    let query = format!(
+        "ARRAY(SELECT table_name::text FROM information_schema.columns \
+         WHERE table_schema = 'public' AND column_name = '{column}' ORDER BY 1)"
+    );
+    scalar::<Array<Text>, _>(&mut world.test.admin().unwrap(), &query)
+}
+
+/// Gives the tables that the furniture leaves empty a row.
+fn furnish(world: &World) {
+    world.arrange(&format!(
+        "INSERT INTO integrations (workspace_id, provider, credentials) VALUES \
+         ('{}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
+         INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{}', 'active', 'pro')",
+        world.a.workspace, world.a.owner
+    ));
+}
+
+#[test]
+fn updated_at_is_right_for_any_client_and_any_table_that_has_it() {
+    let world = World::new();
+    furnish(&world);
+    let admin = &mut world.test.admin().unwrap();
+    let tables = tables_with(&world, "updated_at");
+    assert_eq!(tables, ["goals", "integrations", "kpis", "subscriptions", "users", "workspaces"]);
+    for table in tables {
+        let rows = count(admin, &table);
+        assert!(rows > 0, "{table}");
+        let stamped =
+            format!("{table} WHERE updated_at > statement_timestamp() - interval '1 hour'");
+        let run = |conn: &mut PgConnection, sql: &str| {
+            diesel::sql_query(sql).execute(conn).unwrap();
+        };
+        // A change of nothing leaves it; a time of the client's choosing is not taken.
+        let old = format!(
+            "ALTER TABLE {table} DISABLE TRIGGER {table}_updated_at; \
+             UPDATE {table} SET updated_at = '2001-01-01', created_at = '2001-01-01'; \
+             ALTER TABLE {table} ENABLE TRIGGER {table}_updated_at"
+        );
+        diesel::connection::SimpleConnection::batch_execute(admin, &old).unwrap();
+        run(admin, &format!("UPDATE {table} SET created_at = created_at"));
+        assert_eq!(count(admin, &stamped), 0, "{table}");
+        run(
+            admin,
+            &format!("UPDATE {table} SET created_at = '2002-01-01', updated_at = '2002-01-01'"),
+        );
+        assert_eq!(count(admin, &stamped), rows, "{table}");
+    }
+}
+
+#[test]
+fn a_row_without_a_workspace_gets_that_of_the_context() {
+    let world = World::new();
+    let mut tenant = world.as_owner(&world.b);
+    for sql in [
+        "INSERT INTO kpis (name) VALUES ('x')".to_owned(),
+        "INSERT INTO goals (title) VALUES ('x')".to_owned(),
+        format!("INSERT INTO kpi_data_points (kpi_id, value) VALUES ('{}', 1)", world.b.kpi),
+        format!("INSERT INTO workspace_users (user_id) VALUES ('{}')", world.stranger),
+        "INSERT INTO integrations (provider, credentials) VALUES \
+         ('sheets', 'v1.k1.0123456789abcdef.0123456789abcdef012345')"
+            .to_owned(),
+        format!(
+            "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT id, '{}' FROM goals WHERE title = 'x'",
+            world.b.kpi
+        ),
+    ] {
+        assert_eq!(raw(&mut tenant, &sql).unwrap(), 1, "{sql}");
+    }
+    let mut tables = tables_with(&world, "workspace_id");
+    tables.retain(|table| table != "audit_log");
+    assert_eq!(tables.len(), 6, "each is inserted into above: {tables:?}");
+}
+
+#[test]
+fn columns_that_identify_a_row_cannot_be_changed() {
+    let world = World::new();
+    furnish(&world);
+    let admin = &mut world.test.admin().unwrap();
+    for column in ["id", "workspace_id", "user_id", "kpi_id", "goal_id"] {
+        for table in tables_with(&world, column) {
+            if table == "audit_log" {
+                continue; // append-only
+            }
+            let sql = format!("UPDATE {table} SET {column} = 'x' || substr({column}, 2, 20)");
+            let result = diesel::sql_query(&sql).execute(admin).map_err(Error::from);
+            assert_invalid(result, "id");
+            let same = format!("UPDATE {table} SET {column} = {column}");
+            assert!(diesel::sql_query(&same).execute(admin).unwrap() > 0);
+        }
+    }
+}
+
+#[test]
+fn not_even_the_superuser_rewrites_the_audit_log() {
+    let world = World::new();
+    let admin = &mut world.test.admin().unwrap();
+    let before = count(admin, "audit_log");
+    for sql in ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+    {
+        let result = diesel::sql_query(sql).execute(admin).map_err(Error::from);
+        assert!(matches!(result, Err(Error::Denied)), "{sql}: {result:?}");
+    }
+    assert_eq!(count(admin, "audit_log"), before);
+}
