@@ -191,7 +191,7 @@ impl SealingKey {
         let mut text = Zeroizing::new(vec![b':'; id.len() + 1 + Self::LEN.div_ceil(3) * 4]);
         text[..id.len()].copy_from_slice(id);
         // The room is exactly what 32 bytes take, so this cannot fail.
-        let _ = STANDARD.encode_slice(&**self.bytes, &mut text[id.len() + 1..]);
+        let _ = STANDARD.encode_slice(**self.bytes, &mut text[id.len() + 1..]);
         Secret::from(text)
     }
 
