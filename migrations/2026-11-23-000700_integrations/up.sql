@@ -46,7 +46,8 @@ CREATE INDEX idx_integrations_workspace_id ON public.integrations (workspace_id,
 CREATE TRIGGER integrations_updated_at BEFORE UPDATE ON public.integrations
     FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
 CREATE TRIGGER integrations_key BEFORE UPDATE ON public.integrations
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
+    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
+        OR OLD.id IS DISTINCT FROM NEW.id OR OLD.provider IS DISTINCT FROM NEW.provider)
     EXECUTE FUNCTION sesari.refuse_change('integrations', 'integrations_key_immutable');
 CREATE TRIGGER integrations_audit AFTER INSERT OR UPDATE OR DELETE ON public.integrations
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
