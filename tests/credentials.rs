@@ -1,8 +1,10 @@
 //! That a sealed credential opens in its own place and nowhere else, whatever is done to it, and
-//! that neither it nor a key is ever printed or left in memory. No database.
+//! that neither it nor a key is ever printed or left in memory.
 
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
+#[path = "credentials/database.rs"]
+mod database;
 #[path = "credentials/envelope.rs"]
 mod envelope;
 #[path = "credentials/keys.rs"]
@@ -14,6 +16,7 @@ mod memory;
 mod round_trip;
 #[path = "credentials/secrecy.rs"]
 mod secrecy;
+mod support;
 #[path = "credentials/vectors.rs"]
 mod vectors;
 #[path = "credentials/wrong.rs"]
