@@ -1,6 +1,7 @@
 //! Properties of the stored history and of pages, against models a reader can check by eye: an
 //! ordered map for the points of a KPI, a sorted vector for a list.
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+#![allow(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
 mod support;
 

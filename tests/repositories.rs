@@ -3,6 +3,7 @@
 //!
 //! One module for each table. Through the plain logins, on reused connections.
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+#![allow(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
 mod support;
 

@@ -217,7 +217,7 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
     let batch: Vec<_> = (0..30)
         .map(|i| NewDataPoint {
             source: sources[i % 3].map(parse),
-            ..point(&kpi, (i / 3) as i64, 1.0)
+            ..point(&kpi, i64::try_from(i / 3).unwrap(), 1.0)
         })
         .collect();
     tenant.data_points().record_many(&batch, OnExisting::Fail).unwrap();

@@ -45,7 +45,7 @@ impl Ids {
 type Method = (&'static str, fn(&mut TenantConnection, &Tenant, &Ids) -> String);
 
 /// What a caller can tell from an answer. Ids that were asked for may be in it.
-fn told<T: Debug>(answer: Result<T>, ids: &Ids) -> String {
+fn told<T: Debug>(answer: &Result<T>, ids: &Ids) -> String {
     format!("{answer:?}")
         .replace(ids.kpi.as_str(), "<kpi>")
         .replace(ids.goal.as_str(), "<goal>")
@@ -57,7 +57,7 @@ macro_rules! methods {
     ($($name:literal: |$tenant:ident, $own:ident, $ids:ident| $call:expr;)*) => {
         &[$(($name, |$tenant, $own, $ids| {
             let _ = $own;
-            told($tenant.transaction(|$tenant| $call), $ids)
+            told(&$tenant.transaction(|$tenant| $call), $ids)
         })),*]
     };
 }

@@ -31,6 +31,9 @@ fn a_goal_is_created_active_and_found() {
     assert_conflict(tenant.goals().create(NewGoal { id: goal.id, ..full() }), "goals_pkey");
 }
 
+/// A change, and what it does.
+type Case = (GoalChanges, fn(&mut Goal));
+
 #[test]
 fn changes_leave_empty_and_set_each_column() {
     let world = World::new();
@@ -38,7 +41,6 @@ fn changes_leave_empty_and_set_each_column() {
     let mut expected = tenant.goals().create(full()).unwrap();
     let id = expected.id.clone();
     assert_eq!(tenant.goals().update(&id, &GoalChanges::default()).unwrap(), expected);
-    type Case = (GoalChanges, fn(&mut Goal));
     let default = GoalChanges::default;
     let cases: Vec<Case> = vec![
         (GoalChanges { title: Some(parse("T")), ..default() }, |goal| goal.title = parse("T")),

@@ -16,7 +16,7 @@ fn insert(tenant: &mut TenantConnection) -> Result<IntegrationId, Error> {
     raw(tenant, &sql).map(|_| id)
 }
 
-fn is_denied(result: Result<usize, Error>) -> bool {
+fn is_denied(result: &Result<usize, Error>) -> bool {
     matches!(result, Err(Error::Denied))
 }
 
@@ -34,7 +34,7 @@ fn owners_and_admins_manage_integrations_and_members_see_them() {
     assert_eq!(count(member.connection(), "integrations WHERE sync_status = 'pending'"), 1);
     assert_eq!(raw(&mut member, &update).unwrap(), 0);
     assert_eq!(raw(&mut member, &delete).unwrap(), 0);
-    let mut background = world.db.tenant(&service(), &world.a.workspace).unwrap();
+    let mut background = world.db.tenant(service(), &world.a.workspace).unwrap();
     let synced = format!("UPDATE integrations SET sync_status = 'success' WHERE id = '{id}'");
     assert_eq!(raw(&mut background, &synced).unwrap(), 1);
     assert_eq!(raw(&mut background, &delete).unwrap(), 0);
@@ -62,7 +62,7 @@ fn nobody_reads_the_credentials_as_a_column() {
         "UPDATE integrations SET error_message = credentials",
         "DELETE FROM integrations WHERE credentials > ''",
     ] {
-        assert!(is_denied(raw(&mut owner, sql)), "{sql}");
+        assert!(is_denied(&raw(&mut owner, sql)), "{sql}");
     }
 }
 

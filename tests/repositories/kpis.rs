@@ -38,6 +38,9 @@ fn a_kpi_is_created_with_all_or_with_nothing_but_a_name() {
     assert_conflict(again, "kpis_pkey");
 }
 
+/// A change, and what it does.
+type Case = (KpiChanges, fn(&mut Kpi));
+
 #[test]
 fn changes_leave_empty_and_set_each_column() {
     let world = World::new();
@@ -45,7 +48,6 @@ fn changes_leave_empty_and_set_each_column() {
     let before = tenant.kpis().create(full()).unwrap();
     let id = &before.id;
     assert_eq!(tenant.kpis().update(id, &KpiChanges::default()).unwrap(), before);
-    type Case = (KpiChanges, fn(&mut Kpi));
     let default = KpiChanges::default;
     let cases: Vec<Case> = vec![
         (KpiChanges { name: Some(parse("N")), ..default() }, |kpi| kpi.name = parse("N")),
@@ -58,7 +60,7 @@ fn changes_leave_empty_and_set_each_column() {
         }),
         (KpiChanges { target_value: Some(None), ..default() }, |kpi| kpi.target_value = None),
         (KpiChanges { unit: Some(Some(parse("%"))), ..default() }, |kpi| {
-            kpi.unit = Some(parse("%"))
+            kpi.unit = Some(parse("%"));
         }),
         (KpiChanges { unit: Some(None), ..default() }, |kpi| kpi.unit = None),
         (KpiChanges { category: Some(Some(parse("C"))), ..default() }, |kpi| {

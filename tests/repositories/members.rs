@@ -123,7 +123,7 @@ fn the_last_owner_neither_leaves_nor_steps_down() {
 #[test]
 fn a_service_is_no_member() {
     let world = World::new();
-    let mut tenant = world.db.tenant(&service(), &world.a.workspace).unwrap();
+    let mut tenant = world.db.tenant(service(), &world.a.workspace).unwrap();
     assert_missing(tenant.members().leave(), "member");
     assert_eq!(tenant.members().count(&MemberFilter::default()).unwrap(), 3);
     let added = tenant.transaction(|tenant| tenant.members().add(&world.stranger, Role::Member));

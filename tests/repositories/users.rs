@@ -26,10 +26,10 @@ fn a_user_is_created_found_changed_and_deleted() {
     assert_eq!(users.find_by_email(&parse("ANN@example.ORG")).unwrap().as_ref(), Some(&ann));
     assert_eq!(users.find_by_email(&parse("nobody@example.org")).unwrap(), None);
     let changes = UserChanges { email: Some(parse("ann@new.org")), ..UserChanges::default() };
-    let changed = users.update(&ann.id, &changes).unwrap();
-    assert!(changed.updated_at > ann.updated_at);
-    let expected = User { email: parse("ann@new.org"), updated_at: changed.updated_at, ..ann };
-    assert_eq!(changed, expected);
+    let moved = users.update(&ann.id, &changes).unwrap();
+    assert!(moved.updated_at > ann.updated_at);
+    let expected = User { email: parse("ann@new.org"), updated_at: moved.updated_at, ..ann };
+    assert_eq!(moved, expected);
     users.delete(&expected.id).unwrap();
     assert_eq!(users.find(&expected.id).unwrap(), None);
     assert_missing(users.delete(&expected.id), "user");

@@ -6,27 +6,37 @@ use sesari_db::value::Timestamp;
 
 use super::database::{Judge, Verdict};
 
-pub(crate) const FIELDS: &[(&str, &str)] = &[
-    (
-        "subscriptions_current_period_end_check",
-        "INSERT INTO subscriptions (user_id, status, plan_type, current_period_end) \
-         VALUES ('{user}', 'active', 'pro', $1)",
-    ),
-    (
-        "subscriptions_last_event_at_check",
-        "INSERT INTO subscriptions (user_id, status, plan_type, last_event_at) \
-         VALUES ('{user}', 'active', 'pro', $1)",
-    ),
-    (
-        "kpi_data_points_timestamp_check",
-        "INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\") \
-         VALUES ('{workspace}', '{kpi}', 1, $1)",
-    ),
-    (
-        "goals_target_date_check",
-        "INSERT INTO goals (workspace_id, title, target_date) VALUES ('{workspace}', 't', $1)",
-    ),
-];
+/// A constraint, and an INSERT of a row that is right but for `$1`.
+pub(crate) type Field = (&'static str, &'static str);
+
+macro_rules! times {
+    ($($table:ident $columns:literal = $values:literal: $($time:ident)*;)*) => {
+        pub(crate) const FIELDS: &[Field] = &[$($((
+            concat!(stringify!($table), "_", stringify!($time), "_check"),
+            concat!(
+                "INSERT INTO ", stringify!($table), " (", $columns, ", ", stringify!($time), ")",
+                " VALUES (", $values, ", $1)"
+            ),
+        ),)*)*];
+    };
+}
+
+times! {
+    users "provider, provider_id, email" = "'google', 'p', 'e@e'": created_at updated_at;
+    workspaces "name, slug" = "'name', 'slug'": created_at updated_at;
+    workspace_users "workspace_id, user_id" = "'{workspace}', '{user}'": joined_at;
+    subscriptions "user_id, status, plan_type" = "'{user}', 'active', 'pro'":
+        current_period_end last_event_at created_at updated_at;
+    kpis "workspace_id, name" = "'{workspace}', 'n'": created_at updated_at deleted_at;
+    kpi_data_points "workspace_id, kpi_id, value" = "'{workspace}', '{kpi}', 1": timestamp;
+    goals "workspace_id, title" = "'{workspace}', 't'":
+        target_date created_at updated_at deleted_at;
+    integrations "workspace_id, provider, credentials" =
+        "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
+        last_sync_at created_at updated_at;
+    audit_log "workspace_id, actor_kind, actor_id, action, table_name, row_id, changes" =
+        "'{workspace}', 'system', 'a', 'a', 'a', 'a', '{}'": occurred_at;
+}
 
 fn moment(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
