@@ -182,7 +182,7 @@ fn print_ratios(rounds: usize) {
     let mut bench = Bench::new();
     println!("\n{:<24} {:>12} {:>12} {:>8}", "median of turns", "plain", "guarded", "ratio");
     for (name, plain, guarded) in PAIRS {
-        for _ in 0..rounds / 10 + 1 {
+        for _ in 0..=rounds / 10 {
             plain(&mut bench);
             guarded(&mut bench);
         }

@@ -9,7 +9,6 @@ mod reach;
 use std::collections::BTreeMap;
 
 use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::migrations::install_context_key;
 use sesari_db::repo::{
@@ -68,13 +67,13 @@ const RETRYABLE: &[(&str, bool)] = &[
 
 /// Everything that a log could show of an error.
 fn texts(error: &Error) -> String {
-    let mut texts = format!("{error} {error:?} {error:#?}");
+    let mut texts = vec![format!("{error} {error:?} {error:#?}")];
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        texts += &format!(" {error} {error:?}");
+        texts.push(format!("{error} {error:?}"));
         source = error.source();
     }
-    texts
+    texts.join(" ")
 }
 
 #[test]

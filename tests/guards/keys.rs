@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Binary;
 use sesari_db::clock::Clock;
 use sesari_db::migrations::{install_context_key, retire_context_key};
 use sesari_db::page::Page;
@@ -147,13 +146,13 @@ fn a_begin_that_took_too_long_is_an_expired_context_and_not_an_empty_workspace()
 fn forge(admin: &mut PgConnection, world: &World, issued_at: i64, pid: i64) -> String {
     let (a, key) = (&world.a, world.test.context_key().id());
     let body = format!("1.{key}.u.{}.{}.{issued_at}.{pid}", a.owner, a.workspace);
-    let mac: Vec<u8> = diesel::select(diesel::dsl::sql::<Binary>(&format!(
-        "(SELECT sha256(outer_pad || sha256(inner_pad || convert_to('{body}', 'UTF8'))) \
-            FROM sesari.context_keys WHERE key_id = '{key}')"
-    )))
-    .get_result(admin)
-    .unwrap();
-    let mac: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mac = text(
+        admin,
+        &format!(
+            "(SELECT encode(sha256(outer_pad || sha256(inner_pad || convert_to('{body}', 'UTF8'))), \
+                'hex') FROM sesari.context_keys WHERE key_id = '{key}')"
+        ),
+    );
     format!("{body}.{mac}")
 }
 
