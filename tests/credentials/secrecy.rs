@@ -18,7 +18,7 @@ const CANARY: &str = "canary-7f3a9c51e0d2-canary-7f3a9c5";
 fn assert_silent(printed: &str) {
     let bytes = CANARY.as_bytes();
     let numbers = format!("{:?}", &bytes[..6]);
-    let hex: String = bytes[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:02x?}", &bytes[..6]).replace(['[', ']', ',', ' '], "");
     for form in [
         &CANARY[..8],
         numbers.trim_matches(['[', ']']),
@@ -35,7 +35,7 @@ fn debug(value: &impl Debug) {
     assert_silent(&format!("{value:?} {value:#?} {value:02x?}"));
 }
 
-fn error(error: &(impl std::error::Error + Display)) {
+fn error(error: &impl std::error::Error) {
     debug(error);
     assert_silent(&error.to_string());
     let mut source = error.source();
