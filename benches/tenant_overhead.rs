@@ -114,7 +114,7 @@ impl Bench {
 
     fn guarded_insert(&mut self) {
         let mut tenant = self.db.tenant(&self.user, &self.workspace).unwrap();
-        black_box(tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap());
+        black_box(tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap());
         tenant.rollback().unwrap();
     }
 }
@@ -141,7 +141,7 @@ fn furnish(db: &Database, user: &UserId, number: usize) -> WorkspaceId {
     guard.commit().unwrap();
     let mut tenant = db.tenant(user, &workspace).unwrap();
     for n in 0..KPIS {
-        tenant.kpis().create(NewKpi::new(format!("KPI {n}").parse().unwrap())).unwrap();
+        tenant.kpis().create(&NewKpi::new(format!("KPI {n}").parse().unwrap())).unwrap();
     }
     tenant.commit().unwrap();
     workspace

@@ -41,7 +41,7 @@ fn main() -> Outcomes<()> {
 
     heading("Bob has KPIs too, in the same tables");
     let mut tenant = db.tenant(&bob, &globex)?;
-    tenant.kpis().create(NewKpi::new("Doomsday devices".parse()?))?;
+    tenant.kpis().create(&NewKpi::new("Doomsday devices".parse()?))?;
     tenant.commit()?;
 
     heading("Bob looks for Ada's data");
@@ -96,10 +96,10 @@ const PLANS: [Plan; 3] = [
 fn tell_acmes_story(db: &Database, ada: &UserId, acme: &WorkspaceId) -> Outcomes<(GoalId, KpiId)> {
     let first_day: DateTime<Utc> = "2026-10-01T00:00:00Z".parse()?;
     let mut tenant = db.tenant(ada, acme)?;
-    let goal = tenant.goals().create(NewGoal::new("A strong fourth quarter".parse()?))?;
+    let goal = tenant.goals().create(&NewGoal::new("A strong fourth quarter".parse()?))?;
     let mut revenue = None;
     for plan in PLANS {
-        let kpi = tenant.kpis().create(NewKpi {
+        let kpi = tenant.kpis().create(&NewKpi {
             unit: Some(Unit::try_from(plan.unit)?),
             target_value: Some(Finite::new(plan.target)?),
             ..NewKpi::new(plan.name.parse()?)
@@ -192,7 +192,7 @@ fn bob_looks_around(
     println!("In her workspace, his role: {:?}", tenant.role()?);
     let seen = tenant.kpis().count(&KpiFilter::default())?;
     println!("In her workspace, KPIs:     {seen}");
-    let denied = tenant.kpis().create(NewKpi::new("Sabotage".parse()?));
+    let denied = tenant.kpis().create(&NewKpi::new("Sabotage".parse()?));
     println!(
         "In her workspace, a write:  {}",
         denied.map_or_else(|e| e.to_string(), |_| "done".into())

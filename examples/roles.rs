@@ -34,7 +34,7 @@ fn any(rows: i64) -> Result<()> {
 const ACTIONS: [(&str, Action); 10] = [
     ("read the KPIs", |tenant, scene| any(tenant.kpis().find(&scene.kpi)?.map_or(0, |_| 1))),
     ("see the members", |tenant, _| any(tenant.members().count(&MemberFilter::default())?)),
-    ("create a KPI", |tenant, _| tenant.kpis().create(NewKpi::new("New".parse()?)).map(drop)),
+    ("create a KPI", |tenant, _| tenant.kpis().create(&NewKpi::new("New".parse()?)).map(drop)),
     ("delete a KPI", |tenant, scene| tenant.kpis().delete(&scene.kpi)),
     ("purge a KPI for good", |tenant, scene| tenant.kpis().purge(&scene.deleted_kpi)),
     ("add a member", |tenant, scene| tenant.members().add(&scene.newcomer, Role::Member).map(drop)),
@@ -60,8 +60,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut tenant = db.tenant(&owner, &workspace)?;
     tenant.members().add(&admin, Role::Admin)?;
     tenant.members().add(&member, Role::Member)?;
-    let kpi = tenant.kpis().create(NewKpi::new("Revenue".parse()?))?.id;
-    let deleted_kpi = tenant.kpis().create(NewKpi::new("Old".parse()?))?.id;
+    let kpi = tenant.kpis().create(&NewKpi::new("Revenue".parse()?))?.id;
+    let deleted_kpi = tenant.kpis().create(&NewKpi::new("Old".parse()?))?.id;
     tenant.kpis().delete(&deleted_kpi)?;
     tenant.commit()?;
 

@@ -115,7 +115,7 @@ fn typed_calls(db: &Database, world: &World, case: &str) {
     assert_eq!(tenant.goals().count(&GoalFilter::default()).unwrap(), 1, "{case}");
     assert_eq!(tenant.members().count(&MemberFilter::default()).unwrap(), 3, "{case}");
     assert_eq!(tenant.data_points().latest(&b.kpi).unwrap().unwrap().kpi_id, b.kpi, "{case}");
-    tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap();
+    tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
     tenant.rollback().unwrap();
 }
 
@@ -196,7 +196,7 @@ fn the_next_tenant_sees_its_own_rows_after_a_commit() {
 fn the_next_tenant_sees_its_own_rows_after_a_guard_was_dropped() {
     let world = world_of(1);
     after(&world, true, "drop", |mut tenant| {
-        tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap();
+        tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
         drop(tenant);
     });
 }
@@ -206,12 +206,12 @@ fn the_next_tenant_sees_its_own_rows_after_a_statement_failed() {
     let world = world_of(1);
     after(&world, true, "error", |mut tenant| {
         let taken = NewKpi { id: world.a.kpi.clone(), ..NewKpi::new("Churn".parse().unwrap()) };
-        assert!(tenant.kpis().create(taken).unwrap_err().is_conflict());
+        assert!(tenant.kpis().create(&taken).unwrap_err().is_conflict());
         drop(tenant);
     });
     after(&world, true, "error, then commit", |mut tenant| {
         let taken = NewKpi { id: world.a.kpi.clone(), ..NewKpi::new("Churn".parse().unwrap()) };
-        assert!(tenant.kpis().create(taken).unwrap_err().is_conflict());
+        assert!(tenant.kpis().create(&taken).unwrap_err().is_conflict());
         assert!(matches!(tenant.commit(), Err(Error::TransactionAborted)));
     });
 }
@@ -222,7 +222,7 @@ fn the_next_tenant_sees_its_own_rows_after_a_panic_inside_the_guard() {
     // The connection of a panic is not used again.
     after(&world, false, "panic", |mut tenant| {
         let panicked = catch_unwind(AssertUnwindSafe(move || {
-            tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap();
+            tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
             std::panic::resume_unwind(Box::new("on purpose"));
         }));
         assert!(panicked.is_err());
@@ -237,7 +237,7 @@ fn the_next_tenant_sees_its_own_rows_after_a_thread_panicked() {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let mut tenant = db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-            tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap();
+            tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
             std::panic::resume_unwind(Box::new("on purpose"));
         });
         assert!(thread.join().is_err());
@@ -374,7 +374,7 @@ fn a_transaction_begun_by_hand_is_rolled_back_with_its_guard() {
     tenant.connection().batch_execute(keep).unwrap();
     tenant.connection().batch_execute("COMMIT").unwrap();
     tenant.connection().batch_execute("BEGIN").unwrap();
-    tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap();
+    tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
     drop(tenant);
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     assert_eq!(tenant.kpis().count(&KpiFilter::default()).unwrap(), 1);

@@ -213,7 +213,7 @@ fn any_history_leaves_what_an_ordered_map_would_hold() {
         .run(&prop::collection::vec(steps(), 1..12), |steps| {
             // Dropped at the end of the case, and with it all that it wrote.
             let mut tenant = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
-            let kpi = tenant.kpis().create(NewKpi::new("Model".parse().unwrap())).unwrap().id;
+            let kpi = tenant.kpis().create(&NewKpi::new("Model".parse().unwrap())).unwrap().id;
             let mut model = Model::new();
             for step in &steps {
                 take(&mut tenant, &kpi, &mut model, step)?;
@@ -242,7 +242,7 @@ fn a_value_that_follows_the_last_write_is_noticed() {
         )
         .unwrap();
     let mut tenant = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
-    let kpi = tenant.kpis().create(NewKpi::new("Model".parse().unwrap())).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new("Model".parse().unwrap())).unwrap().id;
     let mut model = Model::new();
     for hours in [2, 1] {
         let key = Key { hours, sourceless: true, source: None };
@@ -307,7 +307,7 @@ fn any_walk_through_a_range_of_points_gives_the_points_within_it() {
     TestRunner::new(config(48))
         .run(&(points, 0..6_i64, 0..6_i64, 1..5_u32), |(points, from, length, limit)| {
             let mut tenant = world.db.tenant(&world.b.member, &world.b.workspace).unwrap();
-            let kpi = tenant.kpis().create(NewKpi::new("Range".parse().unwrap())).unwrap().id;
+            let kpi = tenant.kpis().create(&NewKpi::new("Range".parse().unwrap())).unwrap().id;
             let new: Vec<_> = points.iter().map(|key| key.point(&kpi, 1.0)).collect();
             tenant.data_points().record_many(&new, OnExisting::Fail).unwrap();
             let at = |hours| Timestamp::new(hour(hours)).unwrap();

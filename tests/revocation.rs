@@ -62,8 +62,8 @@ fn has_no_access(tenant: &mut TenantConnection, a: &Tenant) {
     assert_eq!(rows_seen(tenant), 0);
 
     let new = || NewKpi::new("Churn".parse().unwrap());
-    assert!(refusal(tenant, |t| t.kpis().create(new())).is_denied());
-    assert!(refusal(tenant, |t| t.goals().create(NewGoal::new("Hold".parse()?))).is_denied());
+    assert!(refusal(tenant, |t| t.kpis().create(&new())).is_denied());
+    assert!(refusal(tenant, |t| t.goals().create(&NewGoal::new("Hold".parse()?))).is_denied());
     let point = NewDataPoint::new(a.kpi.clone(), 1.0, hour(99)).unwrap();
     assert!(refusal(tenant, |t| t.data_points().record(&point)).is_denied());
     let own = a.owner.clone();

@@ -142,7 +142,7 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
     ("members.add", |t, w| t.members().add(&w.stranger, Role::Member).map(drop)),
     ("members.change_role", |t, w| t.members().change_role(&w.a.member, Role::Admin).map(drop)),
     ("members.remove", |t, w| t.members().remove(&w.a.member)),
-    ("kpis.create", |t, _| t.kpis().create(NewKpi::new("Churn".parse()?)).map(drop)),
+    ("kpis.create", |t, _| t.kpis().create(&NewKpi::new("Churn".parse()?)).map(drop)),
     ("kpis.update", |t, w| {
         let changes = KpiChanges { unit: Some(None), ..KpiChanges::default() };
         t.kpis().update(&w.a.kpi, &changes).map(drop)
@@ -161,7 +161,7 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
         t.data_points().correct(&point(&w.a), Finite::new(5.0)?).map(drop)
     }),
     ("data_points.delete", |t, w| t.data_points().delete(&point(&w.a))),
-    ("goals.create", |t, _| t.goals().create(NewGoal::new("Hold".parse()?)).map(drop)),
+    ("goals.create", |t, _| t.goals().create(&NewGoal::new("Hold".parse()?)).map(drop)),
     ("goals.update", |t, w| {
         let changes = GoalChanges { description: Some(None), ..GoalChanges::default() };
         t.goals().update(&w.a.goal, &changes).map(drop)
@@ -197,7 +197,7 @@ fn one_write_in_a_tenants_guard_costs_three_round_trips() {
         counted.assert_three(name, || counted.tenant(), call, |guard| guard.rollback().unwrap());
     }
     let create =
-        |t: &mut TenantConnection| t.kpis().create(NewKpi::new("Churn".parse()?)).map(drop);
+        |t: &mut TenantConnection| t.kpis().create(&NewKpi::new("Churn".parse()?)).map(drop);
     counted.assert_three("committed", || counted.tenant(), create, |g| g.commit().unwrap());
 }
 
@@ -207,11 +207,11 @@ fn restoring_purging_and_linking_cost_three_round_trips() {
     let counted = Counted::new();
     let a = &counted.world.a;
     let mut tenant = counted.tenant();
-    let kpi = tenant.kpis().create(NewKpi::new("Churn".parse().unwrap())).unwrap().id;
-    let goal = tenant.goals().create(NewGoal::new("Hold".parse().unwrap())).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap().id;
+    let goal = tenant.goals().create(&NewGoal::new("Hold".parse().unwrap())).unwrap().id;
     tenant.kpis().delete(&kpi).unwrap();
     tenant.goals().delete(&goal).unwrap();
-    let fresh = tenant.goals().create(NewGoal::new("Grow".parse().unwrap())).unwrap().id;
+    let fresh = tenant.goals().create(&NewGoal::new("Grow".parse().unwrap())).unwrap().id;
     tenant.commit().unwrap();
     let open = || counted.tenant();
     counted.assert_three("kpis.restore", open, |t| t.kpis().restore(&kpi).map(drop), drop);

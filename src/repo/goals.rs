@@ -149,9 +149,9 @@ impl<'g> GoalRepository<'g> {
     }
 
     /// Creates a goal. `Conflict` when its id is taken in this workspace.
-    pub fn create(&mut self, new: NewGoal) -> Result<Goal> {
+    pub fn create(&mut self, new: &NewGoal) -> Result<Goal> {
         Ok(diesel::insert_into(goals::table)
-            .values((&new, goals::workspace_id.eq(self.workspace)))
+            .values((new, goals::workspace_id.eq(self.workspace)))
             .returning(Goal::as_returning())
             .get_result(self.conn)?)
     }

@@ -179,9 +179,9 @@ impl<'g> KpiRepository<'g> {
     }
 
     /// Creates a KPI. `Conflict` when its id is taken in this workspace.
-    pub fn create(&mut self, new: NewKpi) -> Result<Kpi> {
+    pub fn create(&mut self, new: &NewKpi) -> Result<Kpi> {
         Ok(diesel::insert_into(kpis::table)
-            .values((&new, kpis::workspace_id.eq(self.workspace)))
+            .values((new, kpis::workspace_id.eq(self.workspace)))
             .returning(Kpi::as_returning())
             .get_result(self.conn)?)
     }

@@ -34,7 +34,7 @@ pub enum MemberRole {
 /// use sesari_db::repo::{NewDataPoint, NewKpi};
 ///
 /// let mut tenant = db.tenant(user, &workspace)?;
-/// let kpi = tenant.kpis().create(NewKpi::new("Revenue".parse()?))?;
+/// let kpi = tenant.kpis().create(&NewKpi::new("Revenue".parse()?))?;
 /// let point = NewDataPoint::new(kpi.id, 1250.0, chrono::DateTime::UNIX_EPOCH)?;
 /// tenant.data_points().record(&point)?;
 /// tenant.commit()?;

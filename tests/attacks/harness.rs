@@ -306,7 +306,7 @@ impl Range {
             // Statements that diesel caches, a read and a write. Undone, so that the next time
             // there is the same to be seen.
             let kpi = NewKpi::new("Globex lives".parse().unwrap());
-            guard.kpis().create(kpi)?;
+            guard.kpis().create(&kpi)?;
             guard.kpis().find(&b.kpi)?;
             guard.rollback()?;
             let mut guard = self.narrow.tenant(&b.owner, &b.workspace)?;

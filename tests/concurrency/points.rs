@@ -24,7 +24,7 @@ fn key(kpi: &KpiId, hours: i64) -> PointKey {
 /// A KPI with points at these hours, each of its hour's value.
 fn kpi(world: &World, hours: &[i64]) -> KpiId {
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-    let kpi = tenant.kpis().create(NewKpi::new("Raced".parse().unwrap())).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new("Raced".parse().unwrap())).unwrap().id;
     let points: Vec<_> = hours.iter().map(|hours| point(&kpi, *hours)).collect();
     tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
     tenant.commit().unwrap();

@@ -73,11 +73,11 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     let a = &world.a;
     let mut reached = Vec::new();
     let mut tenant = open(world, &world.db);
-    let kpi = tenant.kpis().create(secret_kpi()).unwrap();
+    let kpi = tenant.kpis().create(&secret_kpi()).unwrap();
     let mut refuse = |call: &mut dyn FnMut(&mut TenantConnection) -> Result<(), Error>| {
         reached.push(tenant.transaction(call).unwrap_err());
     };
-    refuse(&mut |t| t.kpis().create(NewKpi { id: kpi.id.clone(), ..secret_kpi() }).map(drop));
+    refuse(&mut |t| t.kpis().create(&NewKpi { id: kpi.id.clone(), ..secret_kpi() }).map(drop));
     refuse(&mut |t| t.kpis().update(&KpiId::generate(), &renamed()).map(drop));
     refuse(&mut |t| t.kpis().purge(&world.b.kpi));
     refuse(&mut |t| t.members().leave());
@@ -100,11 +100,11 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     ] {
         refuse(&mut |t| Ok(t.connection().batch_execute(&sql)?));
     }
-    let _ = tenant.kpis().create(NewKpi { id: kpi.id.clone(), ..secret_kpi() });
+    let _ = tenant.kpis().create(&NewKpi { id: kpi.id.clone(), ..secret_kpi() });
     reached.push(tenant.commit().unwrap_err());
 
     let mut read_only = world.db.tenant_read_only(&a.owner, &a.workspace).unwrap();
-    reached.push(read_only.kpis().create(secret_kpi()).unwrap_err());
+    reached.push(read_only.kpis().create(&secret_kpi()).unwrap_err());
 
     let mut service = world.db.service(&service()).unwrap();
     let new = |id: &str| {
@@ -146,7 +146,7 @@ fn in_the_servers_way(world: &World) -> Vec<Error> {
     let db = alone(world);
     for commit in [false, true] {
         let mut lost = open(world, &db);
-        lost.kpis().create(secret_kpi()).unwrap();
+        lost.kpis().create(&secret_kpi()).unwrap();
         let pid = pid(lost.connection());
         let gone = format!(
             "(SELECT count(*) WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid}))"
@@ -156,7 +156,7 @@ fn in_the_servers_way(world: &World) -> Vec<Error> {
         reached.push(if commit {
             lost.commit().unwrap_err()
         } else {
-            lost.kpis().create(secret_kpi()).unwrap_err()
+            lost.kpis().create(&secret_kpi()).unwrap_err()
         });
     }
     std::mem::forget(open(world, &db));
@@ -193,7 +193,7 @@ fn on_the_way_in(world: &World) -> Vec<Error> {
 fn deadlock(world: &World) -> Error {
     let a = &world.a;
     let mut tenant = open(world, &world.db);
-    let other = tenant.kpis().create(secret_kpi()).unwrap().id;
+    let other = tenant.kpis().create(&secret_kpi()).unwrap().id;
     tenant.commit().unwrap();
 
     let mut admin = world.test.admin().unwrap();

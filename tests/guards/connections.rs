@@ -33,7 +33,7 @@ fn a_connection_that_dies_in_a_transaction_is_a_lost_one_and_the_next_guard_work
     let a = &world.a;
     let db = world.test.builder().pool_size(1).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
     terminate(&world, backend);
     let lost = tenant.kpis().find(&a.kpi).unwrap_err();
@@ -49,7 +49,7 @@ fn a_connection_that_dies_before_the_commit_leaves_the_outcome_open_and_stores_n
     let a = &world.a;
     let db = world.test.builder().pool_size(1).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
     terminate(&world, backend);
     let committed = tenant.commit().unwrap_err();

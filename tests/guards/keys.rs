@@ -65,7 +65,7 @@ fn keys_rotate_while_services_run() {
     assert!(retire_context_key(&mut admin, &old).unwrap());
     assert!(!retire_context_key(&mut admin, &old).unwrap());
     assert!(open.kpis().find(&a.kpi).unwrap().is_some());
-    open.kpis().create(churn()).unwrap();
+    open.kpis().create(&churn()).unwrap();
     open.commit().unwrap();
     assert_eq!(kpis(&db, a), 2);
 }
@@ -85,7 +85,7 @@ fn a_retired_key_is_worthless_from_the_next_statement_on_and_given_up_within_a_m
     retire_context_key(&mut admin, "new").unwrap();
     assert_eq!(open.role().unwrap(), None);
     assert!(open.kpis().find(&a.kpi).unwrap().is_none());
-    let refused = open.kpis().create(churn()).unwrap_err();
+    let refused = open.kpis().create(&churn()).unwrap_err();
     assert!(refused.is_denied(), "{refused:?}");
     drop(open);
 
@@ -181,7 +181,7 @@ fn a_context_lives_for_seconds_and_on_one_backend() {
         tenant.connection().batch_execute(&set).unwrap();
         let seen = tenant.kpis().list(&KpiFilter::default(), &Page::default()).unwrap();
         assert_eq!(!seen.items.is_empty(), opens, "{age} s, {same_backend}");
-        assert_eq!(tenant.kpis().create(churn()).is_ok(), opens, "{age} s, {same_backend}");
+        assert_eq!(tenant.kpis().create(&churn()).is_ok(), opens, "{age} s, {same_backend}");
     }
 }
 

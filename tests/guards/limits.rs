@@ -48,7 +48,7 @@ fn a_guard_that_sits_idle_too_long_loses_its_connection_and_its_writes() {
     let a = &world.a;
     let db = world.test.builder().pool_size(1).idle_timeout(SHORT).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
     wait_until_gone(&world, backend);
     let ended = tenant.kpis().find(&a.kpi).unwrap_err();
@@ -63,7 +63,7 @@ fn a_guard_that_sat_idle_too_long_cannot_be_committed() {
     let a = &world.a;
     let db = world.test.builder().pool_size(1).idle_timeout(SHORT).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
     wait_until_gone(&world, backend);
     let committed = tenant.commit();

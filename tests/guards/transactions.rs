@@ -49,7 +49,7 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     tenant.members().change_role(&a.member, Role::Admin).unwrap();
     tenant.members().remove(&a.admin).unwrap();
     tenant.members().add(&world.stranger, Role::Member).unwrap();
-    let kpi = tenant.kpis().create(churn()).unwrap();
+    let kpi = tenant.kpis().create(&churn()).unwrap();
     tenant.kpis().deactivate(&a.kpi).unwrap();
     tenant.kpis().delete(&a.kpi).unwrap();
     tenant.kpis().restore(&a.kpi).unwrap();
@@ -64,8 +64,8 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     };
     tenant.data_points().correct(&key(hour(1)), Finite::new(3.0).unwrap()).unwrap();
     tenant.data_points().delete(&key(hour(2))).unwrap();
-    tenant.goals().create(NewGoal::new("Stay".parse().unwrap())).unwrap();
-    let goal = tenant.goals().create(NewGoal::new("Hold".parse().unwrap())).unwrap();
+    tenant.goals().create(&NewGoal::new("Stay".parse().unwrap())).unwrap();
+    let goal = tenant.goals().create(&NewGoal::new("Hold".parse().unwrap())).unwrap();
     let changes = GoalChanges { title: Some("Keep".parse().unwrap()), ..GoalChanges::default() };
     tenant.goals().update(&goal.id, &changes).unwrap();
     tenant.goals().complete(&goal.id).unwrap();
@@ -172,15 +172,15 @@ fn a_nested_transaction_that_succeeds_is_kept_with_its_guard() {
     let world = World::new();
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let nested: Result<_, Error> = tenant.transaction(|tenant| {
-        tenant.kpis().create(churn())?;
-        tenant.transaction(|tenant| tenant.kpis().create(churn()))
+        tenant.kpis().create(&churn())?;
+        tenant.transaction(|tenant| tenant.kpis().create(&churn()))
     });
     nested.unwrap();
     tenant.commit().unwrap();
     assert_eq!(kpis(&world.db, &world.a), 3);
 
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-    tenant.transaction(|tenant| tenant.kpis().create(churn())).unwrap();
+    tenant.transaction(|tenant| tenant.kpis().create(&churn())).unwrap();
     drop(tenant);
     assert_eq!(kpis(&world.db, &world.a), 3);
 }
@@ -190,15 +190,15 @@ fn a_nested_transaction_that_fails_is_undone_and_the_guard_goes_on() {
     let world = World::new();
     let a = &world.a;
     let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let refused = tenant.transaction(|tenant| {
-        tenant.kpis().create(churn())?;
-        tenant.kpis().create(NewKpi { id: a.kpi.clone(), ..churn() })
+        tenant.kpis().create(&churn())?;
+        tenant.kpis().create(&NewKpi { id: a.kpi.clone(), ..churn() })
     });
     assert!(refused.unwrap_err().is_conflict());
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     let own: Result<(), Error> = tenant.transaction(|tenant| {
-        tenant.kpis().create(churn())?;
+        tenant.kpis().create(&churn())?;
         Err(Error::LastOwner)
     });
     assert!(matches!(own, Err(Error::LastOwner)));
@@ -212,12 +212,12 @@ fn a_nested_transaction_that_swallows_an_error_is_undone_and_says_so() {
     let a = &world.a;
     let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
     let swallowed: Result<(), Error> = tenant.transaction(|tenant| {
-        tenant.kpis().create(churn())?;
-        let _ = tenant.kpis().create(NewKpi { id: a.kpi.clone(), ..churn() });
+        tenant.kpis().create(&churn())?;
+        let _ = tenant.kpis().create(&NewKpi { id: a.kpi.clone(), ..churn() });
         Ok(())
     });
     assert!(matches!(swallowed, Err(Error::TransactionAborted)), "{swallowed:?}");
-    tenant.kpis().create(churn()).unwrap();
+    tenant.kpis().create(&churn()).unwrap();
     tenant.commit().unwrap();
     assert_eq!(kpis(&world.db, a), 2);
 }
@@ -228,7 +228,7 @@ fn a_panic_inside_a_nested_transaction_is_not_committed_with_the_rest() {
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let _: Result<(), Error> = tenant.transaction(|tenant| {
-            tenant.kpis().create(churn())?;
+            tenant.kpis().create(&churn())?;
             resume_unwind(Box::new("on purpose"));
         });
     }));
@@ -243,9 +243,9 @@ fn a_swallowed_error_makes_the_commit_fail_and_nothing_is_stored() {
     let world = World::new();
     let a = &world.a;
     let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.kpis().create(churn()).unwrap();
-    let _ = tenant.kpis().create(NewKpi { id: a.kpi.clone(), ..churn() });
-    let next = tenant.kpis().create(churn()).unwrap_err();
+    tenant.kpis().create(&churn()).unwrap();
+    let _ = tenant.kpis().create(&NewKpi { id: a.kpi.clone(), ..churn() });
+    let next = tenant.kpis().create(&churn()).unwrap_err();
     assert!(matches!(next, Error::TransactionAborted), "{next:?}");
     let committed = tenant.commit();
     assert!(matches!(committed, Err(Error::TransactionAborted)), "{committed:?}");
@@ -271,7 +271,7 @@ fn a_read_only_guard_reads_and_refuses_writes_at_every_door() {
     let before = contents(&world);
     let mut tenant = world.db.tenant_read_only(&world.a.owner, &world.a.workspace).unwrap();
     assert!(tenant.kpis().find(&world.a.kpi).unwrap().is_some());
-    let refused = tenant.kpis().create(churn()).unwrap_err();
+    let refused = tenant.kpis().create(&churn()).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");
 
     let mut user = world.db.user_read_only(&world.stranger).unwrap();

@@ -18,7 +18,7 @@ fn assert_current(tenant: &mut TenantConnection, kpi: &KpiId, value: f64, hours:
 fn it_follows_every_way_in_which_points_change() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let kpi = &tenant.kpis().create(NewKpi::new(parse("Followed"))).unwrap().id;
+    let kpi = &tenant.kpis().create(&NewKpi::new(parse("Followed"))).unwrap().id;
     let tenant = &mut tenant;
     assert_current(tenant, kpi, 0.0, None);
     tenant.data_points().record(&point(kpi, 5, 50.0)).unwrap();
@@ -50,7 +50,7 @@ fn it_follows_every_way_in_which_points_change() {
 fn equal_moments_are_told_apart_by_their_source() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let kpi = tenant.kpis().create(NewKpi::new(parse("Tied"))).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new(parse("Tied"))).unwrap().id;
     // In whichever order they come: none beats any, then the last by name.
     for (source, value, current) in [
         (Some("sheets"), 2.0, 2.0),
@@ -99,7 +99,7 @@ fn many_kpis_in_one_statement_are_each_followed() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let kpis: Vec<_> = (0..5)
-        .map(|_| tenant.kpis().create(NewKpi::new(parse("One of many"))).unwrap().id)
+        .map(|_| tenant.kpis().create(&NewKpi::new(parse("One of many"))).unwrap().id)
         .collect();
     let batch: Vec<_> =
         (0..20_u32).map(|i| point(&kpis[i as usize % 5], i64::from(i), f64::from(i))).collect();

@@ -142,7 +142,7 @@ fn fresh(point: &NewDataPoint) -> NewDataPoint {
 fn a_hundred_thousand_points_are_one_batch() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let kpi = tenant.kpis().create(NewKpi::new(parse("Large"))).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new(parse("Large"))).unwrap().id;
     let batch: Vec<_> = (0..100_000).map(|i| point(&kpi, (i * 7919) % 100_000, 1.0)).collect();
     let mut points = tenant.data_points();
     assert_eq!(points.record_many(&batch, OnExisting::Fail).unwrap(), recorded(100_000, 0, 0));
@@ -159,7 +159,7 @@ fn a_hundred_thousand_points_are_one_batch() {
 fn a_batch_that_names_one_wrong_kpi_fails_whole() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let deleted = tenant.kpis().create(NewKpi::new(parse("Deleted"))).unwrap().id;
+    let deleted = tenant.kpis().create(&NewKpi::new(parse("Deleted"))).unwrap().id;
     tenant.data_points().record(&point(&deleted, 0, 1.0)).unwrap();
     tenant.kpis().delete(&deleted).unwrap();
     for wrong in [deleted, world.b.kpi.clone(), KpiId::generate()] {
@@ -212,7 +212,7 @@ fn the_ends_of_the_range_of_times_and_numbers_are_stored_as_they_are() {
 fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let kpi = tenant.kpis().create(NewKpi::new(parse("Ranged"))).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new(parse("Ranged"))).unwrap().id;
     let sources = [None, Some("manual"), Some("sheets")];
     let batch: Vec<_> = (0..30)
         .map(|i| NewDataPoint {
@@ -243,8 +243,8 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
 fn of_several_newest_points_the_one_without_a_source_is_latest() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let other = tenant.kpis().create(NewKpi::new(parse("Other"))).unwrap().id;
-    let empty = tenant.kpis().create(NewKpi::new(parse("Empty"))).unwrap().id;
+    let other = tenant.kpis().create(&NewKpi::new(parse("Other"))).unwrap().id;
+    let empty = tenant.kpis().create(&NewKpi::new(parse("Empty"))).unwrap().id;
     let mut points = tenant.data_points();
     assert_eq!(points.latest(&empty).unwrap(), None);
     for (source, value) in [("manual", 1.0), ("stripe", 3.0), ("sheets", 2.0)] {

@@ -167,8 +167,8 @@ fn another_tenants_row_looks_like_one_that_never_was() {
 fn a_row_that_is_gone_looks_like_one_that_never_was() {
     let world = World::new();
     let mut tenant = world.as_owner(&world.a);
-    let kpi = tenant.kpis().create(sesari_db::repo::NewKpi::new(parse("Gone"))).unwrap().id;
-    let goal = tenant.goals().create(sesari_db::repo::NewGoal::new(parse("Gone"))).unwrap().id;
+    let kpi = tenant.kpis().create(&sesari_db::repo::NewKpi::new(parse("Gone"))).unwrap().id;
+    let goal = tenant.goals().create(&sesari_db::repo::NewGoal::new(parse("Gone"))).unwrap().id;
     tenant.kpis().delete(&kpi).unwrap();
     tenant.goals().delete(&goal).unwrap();
     tenant.kpis().purge(&kpi).unwrap();
@@ -227,12 +227,12 @@ fn ids_taken_in_another_workspace_are_free_in_this_one() {
         id: world.b.kpi.clone(),
         ..sesari_db::repo::NewKpi::new(parse("x"))
     };
-    assert_eq!(tenant.kpis().create(kpi).unwrap().workspace_id, world.a.workspace);
+    assert_eq!(tenant.kpis().create(&kpi).unwrap().workspace_id, world.a.workspace);
     let goal = sesari_db::repo::NewGoal {
         id: world.b.goal.clone(),
         ..sesari_db::repo::NewGoal::new(parse("x"))
     };
-    tenant.goals().create(goal).unwrap();
+    tenant.goals().create(&goal).unwrap();
     let theirs = world.as_owner(&world.b).data_points().latest(&world.b.kpi).unwrap().unwrap();
     let new = NewDataPoint { id: theirs.id, ..point(&world.b.kpi, 2, -1.0) };
     tenant.data_points().record(&new).unwrap();

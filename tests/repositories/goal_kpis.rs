@@ -10,7 +10,7 @@ use crate::support::World;
 fn a_link_is_made_found_reweighed_and_taken_off() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let kpi = tenant.kpis().create(NewKpi::new(parse("Churn"))).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new(parse("Churn"))).unwrap().id;
     let goal = &world.a.goal;
     let new = NewGoalKpi {
         weight: Weight::new(2.5).unwrap(),
@@ -43,7 +43,7 @@ fn a_link_is_made_found_reweighed_and_taken_off() {
 fn a_kpi_is_linked_to_a_goal_once_and_to_many_goals() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let goal = tenant.goals().create(NewGoal::new(parse("Second"))).unwrap().id;
+    let goal = tenant.goals().create(&NewGoal::new(parse("Second"))).unwrap().id;
     let second = NewGoalKpi::new(goal, world.a.kpi.clone());
     let linked = tenant.goal_kpis().link(&second).unwrap();
     assert_eq!((linked.weight, linked.baseline), (1.0, None));
@@ -56,10 +56,10 @@ fn a_kpi_is_linked_to_a_goal_once_and_to_many_goals() {
 fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let goal = tenant.goals().create(NewGoal::new(parse("Many"))).unwrap().id;
+    let goal = tenant.goals().create(&NewGoal::new(parse("Many"))).unwrap().id;
     assert!(tenant.goal_kpis().list(&goal).unwrap().is_empty());
     let kpis: Vec<_> = (0..5)
-        .map(|i| tenant.kpis().create(NewKpi::new(parse(&format!("KPI {i}")))).unwrap())
+        .map(|i| tenant.kpis().create(&NewKpi::new(parse(&format!("KPI {i}")))).unwrap())
         .collect();
     for kpi in kpis.iter().rev() {
         tenant.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.id.clone())).unwrap();

@@ -23,12 +23,12 @@ fn a_goal_is_created_active_and_found() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let new = full();
-    let goal = tenant.goals().create(new.clone()).unwrap();
+    let goal = tenant.goals().create(&new).unwrap();
     assert_eq!((&goal.id, &goal.workspace_id), (&new.id, &world.a.workspace));
     assert_eq!((&goal.title, &goal.description), (&new.title, &new.description));
     assert_eq!((goal.target_date, &goal.status), (Some(hour(24)), &GoalStatus::Active));
     assert_eq!(tenant.goals().find(&goal.id).unwrap().as_ref(), Some(&goal));
-    assert_conflict(tenant.goals().create(NewGoal { id: goal.id, ..full() }), "goals_pkey");
+    assert_conflict(tenant.goals().create(&NewGoal { id: goal.id, ..full() }), "goals_pkey");
 }
 
 /// A change, and what it does.
@@ -38,7 +38,7 @@ type Case = (GoalChanges, fn(&mut Goal));
 fn changes_leave_empty_and_set_each_column() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let mut expected = tenant.goals().create(full()).unwrap();
+    let mut expected = tenant.goals().create(&full()).unwrap();
     let id = expected.id.clone();
     assert_eq!(tenant.goals().update(&id, &GoalChanges::default()).unwrap(), expected);
     let default = GoalChanges::default;
@@ -78,7 +78,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_goal_once() {
     let mut tenant = world.as_member(&world.a);
     for i in 0..11_i64 {
         let target_date = (i % 4 != 3).then(|| at(i));
-        let goal = tenant.goals().create(NewGoal { target_date, ..full() }).unwrap();
+        let goal = tenant.goals().create(&NewGoal { target_date, ..full() }).unwrap();
         match i % 3 {
             0 => drop(tenant.goals().complete(&goal.id).unwrap()),
             1 => drop(tenant.goals().pause(&goal.id).unwrap()),
@@ -135,7 +135,7 @@ fn a_deleted_goal_is_gone_from_everything_and_comes_back_with_its_links() {
     assert_missing(tenant.goals().delete(id), "goal");
     assert_missing(tenant.goals().progress(id), "goal");
     assert!(tenant.goals().progress_of_many(std::slice::from_ref(id)).unwrap().is_empty());
-    let kpi = tenant.kpis().create(NewKpi::new(parse("Other"))).unwrap().id;
+    let kpi = tenant.kpis().create(&NewKpi::new(parse("Other"))).unwrap().id;
     let link = NewGoalKpi::new(id.clone(), kpi);
     assert_missing(tenant.goal_kpis().link(&link), "goal or kpi");
     assert_eq!(tenant.goals().restore(id).unwrap().deleted_at, None);

@@ -24,7 +24,7 @@ fn a_kpi_is_created_with_all_or_with_nothing_but_a_name() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let new = full();
-    let kpi = tenant.kpis().create(new.clone()).unwrap();
+    let kpi = tenant.kpis().create(&new).unwrap();
     assert_eq!((&kpi.id, &kpi.workspace_id), (&new.id, &world.a.workspace));
     assert_eq!((&kpi.name, &kpi.description), (&new.name, &new.description));
     assert_eq!((kpi.target_value, kpi.is_active), (Some(1e6), false));
@@ -32,9 +32,9 @@ fn a_kpi_is_created_with_all_or_with_nothing_but_a_name() {
     assert_eq!((kpi.current_value, kpi.current_value_at, kpi.deleted_at), (0.0, None, None));
     assert_eq!(kpi.created_at, kpi.updated_at);
     assert_eq!(tenant.kpis().find(&kpi.id).unwrap(), Some(kpi));
-    let bare = tenant.kpis().create(NewKpi::new(parse("Bare"))).unwrap();
+    let bare = tenant.kpis().create(&NewKpi::new(parse("Bare"))).unwrap();
     assert_eq!((bare.description, bare.target_value, bare.is_active), (None, None, true));
-    let again = tenant.kpis().create(NewKpi { id: bare.id, ..full() });
+    let again = tenant.kpis().create(&NewKpi { id: bare.id, ..full() });
     assert_conflict(again, "kpis_pkey");
 }
 
@@ -45,7 +45,7 @@ type Case = (KpiChanges, fn(&mut Kpi));
 fn changes_leave_empty_and_set_each_column() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
-    let before = tenant.kpis().create(full()).unwrap();
+    let before = tenant.kpis().create(&full()).unwrap();
     let id = &before.id;
     assert_eq!(tenant.kpis().update(id, &KpiChanges::default()).unwrap(), before);
     let default = KpiChanges::default;
@@ -90,7 +90,7 @@ fn furnish(tenant: &mut TenantConnection) -> Vec<Kpi> {
             is_active: i % 2 == 0,
             ..NewKpi::new(parse(name))
         };
-        let kpi = tenant.kpis().create(new).unwrap();
+        let kpi = tenant.kpis().create(&new).unwrap();
         if i % 5 == 4 {
             tenant.kpis().delete(&kpi.id).unwrap();
         }
@@ -202,7 +202,7 @@ fn a_deleted_kpi_is_gone_from_everything_and_comes_back_with_its_history() {
     assert_missing(tenant.kpis().delete(id), "kpi");
     assert!(tenant.goal_kpis().list(&world.a.goal).unwrap().is_empty());
     assert_eq!(tenant.goal_kpis().count(&world.a.goal).unwrap(), 0);
-    let goal = tenant.goals().create(sesari_db::repo::NewGoal::new(parse("Other"))).unwrap().id;
+    let goal = tenant.goals().create(&sesari_db::repo::NewGoal::new(parse("Other"))).unwrap().id;
     let link = NewGoalKpi::new(goal, id.clone());
     assert_missing(tenant.goal_kpis().link(&link), "goal or kpi");
     let point = sesari_db::repo::NewDataPoint::new(id.clone(), 1.0, hour(9)).unwrap();

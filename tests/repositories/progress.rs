@@ -23,12 +23,12 @@ fn finite(number: f64) -> Finite {
 
 /// Makes a goal of these KPIs, and what `goal_progress` should be given for it.
 fn goal(tenant: &mut TenantConnection, numbers: &[Numbers]) -> (GoalId, Vec<KpiProgressInput>) {
-    let goal = tenant.goals().create(NewGoal::new(parse("Goal"))).unwrap().id;
+    let goal = tenant.goals().create(&NewGoal::new(parse("Goal"))).unwrap().id;
     let inputs = numbers
         .iter()
         .map(|(current, target, baseline, weight)| {
             let new = NewKpi { target_value: target.map(finite), ..NewKpi::new(parse("KPI")) };
-            let kpi = tenant.kpis().create(new).unwrap().id;
+            let kpi = tenant.kpis().create(&new).unwrap().id;
             if let Some(current) = current {
                 let point = NewDataPoint::new(kpi.clone(), *current, hour(0)).unwrap();
                 tenant.data_points().record(&point).unwrap();

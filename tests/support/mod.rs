@@ -79,7 +79,7 @@ impl Tenant {
         tenant.members().add(&member, Role::Member).unwrap();
         let kpi = tenant
             .kpis()
-            .create(NewKpi {
+            .create(&NewKpi {
                 target_value: Some(Finite::new(100.0).unwrap()),
                 ..NewKpi::new("Revenue".parse().unwrap())
             })
@@ -90,7 +90,7 @@ impl Tenant {
             })
             .collect();
         tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
-        let goal = tenant.goals().create(NewGoal::new("Grow".parse().unwrap())).unwrap();
+        let goal = tenant.goals().create(&NewGoal::new("Grow".parse().unwrap())).unwrap();
         tenant.goal_kpis().link(&NewGoalKpi::new(goal.id.clone(), kpi.id.clone())).unwrap();
         tenant.commit().unwrap();
         Self { workspace, slug: slug.into(), owner, admin, member, kpi: kpi.id, goal: goal.id }

@@ -4,7 +4,7 @@ use sesari_db::page::Page;
 use sesari_db::repo::{GoalFilter, NewKpi};
 use sesari_db::{Database, Result, TenantConnection};
 
-fn use_it(mut tenant: TenantConnection, new: NewKpi) -> Result<()> {
+fn use_it(mut tenant: TenantConnection, new: &NewKpi) -> Result<()> {
     let kpi = tenant.kpis().create(new)?;
     tenant.transaction(|tenant| tenant.goals().list(&GoalFilter::default(), &Page::default()))?;
     tenant.kpis().find(&kpi.id)?;

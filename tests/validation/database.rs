@@ -34,7 +34,7 @@ impl Judge {
     pub(crate) fn new() -> Self {
         let world = World::new();
         let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-        let unlinked = tenant.kpis().create(NewKpi::new("Unlinked".parse().unwrap())).unwrap().id;
+        let unlinked = tenant.kpis().create(&NewKpi::new("Unlinked".parse().unwrap())).unwrap().id;
         tenant.commit().unwrap();
         let conn = world.test.admin().unwrap();
         Self { conn, world, unlinked }
