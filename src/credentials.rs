@@ -166,7 +166,7 @@ pub fn seal(
 
     let key = ring.sealing_key();
     let cipher = workspace_key(key, salt, binding.workspace()).map_err(|_| SealError::Cipher)?;
-    // Room for the tag from the start: a buffer that grew would leave the plaintext behind.
+    // Room for the tag from the start, so that the buffer never moves.
     let mut sealed = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
     sealed.extend_from_slice(plaintext);
     let aad = Aad::from(binding.associated_data(key.id()));

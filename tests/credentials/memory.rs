@@ -1,7 +1,9 @@
 //! What is wiped is gone: the process searches its own memory, freed or not, for a secret that it
 //! had. Linux lets it do so without unsafe code, through `/proc/self/mem`.
 
+use std::cell::RefCell;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 
 use sesari_db::credentials::{SealingKey, SealingKeyRing, SealingSalt, Secret, open, reseal, seal};
@@ -9,52 +11,72 @@ use zeroize::Zeroizing;
 
 use super::{Place, ring};
 
-/// What is searched for, masked, so that neither the program nor the search holds it itself.
-struct Canary(Vec<u8>);
-
 const MASK: u8 = 0xa5;
+const CHUNK: usize = 1 << 20;
+
+/// What is searched for: sixteen letters again and again, so that any piece that was not written
+/// over counts. Kept masked, so that neither the program nor the search holds it itself.
+struct Canary {
+    masked: [u8; 16],
+    len: usize,
+    // Made beforehand: a search that allocates writes over the freed memory that it should search.
+    memory: File,
+    maps: RefCell<Vec<u8>>,
+    chunk: RefCell<Vec<u8>>,
+}
 
 impl Canary {
     /// Printable, as a credential is, and different for each `seed`.
     fn new(seed: u8, len: usize) -> Self {
         let mut state = u32::from(seed) + 1;
-        let mut next = || {
+        let masked = [(); 16].map(|()| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (b'a' + u8::try_from((state >> 16) % 26).unwrap()) ^ MASK
-        };
-        Self((0..len).map(|_| next()).collect())
+        });
+        let memory = File::open("/proc/self/mem").unwrap();
+        let (maps, chunk) = (vec![0; CHUNK].into(), vec![0; CHUNK + 15].into());
+        Self { masked, len, memory, maps, chunk }
     }
 
     /// The canary itself, in a buffer that was never moved.
     fn exposed(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.0.len());
-        bytes.extend(self.0.iter().map(|byte| byte ^ MASK));
+        let mut bytes = Vec::with_capacity(self.len);
+        bytes.extend(self.masked.iter().cycle().take(self.len).map(|byte| byte ^ MASK));
         bytes
     }
 
-    /// Whether some 16 bytes of it in a row are anywhere that this process can write.
+    /// Whether its letters are anywhere that this process can write.
     fn is_in_memory(&self) -> bool {
-        const CHUNK: usize = 1 << 20;
-        let memory = File::open("/proc/self/mem").unwrap();
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let needle: &[u8] = &self.0[self.0.len() / 2..][..16];
-        let mut buffer = vec![0; CHUNK + needle.len() - 1];
-        let address = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        for map in maps.lines().filter(|map| map.contains(" rw")) {
-            let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
-            for at in (address(start)..address(end)).step_by(CHUNK) {
-                // Less at the end of a mapping, nothing where another thread has just given it up.
-                let len = memory.read_at(&mut buffer, at).unwrap_or(0);
-                let mut rest = &buffer[..len];
-                while let Some(found) = rest.iter().position(|byte| byte ^ MASK == needle[0]) {
-                    rest = &rest[found..];
-                    let same = |(byte, masked): (&u8, &u8)| byte ^ MASK == *masked;
-                    if rest.len() >= needle.len() && rest.iter().zip(needle).all(same) {
-                        return true;
-                    }
-                    rest = &rest[1..];
-                }
+        let (mut maps, mut chunk) = (self.maps.borrow_mut(), self.chunk.borrow_mut());
+        let mut file = File::open("/proc/self/maps").unwrap();
+        let mut len = 0;
+        loop {
+            match file.read(&mut maps[len..]).unwrap() {
+                0 => break,
+                read => len += read,
             }
+        }
+        assert!(len < maps.len());
+        let address = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let maps = std::str::from_utf8(&maps[..len]).unwrap();
+        maps.lines().filter(|map| map.contains(" rw")).any(|map| {
+            let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
+            (address(start)..address(end)).step_by(CHUNK).any(|at| {
+                // Less at the end of a mapping, nothing where another thread has just given it up.
+                let len = self.memory.read_at(&mut chunk, at).unwrap_or(0);
+                self.is_in(&chunk[..len])
+            })
+        })
+    }
+
+    fn is_in(&self, mut bytes: &[u8]) -> bool {
+        while let Some(found) = bytes.iter().position(|byte| byte ^ MASK == self.masked[0]) {
+            bytes = &bytes[found..];
+            let same = |(byte, masked): (&u8, &u8)| byte ^ MASK == *masked;
+            if bytes.len() >= 16 && bytes.iter().zip(&self.masked).all(same) {
+                return true;
+            }
+            bytes = &bytes[1..];
         }
         false
     }
@@ -64,7 +86,7 @@ impl Canary {
 fn the_search_finds_what_was_not_wiped() {
     let canary = Canary::new(1, 4096);
     assert!(!canary.is_in_memory());
-    std::mem::forget(canary.exposed());
+    drop(canary.exposed());
     assert!(canary.is_in_memory());
 }
 
