@@ -75,6 +75,7 @@ mod binding;
 mod envelope;
 mod keyring;
 mod salt;
+mod scrub;
 mod secret;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -89,6 +90,7 @@ pub use keyring::{
     KeyError, KeyProvider, ParseKeyIdError, SealingKey, SealingKeyId, SealingKeyRing,
 };
 pub use salt::{SaltError, SealingSalt};
+pub use scrub::scrub;
 pub use secret::{JsonError, Secret};
 
 use crate::id::WorkspaceId;

@@ -2,6 +2,7 @@
 //! database.
 
 pub(crate) mod isolation;
+mod rotation;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use diesel::pg::PgConnection;
 
 use crate::clock::Clock;
+use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
 use crate::tenancy::session::SessionManager;
@@ -19,6 +21,7 @@ use crate::tenancy::{
 };
 
 pub use isolation::{Finding, IsolationReport};
+pub use rotation::Rotation;
 
 /// The way in: holds the connection pools and hands out guards. Cheap to clone, and shared between
 /// threads.
@@ -42,6 +45,7 @@ struct Inner {
     tenant: Door,
     service: Option<Door>,
     timeouts: Timeouts,
+    sealing_keys: Option<SealingKeyRing>,
 }
 
 /// One login and its pool.
@@ -74,6 +78,7 @@ pub struct DatabaseBuilder {
     timeouts: Timeouts,
     transaction_pooler: bool,
     clock: Clock,
+    sealing_keys: Option<SealingKeyRing>,
 }
 
 impl Database {
@@ -97,6 +102,7 @@ impl Database {
             },
             transaction_pooler: false,
             clock: Clock::system(),
+            sealing_keys: None,
         }
     }
 
@@ -166,7 +172,8 @@ impl Database {
         access: Access,
     ) -> Result<TenantConnection> {
         let transaction = self.0.tenant.begin(self.0.timeouts, access, &actor, Some(workspace))?;
-        Ok(TenantConnection::new(transaction, actor, workspace.clone()))
+        let keys = self.0.sealing_keys.clone();
+        Ok(TenantConnection::new(transaction, actor, workspace.clone(), keys))
     }
 
     fn begin_user(&self, user: &UserId, access: Access) -> Result<UserConnection> {
@@ -198,6 +205,13 @@ impl DatabaseBuilder {
     /// URL of the service login, for [`Database::service`]. Without it that door stays shut.
     pub fn service_url(mut self, url: impl Into<String>) -> Self {
         self.service_url = Some(url.into());
+        self
+    }
+
+    /// Keys to seal and open the credentials of integrations with. Without them both are
+    /// [`Error::Config`].
+    pub fn sealing_keys(mut self, keys: SealingKeyRing) -> Self {
+        self.sealing_keys = Some(keys);
         self
     }
 
@@ -292,7 +306,12 @@ impl DatabaseBuilder {
         }
         let tenant = self.door(tenant, DatabaseRole::Tenant)?;
         let service = service.map(|door| self.door(door, DatabaseRole::Service)).transpose()?;
-        Ok(Database(Arc::new(Inner { tenant, service, timeouts: self.timeouts })))
+        Ok(Database(Arc::new(Inner {
+            tenant,
+            service,
+            timeouts: self.timeouts,
+            sealing_keys: self.sealing_keys,
+        })))
     }
 
     /// Opens one connection by hand, as the pool would hide why it cannot be, and checks what the

@@ -15,6 +15,7 @@ mod classify;
 
 use std::fmt;
 
+use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
 use crate::id::ParseIdError;
 use crate::value::Invalid;
@@ -119,6 +120,14 @@ pub enum Error {
     #[error("migration failed: {0}")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 
+    /// Credentials were not sealed.
+    #[error("the credentials were not sealed")]
+    Seal(#[from] SealError),
+
+    /// Credentials were not opened: see [`OpenError`].
+    #[error("the credentials were not opened")]
+    Open(#[from] OpenError),
+
     /// Anything else that the server or diesel reported.
     #[error(transparent)]
     Database(DatabaseError),
@@ -177,6 +186,25 @@ impl From<crate::progress::InvalidInput> for Error {
             error.field(),
             "expected a finite number, and a weight of 0 or more",
         ))
+    }
+}
+
+impl From<SaltError> for Error {
+    fn from(error: SaltError) -> Self {
+        match error {
+            SaltError::Randomness => Self::Seal(SealError::Randomness),
+            // The database holds salts to their length.
+            _ => Self::Open(OpenError::Refused),
+        }
+    }
+}
+
+impl From<ResealError> for Error {
+    fn from(error: ResealError) -> Self {
+        match error {
+            ResealError::Open(error) => Self::Open(error),
+            ResealError::Seal(error) => Self::Seal(error),
+        }
     }
 }
 

@@ -145,6 +145,8 @@ typed_ids! {
     GoalKpiId = "goal link";
     /// Identifies an integration. Unique within its workspace.
     IntegrationId = "integration";
+    /// Identifies a worker's claim on integrations.
+    LeaseId = "lease";
     /// Identifies a subscription.
     SubscriptionId = "subscription";
     /// Identifies an entry of the audit log. Unique within its workspace.

@@ -22,6 +22,7 @@ mod audit_log;
 mod data_points;
 mod goal_kpis;
 mod goals;
+mod integrations;
 mod kpis;
 mod members;
 mod subscriptions;
@@ -34,6 +35,10 @@ pub use data_points::{
 };
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
 pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
+pub use integrations::{
+    Claim, Integration, IntegrationFilter, IntegrationQueueRepository, IntegrationRepository,
+    KeyUsage, NewIntegration, Resealed,
+};
 pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
 pub use members::{Member, MemberFilter, MemberRepository, Membership};
 pub use subscriptions::{
@@ -84,6 +89,35 @@ where
 {
     serde::Deserialize::deserialize(deserializer).map(Some)
 }
+
+/// Makes a struct of binds a query, with its SQL in parts: diesel keeps the prepared statement of
+/// such a query, as it does not of `sql_query`, and a call stays one round trip.
+macro_rules! static_query {
+    ($name:ident: $row:ty, |$query:ident, $pass:ident| $body:block) => {
+        impl diesel::query_builder::QueryId for $name<'_> {
+            type QueryId = $name<'static>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl diesel::query_builder::Query for $name<'_> {
+            type SqlType = $row;
+        }
+
+        impl diesel::RunQueryDsl<diesel::pg::PgConnection> for $name<'_> {}
+
+        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut $pass: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                let $query = self;
+                $body
+                Ok(())
+            }
+        }
+    };
+}
+use static_query;
 
 /// Adds "after the cursor" and the order of a keyset page to a boxed query.
 macro_rules! page_of {

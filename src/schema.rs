@@ -85,6 +85,12 @@ diesel::table! {
         sync_status -> Text,
         /// Why the last synchronisation failed
         error_message -> Nullable<Text>,
+        /// When it is due to be synchronised next
+        next_sync_at -> Timestamptz,
+        /// The claim of the worker that synchronises it, or null
+        lease_id -> Nullable<Text>,
+        /// When that claim ends by itself
+        leased_until -> Nullable<Timestamptz>,
         /// When the row was made
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger

@@ -6,10 +6,10 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::AstPass;
 use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
 
-use super::{changed, found};
+use super::{changed, found, static_query};
 use crate::error::Result;
 use crate::id::{DataPointId, KpiId, WorkspaceId};
 use crate::page::{Page, Paged};
@@ -312,7 +312,7 @@ impl<'a> Columns<'a> {
         workspace: &'b WorkspaceId,
         distinct: &str,
         conflict: &str,
-        mut pass: AstPass<'_, 'b, Pg>,
+        pass: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
         pass.push_sql(
             "WITH written AS (INSERT INTO public.kpi_data_points AS t \
@@ -321,7 +321,7 @@ impl<'a> Columns<'a> {
         pass.push_sql(distinct);
         pass.push_bind_param::<Text, _>(workspace)?;
         pass.push_sql(", id, kpi_id, value, \"timestamp\", source FROM ");
-        self.push_rows(&mut pass)?;
+        self.push_rows(pass)?;
         pass.push_sql(conflict);
         pass.push_sql(
             " RETURNING (xmax = 0) AS inserted) \
@@ -339,22 +339,9 @@ macro_rules! batch_inserts {
             columns: Columns<'a>,
         }
 
-        impl QueryId for $name<'_> {
-            type QueryId = $name<'static>;
-            const HAS_STATIC_QUERY_ID: bool = true;
-        }
-
-        impl Query for $name<'_> {
-            type SqlType = (BigInt, BigInt);
-        }
-
-        impl RunQueryDsl<PgConnection> for $name<'_> {}
-
-        impl QueryFragment<Pg> for $name<'_> {
-            fn walk_ast<'b>(&'b self, pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                self.columns.push_insert(self.workspace, $distinct, $conflict, pass)
-            }
-        }
+        static_query!($name: (BigInt, BigInt), |query, pass| {
+            query.columns.push_insert(query.workspace, $distinct, $conflict, &mut pass)?;
+        });
     )*};
 }
 
@@ -378,34 +365,23 @@ struct LatestOfMany<'a> {
     kpis: &'a [KpiId],
 }
 
-impl QueryId for LatestOfMany<'_> {
-    type QueryId = LatestOfMany<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl Query for LatestOfMany<'_> {
-    type SqlType = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>;
-}
-
-impl RunQueryDsl<PgConnection> for LatestOfMany<'_> {}
-
-impl QueryFragment<Pg> for LatestOfMany<'_> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+static_query!(
+    LatestOfMany: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>,
+    |query, pass| {
         // One descent of the index for each KPI, whatever the length of its history.
         pass.push_sql(
             "SELECT p.id, p.workspace_id, p.kpi_id, p.value, p.\"timestamp\", p.source \
              FROM (SELECT DISTINCT kpi_id FROM unnest(",
         );
-        pass.push_bind_param::<Array<Text>, _>(self.kpis)?;
+        pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
         pass.push_sql(
             ") AS k (kpi_id)) AS k CROSS JOIN LATERAL (SELECT * FROM public.kpi_data_points AS p \
              WHERE p.workspace_id = ",
         );
-        pass.push_bind_param::<Text, _>(self.workspace)?;
+        pass.push_bind_param::<Text, _>(query.workspace)?;
         pass.push_sql(
             " AND p.kpi_id = k.kpi_id ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS p \
              ORDER BY p.kpi_id",
         );
-        Ok(())
     }
-}
+);

@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::Text;
 
-use super::{changed, found, page_of};
+use super::{changed, found, page_of, static_query};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::page::{Page, Paged};
@@ -204,30 +203,19 @@ struct CreateWorkspace<'a> {
     membership: &'a MembershipId,
 }
 
-impl QueryId for CreateWorkspace<'_> {
-    type QueryId = CreateWorkspace<'static>;
-    const HAS_STATIC_QUERY_ID: bool = true;
-}
-
-impl Query for CreateWorkspace<'_> {
-    type SqlType = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Workspace, Pg>>;
-}
-
-impl RunQueryDsl<PgConnection> for CreateWorkspace<'_> {}
-
-impl QueryFragment<Pg> for CreateWorkspace<'_> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+static_query!(
+    CreateWorkspace: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Workspace, Pg>>,
+    |query, pass| {
         pass.push_sql(
             "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",
         );
-        pass.push_bind_param::<Text, _>(&self.new.id)?;
+        pass.push_bind_param::<Text, _>(&query.new.id)?;
         pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(self.membership)?;
+        pass.push_bind_param::<Text, _>(query.membership)?;
         pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&self.new.name)?;
+        pass.push_bind_param::<Text, _>(&query.new.name)?;
         pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&self.new.slug)?;
+        pass.push_bind_param::<Text, _>(&query.new.slug)?;
         pass.push_sql(")");
-        Ok(())
     }
-}
+);

@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use super::context::ServiceName;
 use super::transaction::{Transaction, savepoint};
 use crate::error::{Error, Result};
-use crate::repo::{SubscriptionRepository, UserRepository};
+use crate::repo::{IntegrationQueueRepository, SubscriptionRepository, UserRepository};
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
 /// and nothing of a tenant. Needs a login of its own. Rolls back when dropped.
@@ -34,6 +34,11 @@ impl ServiceConnection {
     /// All subscriptions.
     pub fn subscriptions(&mut self) -> SubscriptionRepository<'_> {
         SubscriptionRepository::new(self.transaction.conn())
+    }
+
+    /// Which integrations are due, of all workspaces.
+    pub fn integration_queue(&mut self) -> IntegrationQueueRepository<'_> {
+        IntegrationQueueRepository::new(self.transaction.conn())
     }
 
     /// The connection, for queries of your own, see

@@ -6,11 +6,12 @@ use diesel::sql_types::{Nullable, Text};
 
 use super::context::Actor;
 use super::transaction::{Transaction, savepoint};
+use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::repo::{
-    AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository, KpiRepository,
-    MemberRepository, WorkspaceRepository,
+    AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
+    IntegrationRepository, KpiRepository, MemberRepository, WorkspaceRepository,
 };
 use crate::value::Role;
 
@@ -45,11 +46,17 @@ pub struct TenantConnection {
     transaction: Transaction,
     actor: Actor,
     workspace: WorkspaceId,
+    sealing_keys: Option<SealingKeyRing>,
 }
 
 impl TenantConnection {
-    pub(crate) fn new(transaction: Transaction, actor: Actor, workspace: WorkspaceId) -> Self {
-        Self { transaction, actor, workspace }
+    pub(crate) fn new(
+        transaction: Transaction,
+        actor: Actor,
+        workspace: WorkspaceId,
+        sealing_keys: Option<SealingKeyRing>,
+    ) -> Self {
+        Self { transaction, actor, workspace, sealing_keys }
     }
 
     /// Who is asking.
@@ -107,6 +114,15 @@ impl TenantConnection {
     /// Which KPIs measure which goal.
     pub fn goal_kpis(&mut self) -> GoalKpiRepository<'_> {
         GoalKpiRepository::new(self.transaction.conn(), &self.workspace)
+    }
+
+    /// Its connections to outside services.
+    pub fn integrations(&mut self) -> IntegrationRepository<'_> {
+        IntegrationRepository::new(
+            self.transaction.conn(),
+            &self.workspace,
+            self.sealing_keys.as_ref(),
+        )
     }
 
     /// Who changed what. Shows entries to owners and admins.

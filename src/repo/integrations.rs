@@ -1,0 +1,509 @@
+//! `integrations`: connections to the services that KPIs come from, with sealed credentials.
+//!
+//! The credentials are no column to be read: they are sealed and opened here, in the service's
+//! memory, and reach the database as an envelope. See [`credentials`](crate::credentials) for the
+//! sealing, and `docs/credentials.md` for what it protects from.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::data_types::PgInterval;
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Integer, Interval, Nullable, Text, Timestamptz};
+
+use super::{changed, found, page_of, static_query};
+use crate::credentials::{
+    self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
+};
+use crate::error::{Error, Result};
+use crate::id::{IntegrationId, LeaseId, WorkspaceId};
+use crate::page::{Page, Paged};
+use crate::schema::integrations;
+use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
+
+/// The longest error message kept, in characters.
+const MAX_ERROR: usize = 1000;
+
+/// An integration, without its credentials.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
+#[diesel(table_name = integrations, check_for_backend(Pg))]
+pub struct Integration {
+    /// Its id.
+    pub id: IntegrationId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// The service connected to.
+    pub provider: IntegrationProvider,
+    /// Whether it is synchronised.
+    pub is_active: bool,
+    /// When it was last synchronised, well or not.
+    pub last_sync_at: Option<DateTime<Utc>>,
+    /// How that went.
+    pub sync_status: SyncStatus,
+    /// Why it failed.
+    pub error_message: Option<String>,
+    /// When it is due next.
+    pub next_sync_at: DateTime<Utc>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// An integration to create. It starts out active and due at once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NewIntegration {
+    /// Its id, made here.
+    #[serde(default = "IntegrationId::generate")]
+    pub id: IntegrationId,
+    /// The service to connect to.
+    pub provider: IntegrationProvider,
+}
+
+impl NewIntegration {
+    /// An integration with a new id.
+    #[must_use]
+    pub fn new(provider: IntegrationProvider) -> Self {
+        Self { id: IntegrationId::generate(), provider }
+    }
+}
+
+/// Which integrations to list.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct IntegrationFilter {
+    /// Only of this provider.
+    pub provider: Option<IntegrationProvider>,
+    /// Only active, or only inactive ones.
+    pub is_active: Option<bool>,
+    /// Only those whose last synchronisation went so.
+    pub sync_status: Option<SyncStatus>,
+}
+
+/// What [`IntegrationRepository::reseal`] did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Resealed {
+    /// Envelopes moved to the current key.
+    pub moved: usize,
+    /// Integrations whose envelope does not open: its key is not in the ring, its salt was
+    /// destroyed, or it was altered. Left as they are.
+    pub refused: Vec<IntegrationId>,
+    /// Where to go on, unless this was the end.
+    pub next: Option<IntegrationId>,
+}
+
+/// The integrations of a workspace.
+///
+/// What seals or opens credentials needs the keys given to
+/// [`DatabaseBuilder::sealing_keys`](crate::DatabaseBuilder::sealing_keys), and is
+/// [`Error::Config`] without.
+pub struct IntegrationRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+    keys: Option<&'g SealingKeyRing>,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> IntegrationRepository<'g> {
+    pub(crate) fn new(
+        conn: &'g mut PgConnection,
+        workspace: &'g WorkspaceId,
+        keys: Option<&'g SealingKeyRing>,
+    ) -> Self {
+        Self { conn, workspace, keys }
+    }
+
+    fn keys(&self) -> Result<&'g SealingKeyRing> {
+        self.keys.ok_or_else(|| Error::Config("no sealing_keys are configured".into()))
+    }
+
+    fn matching<'q>(&self, filter: &'q IntegrationFilter) -> integrations::BoxedQuery<'q, Pg>
+    where
+        'g: 'q,
+    {
+        let mut query =
+            integrations::table.filter(integrations::workspace_id.eq(self.workspace)).into_boxed();
+        if let Some(provider) = &filter.provider {
+            query = query.filter(integrations::provider.eq(provider));
+        }
+        if let Some(is_active) = filter.is_active {
+            query = query.filter(integrations::is_active.eq(is_active));
+        }
+        if let Some(status) = &filter.sync_status {
+            query = query.filter(integrations::sync_status.eq(status));
+        }
+        query
+    }
+
+    /// An integration, without its credentials.
+    pub fn find(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
+        Ok(integrations::table
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .select(Integration::as_select())
+            .first(self.conn)
+            .optional()?)
+    }
+
+    /// Integrations, oldest first, without their credentials.
+    pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
+        let query =
+            page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
+        let rows = query.select(Integration::as_select()).load(self.conn)?;
+        Ok(page.cut(rows, |row: &Integration| (row.created_at, row.id.as_str())))
+    }
+
+    /// How many integrations match.
+    pub fn count(&mut self, filter: &IntegrationFilter) -> Result<i64> {
+        Ok(self.matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// Creates an integration with its credentials. For owners and admins; `Denied` otherwise.
+    pub fn create(&mut self, new: &NewIntegration, secret: &Secret) -> Result<Integration> {
+        let envelope = self.seal(&new.id, &new.provider, secret)?;
+        Ok(diesel::insert_into(integrations::table)
+            .values((
+                integrations::id.eq(&new.id),
+                integrations::workspace_id.eq(self.workspace),
+                integrations::provider.eq(&new.provider),
+                integrations::credentials.eq(envelope.to_string()),
+            ))
+            .returning(Integration::as_returning())
+            .get_result(self.conn)?)
+    }
+
+    /// Opens the credentials. For owners, admins and background services; `NotFound` otherwise.
+    /// Leaves an entry in the audit log, so it is a write.
+    pub fn credentials(&mut self, id: &IntegrationId) -> Result<Secret> {
+        let keys = self.keys()?;
+        let row = ReadCredentials { id }.get_result::<Sealed>(self.conn);
+        let sealed = found(row, IntegrationId::ENTITY)?;
+        let (envelope, salt) = sealed.parse()?;
+        let binding = Binding::integration_credentials(self.workspace, id, &sealed.provider);
+        Ok(credentials::open(keys, &salt, &binding, &envelope)?)
+    }
+
+    /// Replaces the credentials. For owners, admins and background services, which have to when a
+    /// provider renews a token; `NotFound` otherwise.
+    pub fn replace_credentials(&mut self, id: &IntegrationId, secret: &Secret) -> Result<()> {
+        let integration = self.find(id)?.ok_or(Error::not_found(IntegrationId::ENTITY))?;
+        let envelope = self.seal(id, &integration.provider, secret)?;
+        self.store(id, &envelope)
+    }
+
+    fn seal(
+        &mut self,
+        id: &IntegrationId,
+        provider: &IntegrationProvider,
+        secret: &Secret,
+    ) -> Result<Envelope> {
+        let keys = self.keys()?;
+        let candidate = SealingSalt::generate()?;
+        let salt: Option<Vec<u8>> =
+            diesel::select(sealing_salt(candidate.as_bytes().to_vec())).get_result(self.conn)?;
+        let salt = SealingSalt::from_bytes(&salt.ok_or(Error::Denied)?)?;
+        let binding = Binding::integration_credentials(self.workspace, id, provider);
+        Ok(credentials::seal(keys, &salt, &binding, secret)?)
+    }
+
+    fn store(&mut self, id: &IntegrationId, envelope: &Envelope) -> Result<()> {
+        let rows = diesel::update(integrations::table)
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .set(integrations::credentials.eq(envelope.to_string()))
+            .execute(self.conn);
+        changed(rows, IntegrationId::ENTITY)
+    }
+
+    fn set_active(&mut self, id: &IntegrationId, active: bool) -> Result<Integration> {
+        let row = diesel::update(integrations::table)
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .set(integrations::is_active.eq(active))
+            .returning(Integration::as_returning())
+            .get_result(self.conn);
+        found(row, IntegrationId::ENTITY)
+    }
+
+    /// Synchronises an integration from now on.
+    pub fn activate(&mut self, id: &IntegrationId) -> Result<Integration> {
+        self.set_active(id, true)
+    }
+
+    /// Stops synchronising an integration.
+    pub fn deactivate(&mut self, id: &IntegrationId) -> Result<Integration> {
+        self.set_active(id, false)
+    }
+
+    /// Records a synchronisation that went well and gives the lease back. `NotFound` when the lease
+    /// has gone to another worker.
+    pub fn record_success(
+        &mut self,
+        id: &IntegrationId,
+        lease: &LeaseId,
+        next: Timestamp,
+    ) -> Result<Integration> {
+        self.record_sync(id, lease, &SyncStatus::Success, None, next)
+    }
+
+    /// Records a synchronisation that failed and gives the lease back. The error loses the
+    /// credentials' own values, and what is over 1000 characters. `NotFound` when the lease has gone
+    /// to another worker.
+    pub fn record_failure(
+        &mut self,
+        id: &IntegrationId,
+        lease: &LeaseId,
+        error: &str,
+        secret: &Secret,
+        next: Timestamp,
+    ) -> Result<Integration> {
+        let error = scrub(error, secret, MAX_ERROR);
+        self.record_sync(id, lease, &SyncStatus::Error, Some(&error), next)
+    }
+
+    fn record_sync(
+        &mut self,
+        id: &IntegrationId,
+        lease: &LeaseId,
+        status: &SyncStatus,
+        error: Option<&str>,
+        next: Timestamp,
+    ) -> Result<Integration> {
+        let row = diesel::update(integrations::table)
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .filter(integrations::lease_id.eq(lease))
+            .set((
+                integrations::last_sync_at.eq(diesel::dsl::now),
+                integrations::sync_status.eq(status),
+                integrations::error_message.eq(error),
+                integrations::next_sync_at.eq(next),
+                integrations::lease_id.eq(None::<LeaseId>),
+                integrations::leased_until.eq(None::<DateTime<Utc>>),
+            ))
+            .returning(Integration::as_returning())
+            .get_result(self.conn);
+        found(row, IntegrationId::ENTITY)
+    }
+
+    /// Deletes an integration and its credentials for good. For owners and admins.
+    pub fn delete(&mut self, id: &IntegrationId) -> Result<()> {
+        let rows = diesel::delete(integrations::table)
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .execute(self.conn);
+        changed(rows, IntegrationId::ENTITY)
+    }
+
+    /// Seals up to so many envelopes anew, those after the given integration by id that are not
+    /// under the current key yet. They stay locked until the commit. A rotation that is interrupted
+    /// may start again: what was committed is not looked at twice.
+    pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
+        let keys = self.keys()?;
+        let after = after.map_or("", IntegrationId::as_str);
+        let rows: Vec<(IntegrationId, Sealed)> =
+            CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
+                .load(self.conn)?;
+        let full = rows.len() == usize::from(batch);
+        let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
+        let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
+        for (id, sealed) in rows {
+            let binding = Binding::integration_credentials(self.workspace, &id, &sealed.provider);
+            let envelope = sealed.parse().and_then(|(envelope, salt)| {
+                Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
+            });
+            match envelope {
+                Ok(None) => {}
+                Ok(Some(envelope)) => {
+                    self.store(&id, &envelope)?;
+                    resealed.moved += 1;
+                }
+                Err(Error::Open(_)) => resealed.refused.push(id),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(resealed)
+    }
+
+    /// Destroys what the workspace's sealing key is derived with: its envelopes stay shut for good,
+    /// those in backups too unless the backup has the salt. For owners; false for anybody else, and
+    /// when there was nothing to destroy. Credentials stored afterwards get a new salt.
+    pub fn shred_credentials(&mut self) -> Result<bool> {
+        Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?)
+    }
+}
+
+/// A claim on an integration that is due.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+pub struct Claim {
+    /// Where to enter as a background service.
+    pub workspace_id: WorkspaceId,
+    /// What to synchronise.
+    pub integration_id: IntegrationId,
+    /// The service to ask.
+    pub provider: IntegrationProvider,
+    /// What to record the result with.
+    pub lease: LeaseId,
+    /// Until when; afterwards another worker may claim it.
+    pub leased_until: DateTime<Utc>,
+}
+
+/// How many envelopes a sealing key holds shut.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyUsage {
+    /// The key.
+    pub key_id: SealingKeyId,
+    /// Envelopes, of all workspaces.
+    pub envelopes: i64,
+}
+
+/// What services may know of all workspaces' integrations, for a
+/// [`ServiceConnection`](crate::ServiceConnection).
+pub struct IntegrationQueueRepository<'g> {
+    conn: &'g mut PgConnection,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> IntegrationQueueRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
+        Self { conn }
+    }
+
+    /// Claims up to so many integrations that are due, the longest due first. None goes to two
+    /// workers; one whose worker died can be claimed again when its lease has run out. Commit, then
+    /// enter each workspace as a background service.
+    pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
+        let id = LeaseId::generate();
+        let lease = i64::try_from(lease.as_micros())
+            .map(PgInterval::from_microseconds)
+            .map_err(|_| Invalid::new("lease", "too long"))?;
+        let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
+            ClaimIntegrations { claim: &id, how_many: how_many.into(), lease }.load(self.conn)?;
+        let claim = |(workspace_id, integration_id, provider, leased_until)| Claim {
+            workspace_id,
+            integration_id,
+            provider,
+            lease: id.clone(),
+            leased_until,
+        };
+        Ok(rows.into_iter().map(claim).collect())
+    }
+
+    /// Which sealing keys are in use. A key that is not listed can be retired.
+    pub fn key_usage(&mut self) -> Result<Vec<KeyUsage>> {
+        let rows: Vec<Usage> =
+            diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
+                .load(self.conn)?;
+        rows.into_iter()
+            .map(|row| {
+                let key_id = row.key_id.parse().map_err(|_| OpenError::Refused)?;
+                Ok(KeyUsage { key_id, envelopes: row.envelopes })
+            })
+            .collect()
+    }
+
+    /// Workspaces with envelopes under another key than this, by id, after the one given.
+    pub fn workspaces_to_reseal(
+        &mut self,
+        current: &SealingKeyId,
+        after: Option<&WorkspaceId>,
+        how_many: u16,
+    ) -> Result<Vec<WorkspaceId>> {
+        let after = after.map_or("", WorkspaceId::as_str);
+        Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
+    }
+}
+
+/// An envelope as it is stored, with what it takes to open it.
+#[derive(Queryable)]
+struct Sealed {
+    provider: IntegrationProvider,
+    envelope: String,
+    salt: Option<Vec<u8>>,
+}
+
+impl Sealed {
+    fn parse(&self) -> Result<(Envelope, SealingSalt)> {
+        // No salt: it was destroyed, and nothing opens what it sealed.
+        let salt = self.salt.as_deref().ok_or(OpenError::Refused)?;
+        let envelope = Envelope::parse(&self.envelope).map_err(|_| OpenError::Refused)?;
+        Ok((envelope, SealingSalt::from_bytes(salt)?))
+    }
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    #[sql_name = "sesari.sealing_salt"]
+    fn sealing_salt(candidate: Binary) -> Nullable<Binary>;
+    #[sql_name = "sesari.destroy_sealing_salt"]
+    fn destroy_sealing_salt() -> Bool;
+}
+
+struct ReadCredentials<'a> {
+    id: &'a IntegrationId,
+}
+
+static_query!(ReadCredentials: (Text, Text, Nullable<Binary>), |query, pass| {
+    pass.push_sql("SELECT provider, credentials, salt FROM sesari.read_credentials(");
+    pass.push_bind_param::<Text, _>(query.id)?;
+    pass.push_sql(")");
+});
+
+struct CredentialsToReseal<'a> {
+    current: &'a SealingKeyId,
+    after: &'a str,
+    batch: i32,
+}
+
+static_query!(CredentialsToReseal: (Text, (Text, Text, Nullable<Binary>)), |query, pass| {
+    pass.push_sql("SELECT id, provider, credentials, salt FROM sesari.credentials_to_reseal(");
+    pass.push_bind_param::<Text, _>(query.current.as_str())?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(query.after)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&query.batch)?;
+    pass.push_sql(")");
+});
+
+struct ClaimIntegrations<'a> {
+    claim: &'a LeaseId,
+    how_many: i32,
+    lease: PgInterval,
+}
+
+static_query!(ClaimIntegrations: (Text, Text, Text, Timestamptz), |query, pass| {
+    pass.push_sql(
+        "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations(",
+    );
+    pass.push_bind_param::<Text, _>(query.claim)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&query.how_many)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Interval, _>(&query.lease)?;
+    pass.push_sql(")");
+});
+
+struct WorkspacesToReseal<'a> {
+    current: &'a SealingKeyId,
+    after: &'a str,
+    how_many: i32,
+}
+
+static_query!(WorkspacesToReseal: Text, |query, pass| {
+    pass.push_sql("SELECT id FROM sesari.workspaces_to_reseal(");
+    pass.push_bind_param::<Text, _>(query.current.as_str())?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(query.after)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&query.how_many)?;
+    pass.push_sql(") AS w (id)");
+});
+
+#[derive(QueryableByName)]
+struct Usage {
+    #[diesel(sql_type = Text)]
+    key_id: String,
+    #[diesel(sql_type = BigInt)]
+    envelopes: i64,
+}
