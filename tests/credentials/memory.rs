@@ -153,3 +153,17 @@ fn keys_and_salts_that_were_dropped_are_gone() {
     drop((clone, salt));
     assert!(!canary.is_in_memory());
 }
+
+/// Apart from the test above: what comes after it there would write over what it left.
+#[test]
+fn reading_a_key_leaves_nothing_behind() {
+    let canary = Canary::new(6, 32);
+    let bytes = Zeroizing::new(canary.exposed());
+    let text = SealingKey::new("k1".parse().unwrap(), &bytes).unwrap().to_secret();
+    drop(bytes);
+    assert!(!canary.is_in_memory());
+    let key: SealingKey = std::str::from_utf8(text.expose()).unwrap().parse().unwrap();
+    assert!(canary.is_in_memory());
+    drop(key);
+    assert!(!canary.is_in_memory());
+}
