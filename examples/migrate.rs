@@ -1,10 +1,10 @@
 //! Sets a database up: runs the migrations and installs the context keys.
 //!
 //! ```sh
-//! export DATABASE_URL=postgres://deployer:...@db.internal/sesari
 //! export SESARI_CONTEXT_KEYS=$(cargo run --example migrate -- new-key 2026-11)
-//! cargo run --example migrate
-//! cargo run --example migrate -- retire 2026-05   # once no service signs with it any more
+//! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate
+//! # once no service signs with it any more:
+//! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate -- retire 2026-05
 //! ```
 //!
 //! The login must be a superuser, or have CREATEROLE and own the database. Run it as often as you
@@ -14,7 +14,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use sesari_db::migrations;
-use sesari_db::tenancy::ContextKey;
+use sesari_db::tenancy::{ContextKey, ContextKeyRing};
 use sesari_db::testing::TestDatabase;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -52,9 +52,8 @@ fn migrate(url: &str, keys: Option<&str>) -> Outcome {
         println!("SESARI_CONTEXT_KEYS is not set: no key installed");
         return Ok(());
     };
-    for key in keys.split(',') {
-        let key: ContextKey = key.parse()?;
-        migrations::install_context_key(&mut conn, &key)?;
+    for key in keys.parse::<ContextKeyRing>()?.keys() {
+        migrations::install_context_key(&mut conn, key)?;
         println!("context key {} is installed", key.id());
     }
     Ok(())

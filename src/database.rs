@@ -23,6 +23,10 @@ use crate::tenancy::{
 pub use isolation::{Finding, IsolationReport};
 pub use rotation::Rotation;
 
+/// More connections than any server takes.
+const MAX_POOL: u32 = 10_000;
+const MAX_POOL_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The way in: holds the connection pools and hands out guards. Cheap to clone, and shared between
 /// threads.
 ///
@@ -64,7 +68,7 @@ struct Door {
 /// | [`pool_timeout`](Self::pool_timeout) | 5 s |
 /// | [`statement_timeout`](Self::statement_timeout) | 30 s |
 /// | [`lock_timeout`](Self::lock_timeout) | 5 s |
-/// | [`idle_timeout`](Self::idle_timeout) | 60 s |
+/// | [`idle_in_transaction_timeout`](Self::idle_in_transaction_timeout) | 60 s |
 /// | [`connection_lifetime`](Self::connection_lifetime) | 30 min |
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Clone)]
@@ -201,6 +205,17 @@ impl fmt::Debug for Database {
     }
 }
 
+impl fmt::Debug for DatabaseBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URLs have passwords in them.
+        f.debug_struct("DatabaseBuilder")
+            .field("keys", &self.keys)
+            .field("pool_size", &self.pool_size)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
 impl DatabaseBuilder {
     /// URL of the service login, for [`Database::service`]. Without it that door stays shut.
     pub fn service_url(mut self, url: impl Into<String>) -> Self {
@@ -242,7 +257,7 @@ impl DatabaseBuilder {
 
     /// How long a guard may sit between two statements before the server ends its transaction, to
     /// the millisecond; zero for no limit.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+    pub fn idle_in_transaction_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.idle = timeout;
         self
     }
@@ -273,14 +288,14 @@ impl DatabaseBuilder {
     /// the pools.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting that makes no sense; [`Error::PoolTimeout`] when the server
-    /// cannot be reached; [`Error::ContextKeyUnknown`] when none of the keys is installed;
+    /// [`Error::Config`] for a setting that makes no sense; [`Error::Connect`] when the server cannot
+    /// be reached or does not let a login in; [`Error::ContextKeyUnknown`] when none of the keys is installed;
     /// [`Error::Unsafe`] with every reason why this database would not isolate tenants.
     pub fn build(self) -> Result<Database> {
         for (name, duration) in [
             ("statement_timeout", self.timeouts.statement),
             ("lock_timeout", self.timeouts.lock),
-            ("idle_timeout", self.timeouts.idle),
+            ("idle_in_transaction_timeout", self.timeouts.idle),
         ] {
             if i32::try_from(duration.as_millis()).is_err() {
                 return Err(Error::Config(format!("{name} exceeds 24 days")));
@@ -289,8 +304,11 @@ impl DatabaseBuilder {
                 return Err(Error::Config(format!("{name} is under a millisecond")));
             }
         }
-        if self.pool_size == 0 {
-            return Err(Error::Config("pool_size is 0".into()));
+        if !(1..=MAX_POOL).contains(&self.pool_size) {
+            return Err(Error::Config(format!("pool_size is not within 1 to {MAX_POOL}")));
+        }
+        if self.pool_timeout > MAX_POOL_TIMEOUT {
+            return Err(Error::Config("pool_timeout exceeds a day".into()));
         }
         if self.pool_timeout.is_zero() || self.connection_lifetime.is_zero() {
             return Err(Error::Config("pool_timeout or connection_lifetime is 0".into()));

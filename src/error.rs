@@ -54,9 +54,16 @@ pub enum Error {
     LastOwner,
 
     /// No connection became free, or none could be opened, within the pool's timeout.
-    #[error("no database connection within the pool's timeout")]
+    #[error("no database connection within the pool's timeout: {reason}")]
     PoolTimeout {
-        /// What the pool last heard from the server, if a connection could not be opened.
+        /// What the pool says, with the server's last refusal if there was one.
+        reason: String,
+    },
+
+    /// The server cannot be reached, or does not let the login in.
+    #[error("cannot connect to the database: {reason}")]
+    Connect {
+        /// Why, in the client library's words: host, port, user and database, never a password.
         reason: String,
     },
 
@@ -73,7 +80,7 @@ pub enum Error {
     Cancelled,
 
     /// The connection broke before a commit was sent: nothing was committed. A guard that sat idle
-    /// longer than `idle_timeout` ends so as well; the client library does not pass the reason on.
+    /// longer than `idle_in_transaction_timeout` ends so as well; the client library does not pass the reason on.
     #[error("the database connection was lost")]
     ConnectionLost(#[source] DatabaseError),
 
@@ -117,7 +124,7 @@ pub enum Error {
     Unsafe(IsolationReport),
 
     /// A migration failed. All of the run was rolled back.
-    #[error("migration failed: {0}")]
+    #[error("a migration failed, and all of the run was rolled back")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 
     /// Credentials were not sealed.

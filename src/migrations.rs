@@ -3,7 +3,8 @@
 //! Run them with a login that may: a superuser, or one with CREATEROLE that owns the database. The
 //! services' logins may not, and [`Database`](crate::Database) refuses to be built with one that
 //! does. All pending migrations run in one transaction under an advisory lock: two processes that
-//! start at once both succeed, and a failure leaves the database as it was.
+//! start at once both succeed, and a failure leaves the database as it was. What has been applied is
+//! recorded in the schema `sesari_migrations`, apart from a service's own migrations.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
@@ -74,17 +75,28 @@ fn in_locked_transaction<T>(
     body: impl FnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     conn.transaction(|conn| {
-        // First of all: whoever waits below must then see what the other has committed.
-        conn.batch_execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
-        // Under FORCE a data migration run by the owner would change no row and report success;
-        // with row_security off it fails instead.
-        conn.batch_execute(
-            "SET LOCAL search_path = public; SET LOCAL row_security = off; \
-             SET LOCAL client_min_messages = warning",
-        )?;
-        diesel::sql_query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-            .bind::<diesel::sql_types::BigInt, _>(LOCK)
-            .execute(conn)?;
+        // Its first: whoever waits for the lock must then see what the other has committed. The
+        // record is kept apart from that of the service's own migrations. And under FORCE a data
+        // migration run by the owner would change no row and report success; with row_security off
+        // it fails instead.
+        let prepared = conn
+            .batch_execute(
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+                 SET LOCAL search_path = sesari_migrations; SET LOCAL row_security = off; \
+                 SET LOCAL client_min_messages = warning",
+            )
+            .and_then(|()| {
+                diesel::sql_query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
+                    .bind::<diesel::sql_types::BigInt, _>(LOCK)
+                    .execute(conn)
+            })
+            .and_then(|_| {
+                conn.batch_execute(
+                    "DO $$ BEGIN IF pg_catalog.to_regnamespace('sesari_migrations') IS NULL THEN \
+                     CREATE SCHEMA sesari_migrations; END IF; END $$",
+                )
+            });
+        prepared.map_err(failed)?;
         body(conn)
     })
 }

@@ -90,6 +90,18 @@ where
     serde::Deserialize::deserialize(deserializer).map(Some)
 }
 
+/// `Debug` for repositories: their connection has nothing to show.
+macro_rules! debug_by_name {
+    ($($name:ident),*) => {$(
+        impl std::fmt::Debug for $name<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+use debug_by_name;
+
 /// Makes a struct of binds a query, with its SQL in parts: diesel keeps the prepared statement of
 /// such a query, as it does not of `sql_query`, and a call stays one round trip.
 macro_rules! static_query {

@@ -13,7 +13,8 @@ mod number;
 mod text;
 
 pub use choice::{
-    AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus, SyncStatus,
+    ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
+    SyncStatus,
 };
 pub use number::{Finite, Timestamp, Weight};
 pub use text::{

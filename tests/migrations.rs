@@ -48,7 +48,10 @@ fn empty() -> TestDatabase {
 fn run_next(conn: &mut PgConnection) {
     let files = FileBasedMigrations::from_path(directory()).unwrap();
     conn.transaction::<_, diesel::result::Error, _>(|conn| {
-        conn.batch_execute("SET LOCAL search_path = public; SET LOCAL row_security = off")?;
+        conn.batch_execute(
+            "CREATE SCHEMA IF NOT EXISTS sesari_migrations; \
+             SET LOCAL search_path = sesari_migrations; SET LOCAL row_security = off",
+        )?;
         conn.run_next_migration(files).expect("the next migration");
         Ok(())
     })
@@ -57,7 +60,7 @@ fn run_next(conn: &mut PgConnection) {
 
 /// Without what diesel keeps for itself, which comes with the first migration and stays.
 fn without_bookkeeping(dump: &Dump) -> Dump {
-    dump.iter().filter(|line| !line.contains("__diesel_schema_migrations")).cloned().collect()
+    dump.iter().filter(|line| !line.contains("sesari_migrations")).cloned().collect()
 }
 
 /// Waits for what another session does.
@@ -104,7 +107,7 @@ fn the_bookkeeping_belongs_to_the_owner_while_there_is_one() {
     let test = empty();
     let mut conn = test.admin().unwrap();
     let owner = "SELECT pg_get_userbyid(relowner) FROM pg_class \
-                 WHERE oid = 'public.__diesel_schema_migrations'::regclass";
+                 WHERE oid = 'sesari_migrations.__diesel_schema_migrations'::regclass";
     migrations::run(&mut conn).unwrap();
     assert_eq!(value(&mut conn, owner), "sesari_owner");
     while migrations::revert_last(&mut conn).unwrap().is_some() {}

@@ -18,7 +18,8 @@ RESET ROLE;
 DROP SCHEMA sesari;
 DO $$
 BEGIN
-    EXECUTE format('ALTER TABLE public.__diesel_schema_migrations OWNER TO %I', current_user);
+    EXECUTE format('ALTER TABLE sesari_migrations.__diesel_schema_migrations OWNER TO %I', current_user);
+    EXECUTE format('ALTER SCHEMA sesari_migrations OWNER TO %I', current_user);
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database());
 END
 $$;

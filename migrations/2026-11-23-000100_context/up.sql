@@ -27,7 +27,10 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO sesari_owner;
 GRANT USAGE ON SCHEMA public TO sesari_tenant, sesari_service;
 CREATE SCHEMA sesari AUTHORIZATION sesari_owner;
-ALTER TABLE public.__diesel_schema_migrations OWNER TO sesari_owner;
+-- The record of migrations has a schema of its own, made before the first one: the service beside this
+-- crate may keep its own record in public.
+ALTER SCHEMA sesari_migrations OWNER TO sesari_owner;
+ALTER TABLE sesari_migrations.__diesel_schema_migrations OWNER TO sesari_owner;
 
 SET LOCAL ROLE sesari_owner;
 
@@ -202,7 +205,7 @@ GRANT EXECUTE ON FUNCTION sesari.current_service TO sesari_service;
 
 CREATE FUNCTION sesari.new_id() RETURNS text
 LANGUAGE sql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT 'c' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 24) $$;
+AS $$ SELECT 'c' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 31) $$;
 COMMENT ON FUNCTION sesari.new_id IS
     'A random id in the form of a CUID, for writers that bring none';
 GRANT EXECUTE ON FUNCTION sesari.new_id TO sesari_tenant, sesari_service;
@@ -231,7 +234,7 @@ COMMENT ON FUNCTION sesari.refuse_change IS
 
 CREATE FUNCTION sesari.applied_migrations() RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$ SELECT version::text FROM public.__diesel_schema_migrations ORDER BY 1 $$;
+AS $$ SELECT version::text FROM sesari_migrations.__diesel_schema_migrations ORDER BY 1 $$;
 COMMENT ON FUNCTION sesari.applied_migrations IS
     'Versions of the migrations in place, for the check at start-up';
 GRANT EXECUTE ON FUNCTION sesari.applied_migrations TO sesari_tenant, sesari_service;

@@ -1,15 +1,30 @@
 //! `audit_log`: who changed what. Written by the database's triggers, in the transaction of the
 //! change; read here.
+//!
+//! | actions | of |
+//! |---|---|
+//! | `workspace.create`, `workspace.update`, `workspace.delete`, `workspace.shred_credentials` | the workspace |
+//! | `member.add`, `member.change_role`, `member.remove` | memberships |
+//! | `kpi.purge`, `goal.purge`, `data_points.delete` | what is gone for good |
+//! | `integration.create`, `integration.update`, `integration.delete`, `integration.read_credentials`, `integration.reseal` | integrations |
+//! | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
+//!
+//! What goes down with its workspace, or with its KPI, has no entry of its own.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::deserialize::{FromSql, FromSqlRow};
+use diesel::pg::{Pg, PgConnection, PgValue};
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
+use super::debug_by_name;
 use crate::error::Result;
-use crate::id::{AuditEntryId, WorkspaceId};
+use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::audit_log;
-use crate::value::Timestamp;
+use crate::value::{ActorKind, Timestamp};
+
+debug_by_name!(AuditLogRepository);
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -17,22 +32,43 @@ use crate::value::Timestamp;
 pub struct AuditEntry {
     /// Its id.
     pub id: AuditEntryId,
-    /// The workspace.
-    pub workspace_id: WorkspaceId,
-    /// `user`, `service`, or `system` for a change made without a context.
-    pub actor_kind: String,
+    /// The workspace, or `None` for what belongs to none, such as a subscription.
+    #[diesel(deserialize_as = Scope)]
+    pub workspace_id: Option<WorkspaceId>,
+    /// What made the change.
+    pub actor_kind: ActorKind,
     /// User id, service name, or database login.
     pub actor_id: String,
-    /// What happened, such as `member.add`.
+    /// What happened: one of the actions in the [module](self).
     pub action: String,
     /// Table of the row.
     pub table_name: String,
-    /// Id of the row.
+    /// Id of the row; for deleted points, of their KPI.
     pub row_id: String,
-    /// Each changed column with `old` and `new`; a secret one with neither, and null left out.
+    /// Each changed column with `old` and `new`; a secret one with neither, and null left out. For
+    /// deleted points their number and the first and last time, `points`, `from` and `to`.
     pub changes: serde_json::Value,
     /// When the change was made.
     pub occurred_at: DateTime<Utc>,
+}
+
+/// The workspace as it is stored: empty for none.
+#[derive(Debug, FromSqlRow)]
+#[allow(unreachable_pub, reason = "in the bounds of a public row, and nowhere else")]
+pub struct Scope(String);
+
+impl FromSql<Text, Pg> for Scope {
+    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
+        <String as FromSql<Text, Pg>>::from_sql(value).map(Self)
+    }
+}
+
+impl TryFrom<Scope> for Option<WorkspaceId> {
+    type Error = ParseIdError;
+
+    fn try_from(scope: Scope) -> Result<Self, ParseIdError> {
+        if scope.0.is_empty() { Ok(None) } else { scope.0.parse().map(Some) }
+    }
 }
 
 /// Which entries to list.
@@ -51,16 +87,17 @@ pub struct AuditFilter {
     pub before: Option<Timestamp>,
 }
 
-/// The audit log of a workspace. Empty for anybody but owners and admins.
+/// The audit log of a workspace, empty for anybody but owners and admins; or, at the services' door,
+/// of what belongs to no workspace.
 pub struct AuditLogRepository<'g> {
     conn: &'g mut PgConnection,
-    workspace: &'g WorkspaceId,
+    scope: &'g str,
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> AuditLogRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: Option<&'g WorkspaceId>) -> Self {
+        Self { conn, scope: workspace.map_or("", WorkspaceId::as_str) }
     }
 
     fn matching<'q>(&self, filter: &'q AuditFilter) -> audit_log::BoxedQuery<'q, Pg>
@@ -68,7 +105,7 @@ impl<'g> AuditLogRepository<'g> {
         'g: 'q,
     {
         let mut query =
-            audit_log::table.filter(audit_log::workspace_id.eq(self.workspace)).into_boxed();
+            audit_log::table.filter(audit_log::workspace_id.eq(self.scope)).into_boxed();
         if let Some(action) = &filter.action {
             query = query.filter(audit_log::action.eq(action));
         }

@@ -9,12 +9,14 @@ use diesel::prelude::*;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
 
-use super::{changed, found, static_query};
+use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::Result;
 use crate::id::{DataPointId, KpiId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Invalid, Source, Timestamp};
+
+debug_by_name!(DataPointRepository);
 
 /// A data point.
 #[derive(
@@ -41,6 +43,20 @@ pub struct DataPoint {
     pub timestamp: DateTime<Utc>,
     /// Where it came from.
     pub source: Option<Source>,
+}
+
+impl DataPoint {
+    /// What identifies the point.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a time that the database would not have stored.
+    pub fn key(&self) -> Result<PointKey, Invalid> {
+        Ok(PointKey {
+            kpi_id: self.kpi_id.clone(),
+            timestamp: Timestamp::new(self.timestamp)?,
+            source: self.source.clone(),
+        })
+    }
 }
 
 /// What identifies a point among those of a workspace.
@@ -118,9 +134,24 @@ pub struct Recorded {
 
 /// A span of time: from its start, up to but without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "UncheckedRange")]
 pub struct TimeRange {
     from: Timestamp,
     to: Timestamp,
+}
+
+#[derive(serde::Deserialize)]
+struct UncheckedRange {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl TryFrom<UncheckedRange> for TimeRange {
+    type Error = Invalid;
+
+    fn try_from(range: UncheckedRange) -> Result<Self, Invalid> {
+        Self::new(range.from, range.to)
+    }
 }
 
 impl TimeRange {
@@ -135,6 +166,18 @@ impl TimeRange {
             Err(Invalid::new("range", "ends before it starts"))
         }
     }
+
+    /// Its start, which belongs to it.
+    #[must_use]
+    pub fn from(self) -> Timestamp {
+        self.from
+    }
+
+    /// Its end, which does not.
+    #[must_use]
+    pub fn to(self) -> Timestamp {
+        self.to
+    }
 }
 
 /// The data points of a workspace.
@@ -147,6 +190,18 @@ pub struct DataPointRepository<'g> {
 impl<'g> DataPointRepository<'g> {
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
         Self { conn, workspace }
+    }
+
+    fn within<'q>(&self, kpi: &'q KpiId, range: TimeRange) -> points::BoxedQuery<'q, Pg>
+    where
+        'g: 'q,
+    {
+        points::table
+            .filter(points::workspace_id.eq(self.workspace))
+            .filter(points::kpi_id.eq(kpi))
+            .filter(points::timestamp.ge(range.from))
+            .filter(points::timestamp.lt(range.to))
+            .into_boxed()
     }
 
     /// Records one point. `Conflict` when its key is taken; `NotFound` when the KPI does not exist
@@ -184,34 +239,14 @@ impl<'g> DataPointRepository<'g> {
         range: TimeRange,
         page: &Page,
     ) -> Result<Paged<DataPoint>> {
-        let mut query = points::table
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(kpi))
-            .filter(points::timestamp.ge(range.from))
-            .filter(points::timestamp.lt(range.to))
-            .into_boxed();
-        if let Some(cursor) = page.cursor() {
-            query = query
-                .filter(points::timestamp.ge(cursor.at))
-                .filter(points::timestamp.gt(cursor.at).or(points::id.gt(&cursor.id)));
-        }
-        let rows = query
-            .order((points::timestamp, points::id))
-            .limit(page.fetch())
-            .select(DataPoint::as_select())
-            .load(self.conn)?;
+        let query = page_of!(self.within(kpi, range), page, points::timestamp, points::id);
+        let rows = query.select(DataPoint::as_select()).load(self.conn)?;
         Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, point.id.as_str())))
     }
 
     /// How many points [`range`](Self::range) has in all.
     pub fn count(&mut self, kpi: &KpiId, range: TimeRange) -> Result<i64> {
-        Ok(points::table
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(kpi))
-            .filter(points::timestamp.ge(range.from))
-            .filter(points::timestamp.lt(range.to))
-            .count()
-            .get_result(self.conn)?)
+        Ok(self.within(kpi, range).count().get_result(self.conn)?)
     }
 
     /// A point.

@@ -4,11 +4,13 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Nullable, Text};
 
-use super::{Kpi, changed, found, present};
+use super::{Kpi, changed, debug_by_name, found, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Finite, Weight};
+
+debug_by_name!(GoalKpiRepository);
 
 /// The link of a KPI to a goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -86,6 +88,22 @@ pub struct GoalKpiRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+/// A goal's links with their KPIs, deleted KPIs left out.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn linked<'q>(workspace: &'q WorkspaceId, goal: &'q GoalId) -> _ {
+    let workspace_id: &'q WorkspaceId = workspace;
+    let goal_id: &'q GoalId = goal;
+    goal_kpis::table
+        .inner_join(
+            kpis::table.on(kpis::workspace_id
+                .eq(goal_kpis::workspace_id)
+                .and(kpis::id.eq(goal_kpis::kpi_id))),
+        )
+        .filter(goal_kpis::workspace_id.eq(workspace_id))
+        .filter(goal_kpis::goal_id.eq(goal_id))
+        .filter(kpis::deleted_at.is_null())
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> GoalKpiRepository<'g> {
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
@@ -125,7 +143,7 @@ impl<'g> GoalKpiRepository<'g> {
         found(row, "goal or kpi")
     }
 
-    /// The link of a KPI to a goal.
+    /// The link of a KPI to a goal, also where either is deleted.
     pub fn find(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<Option<GoalKpi>> {
         Ok(goal_kpis::table
             .filter(goal_kpis::workspace_id.eq(self.workspace))
@@ -139,13 +157,7 @@ impl<'g> GoalKpiRepository<'g> {
     /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a
     /// goal is measured by a handful.
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
-        let rows = goal_kpis::table
-            .inner_join(kpis::table.on(
-                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
-            ))
-            .filter(goal_kpis::workspace_id.eq(self.workspace))
-            .filter(goal_kpis::goal_id.eq(goal))
-            .filter(kpis::deleted_at.is_null())
+        let rows = linked(self.workspace, goal)
             .order((kpis::created_at, kpis::id))
             .select((GoalKpi::as_select(), Kpi::as_select()))
             .load(self.conn)?;
@@ -154,15 +166,7 @@ impl<'g> GoalKpiRepository<'g> {
 
     /// How many KPIs [`list`](Self::list) would show.
     pub fn count(&mut self, goal: &GoalId) -> Result<i64> {
-        Ok(goal_kpis::table
-            .inner_join(kpis::table.on(
-                kpis::workspace_id.eq(goal_kpis::workspace_id).and(kpis::id.eq(goal_kpis::kpi_id)),
-            ))
-            .filter(goal_kpis::workspace_id.eq(self.workspace))
-            .filter(goal_kpis::goal_id.eq(goal))
-            .filter(kpis::deleted_at.is_null())
-            .count()
-            .get_result(self.conn)?)
+        Ok(linked(self.workspace, goal).count().get_result(self.conn)?)
     }
 
     /// Changes a link. Without changes, only reads it.

@@ -6,13 +6,15 @@ use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
-use super::{Deleted, changed, found, page_of, present};
+use super::{Deleted, changed, debug_by_name, found, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::progress::{GoalProgress, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
+
+debug_by_name!(GoalRepository);
 
 /// A goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

@@ -12,7 +12,7 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
-use super::{changed, found, page_of, static_query};
+use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::credentials::{
     self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
 };
@@ -21,6 +21,8 @@ use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
+
+debug_by_name!(IntegrationRepository, IntegrationQueueRepository);
 
 /// The longest error message kept, in characters.
 const MAX_ERROR: usize = 1000;

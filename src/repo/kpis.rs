@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
-use super::{Deleted, changed, found, page_of, present};
+use super::{Deleted, changed, debug_by_name, found, page_of, present};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
+
+debug_by_name!(KpiRepository);
 
 /// A KPI.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

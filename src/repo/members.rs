@@ -4,13 +4,15 @@ use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
-use super::{changed, found, page_of};
+use super::{changed, debug_by_name, found, page_of};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::{users, workspace_users};
 use crate::tenancy::Actor;
 use crate::value::{Email, ImageUrl, PersonName, Role};
+
+debug_by_name!(MemberRepository);
 
 /// A membership.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -56,6 +58,11 @@ pub struct MemberRepository<'g> {
     actor: &'g Actor,
 }
 
+type Joined<'q> = diesel::dsl::IntoBoxed<
+    'q,
+    diesel::helper_types::InnerJoin<workspace_users::table, users::table>,
+    Pg,
+>;
 type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
 
 impl From<Columns> for Member {
@@ -74,6 +81,20 @@ impl<'g> MemberRepository<'g> {
         Self { conn, workspace, actor }
     }
 
+    fn matching<'q>(&self, filter: &'q MemberFilter) -> Joined<'q>
+    where
+        'g: 'q,
+    {
+        let query = workspace_users::table
+            .inner_join(users::table)
+            .filter(workspace_users::workspace_id.eq(self.workspace))
+            .into_boxed();
+        match &filter.role {
+            Some(role) => query.filter(workspace_users::role.eq(role)),
+            None => query,
+        }
+    }
+
     /// A member.
     pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
         let row: Option<Columns> = workspace_users::table
@@ -88,15 +109,8 @@ impl<'g> MemberRepository<'g> {
 
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
-        let mut query = workspace_users::table
-            .inner_join(users::table)
-            .filter(workspace_users::workspace_id.eq(self.workspace))
-            .into_boxed();
-        if let Some(role) = &filter.role {
-            query = query.filter(workspace_users::role.eq(role));
-        }
         let rows: Vec<Columns> =
-            page_of!(query, page, workspace_users::joined_at, workspace_users::id)
+            page_of!(self.matching(filter), page, workspace_users::joined_at, workspace_users::id)
                 .select((Membership::as_select(), users::email, users::name, users::image))
                 .load(self.conn)?;
         let rows = rows.into_iter().map(Member::from).collect();
@@ -107,13 +121,7 @@ impl<'g> MemberRepository<'g> {
 
     /// How many members match.
     pub fn count(&mut self, filter: &MemberFilter) -> Result<i64> {
-        let mut query = workspace_users::table
-            .filter(workspace_users::workspace_id.eq(self.workspace))
-            .into_boxed();
-        if let Some(role) = &filter.role {
-            query = query.filter(workspace_users::role.eq(role));
-        }
-        Ok(query.count().get_result(self.conn)?)
+        Ok(self.matching(filter).count().get_result(self.conn)?)
     }
 
     /// Adds a user. For owners and admins, and an owner only by an owner; `Denied` otherwise.

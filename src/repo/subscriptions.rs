@@ -6,12 +6,14 @@ use diesel::prelude::*;
 
 use diesel::upsert::excluded;
 
-use super::{changed, page_of};
+use super::{changed, debug_by_name, page_of};
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::page::{Page, Paged};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
+
+debug_by_name!(SubscriptionRepository, MySubscriptionRepository);
 
 /// A subscription.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

@@ -5,12 +5,14 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 
-use super::{changed, found, page_of, present};
+use super::{changed, debug_by_name, found, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::page::{Page, Paged};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
+
+debug_by_name!(UserRepository, MeRepository);
 
 /// A user, as services see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

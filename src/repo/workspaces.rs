@@ -5,12 +5,14 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::{changed, found, page_of, static_query};
+use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::{workspace_users, workspaces};
 use crate::value::{Role, Slug, WorkspaceName};
+
+debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

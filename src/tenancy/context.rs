@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
@@ -125,7 +126,7 @@ impl From<&ServiceName> for Actor {
 #[derive(Clone)]
 pub struct ContextKey {
     id: String,
-    secret: Box<[u8]>,
+    secret: Zeroizing<Vec<u8>>,
     hmac: hmac::Key,
 }
 
@@ -151,7 +152,7 @@ impl ContextKey {
             )));
         }
         let hmac = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        Ok(Self { id, secret: secret.into(), hmac })
+        Ok(Self { id, secret: Zeroizing::new(secret.to_vec()), hmac })
     }
 
     /// A new random key of 32 bytes.
@@ -159,11 +160,11 @@ impl ContextKey {
     /// # Errors
     /// [`Error::Config`] when the id is malformed or the system has no randomness to give.
     pub fn generate(id: impl Into<String>) -> Result<Self> {
-        let mut secret = [0; MIN_KEY];
+        let mut secret = Zeroizing::new([0; MIN_KEY]);
         SystemRandom::new()
-            .fill(&mut secret)
+            .fill(&mut *secret)
             .map_err(|_| Error::Config("the system's random generator failed".into()))?;
-        Self::new(id, &secret)
+        Self::new(id, &*secret)
     }
 
     /// The key's id, which is no secret.
@@ -229,6 +230,11 @@ impl ContextKeyRing {
             }
         }
         Ok(Self(keys))
+    }
+
+    /// The keys, the preferred one first.
+    pub fn keys(&self) -> impl Iterator<Item = &ContextKey> {
+        self.0.iter()
     }
 
     pub(crate) fn ids(&self) -> Vec<&str> {

@@ -1,11 +1,12 @@
 //! The services' door.
 
-use diesel::pg::PgConnection;
+use std::fmt;
 
 use super::context::ServiceName;
-use super::transaction::{Transaction, savepoint};
-use crate::error::{Error, Result};
-use crate::repo::{IntegrationQueueRepository, SubscriptionRepository, UserRepository};
+use super::transaction::{Transaction, guard_methods};
+use crate::repo::{
+    AuditLogRepository, IntegrationQueueRepository, SubscriptionRepository, UserRepository,
+};
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
 /// and nothing of a tenant. Needs a login of its own. Rolls back when dropped.
@@ -41,38 +42,16 @@ impl ServiceConnection {
         IntegrationQueueRepository::new(self.transaction.conn())
     }
 
-    /// The connection, for queries of your own, see
-    /// [`TenantConnection::connection`](super::TenantConnection::connection).
-    pub fn connection(&mut self) -> &mut PgConnection {
-        self.transaction.lend()
+    /// Who changed what of that which belongs to no workspace: subscriptions.
+    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
+        AuditLogRepository::new(self.transaction.conn(), None)
     }
+}
 
-    /// Runs `body` in a savepoint: what it did is kept when it returns `Ok`, and undone when it
-    /// returns `Err`, and the guard's transaction goes on in either case.
-    ///
-    /// # Errors
-    /// The body's error, or those of any query, see [`Error`].
-    pub fn transaction<T, E: From<Error>>(
-        &mut self,
-        body: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        savepoint(self, |guard| &mut guard.transaction, body)
-    }
+guard_methods!(ServiceConnection);
 
-    /// Commits.
-    ///
-    /// # Errors
-    /// [`Error::TransactionAborted`] when an earlier statement failed: then nothing was committed.
-    /// [`Error::OutcomeUnknown`] when the connection was lost on the way.
-    pub fn commit(self) -> Result<()> {
-        self.transaction.commit()
-    }
-
-    /// Rolls back, as dropping does, and says whether the server confirmed it.
-    ///
-    /// # Errors
-    /// [`Error::ConnectionLost`]; then the server rolls back by itself.
-    pub fn rollback(self) -> Result<()> {
-        self.transaction.rollback()
+impl fmt::Debug for ServiceConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceConnection").field("service", &self.service).finish_non_exhaustive()
     }
 }

@@ -79,7 +79,7 @@ impl SessionManager {
         let mut conn = PgConnection::establish(&self.url).map_err(|error| match error {
             diesel::ConnectionError::CouldntSetupConfiguration(error) => error.into(),
             // libpq says where and why, never the password.
-            other => Error::PoolTimeout { reason: other.to_string() },
+            other => Error::Connect { reason: other.to_string() },
         })?;
         if self.pooled_elsewhere {
             conn.set_prepared_statement_cache_size(CacheSize::Disabled);

@@ -1,13 +1,14 @@
 //! The tenant's door.
 
-use diesel::pg::PgConnection;
+use std::fmt;
+
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
 use super::context::Actor;
-use super::transaction::{Transaction, savepoint};
+use super::transaction::{Transaction, guard_methods};
 use crate::credentials::SealingKeyRing;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::repo::{
     AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
@@ -75,7 +76,7 @@ impl TenantConnection {
     /// the database each time, since the answer may change from one statement to the next.
     ///
     /// # Errors
-    /// Those of any query, see [`Error`].
+    /// Those of any query, see [`Error`](crate::Error).
     pub fn role(&mut self) -> Result<Option<MemberRole>> {
         let role: Option<String> =
             diesel::select(diesel::dsl::sql::<Nullable<Text>>("sesari.current_member_role()"))
@@ -127,47 +128,17 @@ impl TenantConnection {
 
     /// Who changed what. Shows entries to owners and admins.
     pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
-        AuditLogRepository::new(self.transaction.conn(), &self.workspace)
+        AuditLogRepository::new(self.transaction.conn(), Some(&self.workspace))
     }
+}
 
-    /// The connection, for queries of your own: typed with [`schema`](crate::schema) or raw.
-    ///
-    /// They run in this transaction under this context, with the rights of any tenant and no more,
-    /// so row-level security holds for them as for the repositories. Filter on `workspace_id`
-    /// yourself all the same: the planner makes better use of it.
-    ///
-    /// Lending has a price: at the end of the transaction the connection's session state is
-    /// discarded, prepared statements included.
-    pub fn connection(&mut self) -> &mut PgConnection {
-        self.transaction.lend()
-    }
+guard_methods!(TenantConnection);
 
-    /// Runs `body` in a savepoint: what it did is kept when it returns `Ok`, and undone when it
-    /// returns `Err`, and the guard's transaction goes on in either case.
-    ///
-    /// # Errors
-    /// The body's error, or those of any query, see [`Error`].
-    pub fn transaction<T, E: From<Error>>(
-        &mut self,
-        body: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        savepoint(self, |guard| &mut guard.transaction, body)
-    }
-
-    /// Commits.
-    ///
-    /// # Errors
-    /// [`Error::TransactionAborted`] when an earlier statement failed: then nothing was committed.
-    /// [`Error::OutcomeUnknown`] when the connection was lost on the way.
-    pub fn commit(self) -> Result<()> {
-        self.transaction.commit()
-    }
-
-    /// Rolls back, as dropping does, and says whether the server confirmed it.
-    ///
-    /// # Errors
-    /// [`Error::ConnectionLost`]; then the server rolls back by itself.
-    pub fn rollback(self) -> Result<()> {
-        self.transaction.rollback()
+impl fmt::Debug for TenantConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantConnection")
+            .field("actor", &self.actor)
+            .field("workspace", &self.workspace)
+            .finish_non_exhaustive()
     }
 }

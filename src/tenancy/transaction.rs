@@ -232,3 +232,56 @@ pub(crate) fn savepoint<G, T, E: From<Error>>(
         }
     }
 }
+
+/// What every guard has, beside its repositories.
+macro_rules! guard_methods {
+    ($guard:ident) => {
+        impl $guard {
+            /// The connection, for queries of your own: typed with [`schema`](crate::schema) or
+            /// raw.
+            ///
+            /// They run in this transaction under this context, with the rights of this door and no
+            /// more, so row-level security holds for them as for the repositories. Filter on
+            /// `workspace_id` yourself all the same: the planner makes better use of it.
+            ///
+            /// Lending has a price: at the end of the transaction the connection's session state is
+            /// discarded, prepared statements included.
+            pub fn connection(&mut self) -> &mut diesel::pg::PgConnection {
+                self.transaction.lend()
+            }
+
+            /// Runs `body` in a savepoint: what it did is kept when it returns `Ok`, and undone when
+            /// it returns `Err`, and the guard's transaction goes on in either case.
+            ///
+            /// # Errors
+            /// The body's error, or those of any query, see [`Error`](crate::Error).
+            pub fn transaction<T, E: From<crate::Error>>(
+                &mut self,
+                body: impl FnOnce(&mut Self) -> Result<T, E>,
+            ) -> Result<T, E> {
+                crate::tenancy::transaction::savepoint(self, |guard| &mut guard.transaction, body)
+            }
+
+            /// Commits.
+            ///
+            /// # Errors
+            /// [`TransactionAborted`](crate::Error::TransactionAborted) when an earlier statement
+            /// failed: then nothing was committed.
+            /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) when the connection was lost on the
+            /// way.
+            pub fn commit(self) -> crate::Result<()> {
+                self.transaction.commit()
+            }
+
+            /// Rolls back, as dropping does, and says whether the server confirmed it.
+            ///
+            /// # Errors
+            /// [`ConnectionLost`](crate::Error::ConnectionLost); then the server rolls back by
+            /// itself.
+            pub fn rollback(self) -> crate::Result<()> {
+                self.transaction.rollback()
+            }
+        }
+    };
+}
+pub(crate) use guard_methods;

@@ -1,9 +1,8 @@
 //! The signed-in user's door.
 
-use diesel::pg::PgConnection;
+use std::fmt;
 
-use super::transaction::{Transaction, savepoint};
-use crate::error::{Error, Result};
+use super::transaction::{Transaction, guard_methods};
 use crate::id::UserId;
 use crate::repo::{MeRepository, MySubscriptionRepository, MyWorkspaceRepository};
 
@@ -40,39 +39,12 @@ impl UserConnection {
     pub fn my_subscription(&mut self) -> MySubscriptionRepository<'_> {
         MySubscriptionRepository::new(self.transaction.conn(), &self.user)
     }
+}
 
-    /// The connection, for queries of your own, see
-    /// [`TenantConnection::connection`](super::TenantConnection::connection).
-    pub fn connection(&mut self) -> &mut PgConnection {
-        self.transaction.lend()
-    }
+guard_methods!(UserConnection);
 
-    /// Runs `body` in a savepoint: what it did is kept when it returns `Ok`, and undone when it
-    /// returns `Err`, and the guard's transaction goes on in either case.
-    ///
-    /// # Errors
-    /// The body's error, or those of any query, see [`Error`].
-    pub fn transaction<T, E: From<Error>>(
-        &mut self,
-        body: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        savepoint(self, |guard| &mut guard.transaction, body)
-    }
-
-    /// Commits.
-    ///
-    /// # Errors
-    /// [`Error::TransactionAborted`] when an earlier statement failed: then nothing was committed.
-    /// [`Error::OutcomeUnknown`] when the connection was lost on the way.
-    pub fn commit(self) -> Result<()> {
-        self.transaction.commit()
-    }
-
-    /// Rolls back, as dropping does, and says whether the server confirmed it.
-    ///
-    /// # Errors
-    /// [`Error::ConnectionLost`]; then the server rolls back by itself.
-    pub fn rollback(self) -> Result<()> {
-        self.transaction.rollback()
+impl fmt::Debug for UserConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserConnection").field("user", &self.user).finish_non_exhaustive()
     }
 }

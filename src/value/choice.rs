@@ -115,6 +115,15 @@ choices! {
         /// Put off.
         Paused = "paused",
     }
+    /// What made a change that is in the audit log.
+    ActorKind("actor_kind", "expected user, service or system") {
+        /// A user.
+        User = "user",
+        /// A service.
+        Service = "service",
+        /// Whoever administers the schema, without a context.
+        System = "system",
+    }
     /// A sign-in provider.
     AuthProvider("provider", "expected google") {
         /// Google.

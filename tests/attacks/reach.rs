@@ -107,7 +107,7 @@ pub const ATTACKS: &[Attack] = &[
         "SELECT pg_terminate_backend({pid})"),
     attack!("cancelling another session", Statement, Refused("permission denied to cancel|must be a member of the role"),
         "SELECT pg_cancel_backend({pid})"),
-    attack!("the migrations", Statement, Refused("permission denied"), "DELETE FROM __diesel_schema_migrations"),
+    attack!("the migrations", Statement, Refused("permission denied"), "DELETE FROM sesari_migrations.__diesel_schema_migrations"),
     attack!("the audit log rewritten", Statement, Refused("permission denied"),
         "UPDATE audit_log SET actor_id = 'nobody'"),
     attack!("the audit log erased", Statement, Refused("permission denied"), "DELETE FROM audit_log"),

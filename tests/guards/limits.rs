@@ -46,7 +46,7 @@ fn a_wait_for_a_lock_that_takes_too_long_is_a_lock_timeout() {
 fn a_guard_that_sits_idle_too_long_loses_its_connection_and_its_writes() {
     let world = World::new();
     let a = &world.a;
-    let db = world.test.builder().pool_size(1).idle_timeout(SHORT).build().unwrap();
+    let db = world.test.builder().pool_size(1).idle_in_transaction_timeout(SHORT).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
     tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
@@ -61,7 +61,7 @@ fn a_guard_that_sits_idle_too_long_loses_its_connection_and_its_writes() {
 fn a_guard_that_sat_idle_too_long_cannot_be_committed() {
     let world = World::new();
     let a = &world.a;
-    let db = world.test.builder().pool_size(1).idle_timeout(SHORT).build().unwrap();
+    let db = world.test.builder().pool_size(1).idle_in_transaction_timeout(SHORT).build().unwrap();
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
     tenant.kpis().create(&churn()).unwrap();
     let backend = pid(&mut tenant);
@@ -85,7 +85,7 @@ fn limits_hold_for_the_transaction_alone() {
         .pool_size(1)
         .statement_timeout(Duration::from_secs(11))
         .lock_timeout(Duration::from_millis(2500))
-        .idle_timeout(Duration::ZERO)
+        .idle_in_transaction_timeout(Duration::ZERO)
         .build()
         .unwrap();
     let mut admin = world.test.admin().unwrap();

@@ -27,15 +27,6 @@ const BY_WORKSPACE: &str = "workspace_id = '{ws}'";
 
 pub const TABLES: &[Table] = &[
     Table {
-        name: "__diesel_schema_migrations",
-        own: "version IS NOT NULL",
-        key: "version",
-        insert: "(version) VALUES ('9')",
-        update: "run_on = now()",
-        give: "version = '9'",
-        extras: &[],
-    },
-    Table {
         name: "audit_log",
         own: BY_WORKSPACE,
         key: "id",

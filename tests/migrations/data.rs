@@ -42,7 +42,9 @@ fn furnished() -> World {
     conn.batch_execute(&format!(
         "INSERT INTO public.subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
          INSERT INTO public.integrations (workspace_id, provider, credentials) \
-         VALUES ('{workspace}', 'stripe', 'v1.k1.' || repeat('a', 16) || '.' || repeat('b', 40))"
+         VALUES ('{workspace}', 'stripe', 'v1.k1.' || repeat('a', 16) || '.' || repeat('b', 40)); \
+         INSERT INTO sesari.sealing_salts (workspace_id, salt) \
+         VALUES ('{workspace}', decode(repeat('ab', 32), 'hex'))"
     ))
     .unwrap();
     for (table, rows) in contents(&mut conn) {
@@ -61,7 +63,11 @@ fn reverting_the_newest_and_running_it_again_leaves_all_other_data_unharmed() {
     migrations::run(&mut conn).unwrap();
     let after = contents(&mut conn);
     let lost: Vec<_> = before.keys().filter(|table| !between.contains_key(*table)).collect();
-    assert_eq!(lost, ["integrations"], "the tables of the newest migration");
+    assert_eq!(
+        lost,
+        ["integrations", "sesari.sealing_salts"],
+        "the tables of the newest migration"
+    );
     for (table, rows) in &before {
         if lost.contains(&table) {
             assert_eq!(after[table], "0 ", "{table} comes back empty");
@@ -133,6 +139,6 @@ fn the_migrations_run_with_row_security_off_and_a_search_path_of_their_own() {
     .unwrap();
     migrations::run(&mut conn).unwrap();
     let seen = "SELECT DISTINCT settings AS line FROM watch.seen ORDER BY 1";
-    assert_eq!(lines(&mut conn, seen), ["off public"]);
+    assert_eq!(lines(&mut conn, seen), ["off sesari_migrations"]);
     assert_eq!(value(&mut conn, "current_setting('row_security')"), "on", "for the run alone");
 }

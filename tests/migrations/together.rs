@@ -52,7 +52,7 @@ fn meet(isolation: &str) {
     let mut alone = alone.admin().unwrap();
     migrations::run(&mut alone).unwrap();
     assert_same("two at once and one alone", &dump(&mut alone), &dump(&mut referee));
-    let applied = "SELECT count(*) FROM public.__diesel_schema_migrations";
+    let applied = "SELECT count(*) FROM sesari_migrations.__diesel_schema_migrations";
     let count = migrations::versions().unwrap().len().to_string();
     assert_eq!(value(&mut referee, applied), count);
 }
