@@ -46,8 +46,8 @@ impl Bench {
     fn new() -> Self {
         let test = TestDatabase::new().unwrap();
         let db = test.builder().pool_size(1).build().unwrap();
-        let (user, workspace) = (sign_up(&db), 0);
-        let workspace = furnish(&db, &user, workspace);
+        let user = sign_up(&db);
+        let workspace = furnish(&db, &user, 0);
         for neighbour in 1..=NEIGHBOURS {
             furnish(&db, &user, neighbour);
         }

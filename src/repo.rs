@@ -11,8 +11,9 @@
 //! # Adding a repository
 //! 1. A migration makes the table, its comments, indexes, row-level security, policies and grants
 //!    together. `workspace_id` leads every key.
-//! 2. `diesel print-schema` regenerates `schema.rs`; the failing catalogue test prints the manifest
-//!    lines to add to `database/isolation/manifest.txt`.
+//! 2. `diesel print-schema` regenerates `schema.rs`, and `SESARI_UPDATE=1 cargo test --lib manifest`
+//!    the manifest in `database/isolation`, which names the table in `TABLES`. `error/classify.rs`
+//!    learns what the table's foreign keys refer to.
 //! 3. A file here holds the row as callers see it, the `New...` and `...Changes` structs, the filter
 //!    and the queries. Each query filters on `workspace_id` itself.
 //! 4. A method of the guard hands the repository out, borrowing the guard's connection.
