@@ -45,6 +45,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("Cancelled", false),
     ("Config", false),
     ("Conflict", false),
+    ("Connect", false),
     ("ConnectionLost", true),
     ("ContextExpired", true),
     ("ContextKeyUnknown", false),
