@@ -93,7 +93,7 @@ CREATE POLICY integrations_owner_update ON public.integrations FOR UPDATE TO ses
 -- Sealing ----------------------------------------------------------------------------------------
 
 CREATE TABLE sesari.sealing_salts (
-    workspace_id text NOT NULL,
+    workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     salt bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     CONSTRAINT sealing_salts_pkey PRIMARY KEY (workspace_id),
@@ -103,6 +103,10 @@ CREATE TABLE sesari.sealing_salts (
 );
 COMMENT ON TABLE sesari.sealing_salts IS
     'What each workspace''s sealing key is derived with. Without it the workspace''s envelopes stay shut for good';
+
+COMMENT ON COLUMN sesari.sealing_salts.workspace_id IS 'The workspace';
+COMMENT ON COLUMN sesari.sealing_salts.salt IS '32 random bytes';
+COMMENT ON COLUMN sesari.sealing_salts.created_at IS 'When it was made';
 
 -- Who may touch credentials at all. Members may not.
 CREATE FUNCTION sesari.sealing_workspace_id() RETURNS text

@@ -83,7 +83,7 @@ fn print_schema(conn: &mut PgConnection) -> String {
         conn,
         "SELECT format('diesel::joinable!(%s -> %s (%s));', c.conrelid::regclass, c.confrelid::regclass, a.attname) AS line \
          FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
-         WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 ORDER BY 1",
+         WHERE c.contype = 'f' AND cardinality(c.conkey) = 1 AND c.connamespace = 'public'::regnamespace ORDER BY 1",
     ) {
         writeln!(file, "{}", join.replace("public.", "")).unwrap();
     }
