@@ -1,0 +1,139 @@
+//! What a worker records of a synchronisation, and that only the holder of the lease may.
+
+use std::time::Duration;
+
+use sesari_db::Error;
+use sesari_db::id::LeaseId;
+use sesari_db::value::SyncStatus;
+
+use crate::support::hour;
+use crate::tools::{
+    as_service, assert_missing, claim, created, moment, opened, sealed_world, secret,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_success_is_recorded_and_gives_the_lease_back() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let claimed = claim(&world.db, 9, MINUTE).remove(0);
+    assert_eq!((&claimed.integration_id, &claimed.workspace_id), (&id, &world.a.workspace));
+    assert!(claim(&world.db, 9, MINUTE).is_empty());
+
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    let next = moment(0);
+    let synced = worker.integrations().record_success(&id, &claimed.lease, next).unwrap();
+    assert_eq!((&synced.sync_status, &synced.error_message), (&SyncStatus::Success, &None));
+    assert_eq!(synced.next_sync_at, hour(0));
+    assert!(synced.last_sync_at.is_some_and(|at| at >= synced.created_at));
+    // The lease is good for one result.
+    assert_missing(worker.integrations().record_success(&id, &claimed.lease, next));
+    worker.commit().unwrap();
+    // Due again at once, since hour 0 is past.
+    assert_eq!(claim(&world.db, 9, MINUTE).len(), 1);
+}
+
+#[test]
+fn a_failure_is_recorded_without_the_credentials_and_cut() {
+    let world = sealed_world();
+    let json =
+        r#"{"api_key": "sk_live_canary", "nested": ["refresh-canary", 12345678], "n": "ab"}"#;
+    let id = created(&world.db, &world.a, json);
+    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    let secret = worker.integrations().credentials(&id).unwrap();
+    let message = format!(
+        "401 for sk_live_canary, refresh-canary, 12345678\0 in ab: {json}{}",
+        "é".repeat(2000)
+    );
+    let failed =
+        worker.integrations().record_failure(&id, &lease, &message, &secret, moment(1)).unwrap();
+    worker.commit().unwrap();
+    assert_eq!(failed.sync_status, SyncStatus::Error);
+    let text = failed.error_message.unwrap();
+    assert!(
+        text.starts_with("401 for [redacted], [redacted], [redacted] in ab: [redacted]éé"),
+        "{text}"
+    );
+    assert_eq!(text.chars().count(), 1000);
+    assert_eq!(
+        world.ask(&format!("SELECT error_message FROM integrations WHERE id = '{id}'")),
+        text
+    );
+
+    // The next success clears it.
+    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    let synced = worker.integrations().record_success(&id, &lease, moment(1)).unwrap();
+    assert_eq!(synced.error_message, None);
+}
+
+#[test]
+fn whoever_lost_the_lease_records_nothing() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let first = claim(&world.db, 1, MINUTE).remove(0);
+    world.arrange("UPDATE integrations SET leased_until = now() - interval '1 second'");
+    let second = claim(&world.db, 1, MINUTE).remove(0);
+    assert_eq!(second.integration_id, first.integration_id);
+    assert_ne!(second.lease, first.lease);
+    let mut late = as_service(&world.db, &world.a.workspace);
+    assert_missing(late.integrations().record_success(&id, &first.lease, moment(1)));
+    let some = secret("some secret");
+    assert_missing(late.integrations().record_failure(&id, &first.lease, "x", &some, moment(1)));
+    assert_missing(late.integrations().record_success(&id, &LeaseId::generate(), moment(1)));
+    assert!(late.integrations().record_success(&id, &second.lease, moment(1)).is_ok());
+}
+
+#[test]
+fn a_lease_that_ran_out_counts_until_another_takes_it() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
+    world.arrange("UPDATE integrations SET leased_until = now() - interval '1 hour'");
+    let mut late = as_service(&world.db, &world.a.workspace);
+    assert!(late.integrations().record_success(&id, &lease, moment(1)).is_ok());
+}
+
+#[test]
+fn a_lease_of_one_workspace_records_nothing_in_another() {
+    let world = sealed_world();
+    let ours = created(&world.db, &world.a, "ours");
+    let theirs = created(&world.db, &world.b, "theirs");
+    let claims = claim(&world.db, 2, MINUTE);
+    // One call is one lease, over several workspaces: the workspace still has to be the right one.
+    let lease = &claims[0].lease;
+    assert!(claims.iter().all(|claim| claim.lease == *lease));
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    assert_missing(worker.integrations().record_success(&theirs, lease, moment(1)));
+    assert!(worker.integrations().record_success(&ours, lease, moment(1)).is_ok());
+    worker.commit().unwrap();
+    let status = |id| world.ask(&format!("SELECT sync_status FROM integrations WHERE id = '{id}'"));
+    assert_eq!((status(&ours), status(&theirs)), ("success".into(), "pending".into()));
+}
+
+#[test]
+fn a_synchronisation_is_no_audit_entry_and_needs_no_keys() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let before = world.ask("SELECT count(*) FROM audit_log");
+    let keyless = world.test.database().unwrap();
+    let lease = claim(&keyless, 1, MINUTE).remove(0).lease;
+    let mut worker = as_service(&keyless, &world.a.workspace);
+    worker.integrations().record_success(&id, &lease, moment(1)).unwrap();
+    worker.commit().unwrap();
+    assert_eq!(world.ask("SELECT count(*) FROM audit_log"), before);
+    assert_eq!(opened(&world.db, &world.a.workspace, &id).unwrap(), "some secret");
+}
+
+#[test]
+fn an_error_text_too_long_is_refused_by_the_database_itself() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    let sql =
+        format!("UPDATE integrations SET error_message = repeat('x', 1001) WHERE id = '{id}'");
+    let refused = diesel::RunQueryDsl::execute(diesel::sql_query(sql), worker.connection());
+    assert!(matches!(refused.map_err(Error::from), Err(Error::Invalid(_))));
+}
