@@ -25,7 +25,7 @@ pub use rotation::Rotation;
 
 /// More connections than any server takes.
 const MAX_POOL: u32 = 10_000;
-const MAX_POOL_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_POOL_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// The way in: holds the connection pools and hands out guards. Cheap to clone, and shared between
 /// threads.
@@ -98,11 +98,11 @@ impl Database {
             keys: keys.into(),
             pool_size: 10,
             pool_timeout: Duration::from_secs(5),
-            connection_lifetime: Duration::from_secs(30 * 60),
+            connection_lifetime: Duration::from_mins(30),
             timeouts: Timeouts {
                 statement: Duration::from_secs(30),
                 lock: Duration::from_secs(5),
-                idle: Duration::from_secs(60),
+                idle: Duration::from_mins(1),
             },
             transaction_pooler: false,
             clock: Clock::system(),

@@ -258,7 +258,7 @@ fn helper() {
                 .unwrap();
             std::process::exit(3)
         }
-        _ => std::thread::sleep(Duration::from_secs(60)),
+        _ => std::thread::sleep(Duration::from_mins(1)),
     }
 }
 

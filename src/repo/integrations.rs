@@ -190,7 +190,11 @@ impl<'g> IntegrationRepository<'g> {
     /// provider renews a token; `NotFound` otherwise.
     pub fn replace_credentials(&mut self, id: &IntegrationId, secret: &Secret) -> Result<()> {
         let integration = self.find(id)?.ok_or(Error::not_found(IntegrationId::ENTITY))?;
-        let envelope = self.seal(id, &integration.provider, secret)?;
+        let envelope = match self.seal(id, &integration.provider, secret) {
+            // A member sees the row, and may not change it.
+            Err(Error::Denied) => return Err(Error::not_found(IntegrationId::ENTITY)),
+            sealed => sealed?,
+        };
         self.store(id, &envelope)
     }
 

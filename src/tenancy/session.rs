@@ -17,7 +17,7 @@ use crate::error::{DatabaseError, Error, Result};
 use crate::id::WorkspaceId;
 
 /// How long a connection trusts what it learned of the server's clock and keys.
-const REFRESH_AFTER: Duration = Duration::from_secs(60);
+const REFRESH_AFTER: Duration = Duration::from_mins(1);
 
 /// Opens sessions for the pool.
 #[derive(Clone)]

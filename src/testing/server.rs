@@ -23,7 +23,7 @@ use super::{
 const ALIVE: i32 = 0x5e5a_711e;
 
 /// How long a server may take to accept connections.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server that accepts connections, and what has to be kept for as long as it is used.
 pub(super) struct Started {

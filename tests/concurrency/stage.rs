@@ -52,7 +52,7 @@ pub(crate) fn while_holding<T: Send>(
             if waiting(world) > 0 {
                 break None;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "neither waits nor ends");
+            assert!(started.elapsed() < Duration::from_mins(1), "neither waits nor ends");
         };
         first.commit().unwrap();
         early.unwrap_or_else(|| answer.recv().unwrap())

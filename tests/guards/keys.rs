@@ -117,7 +117,7 @@ fn a_connection_that_was_not_used_for_long_still_signs_fresh_contexts() {
     let world = World::new();
     let time = Ahead::default();
     let db = world.test.builder().pool_size(1).clock(time.clock()).build().unwrap();
-    for away in [A_MINUTE, Duration::from_secs(24 * 60 * 60), Duration::ZERO] {
+    for away in [A_MINUTE, Duration::from_hours(24), Duration::ZERO] {
         assert_eq!(kpis(&db, &world.a), 1);
         time.moves_on(away);
         assert_eq!(kpis(&db, &world.a), 1, "{away:?}");
