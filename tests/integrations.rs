@@ -6,10 +6,16 @@
 
 #[path = "integrations/access.rs"]
 mod access;
+#[path = "integrations/canary.rs"]
+mod canary;
+#[path = "integrations/claims.rs"]
+mod claims;
 #[path = "integrations/life.rs"]
 mod life;
 #[path = "integrations/opening.rs"]
 mod opening;
+#[path = "integrations/rotation.rs"]
+mod rotation;
 #[path = "integrations/shredding.rs"]
 mod shredding;
 mod support;

@@ -11,7 +11,7 @@ use crate::tools::{
     as_service, assert_missing, claim, created, moment, opened, sealed_world, secret,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_success_is_recorded_and_gives_the_lease_back() {
