@@ -1,15 +1,5 @@
 //! `audit_log`: who changed what. Written by the database's triggers, in the transaction of the
 //! change; read here.
-//!
-//! | actions | of |
-//! |---|---|
-//! | `workspace.create`, `workspace.update`, `workspace.delete`, `workspace.shred_credentials` | the workspace |
-//! | `member.add`, `member.change_role`, `member.remove` | memberships |
-//! | `kpi.purge`, `goal.purge`, `data_points.delete` | what is gone for good |
-//! | `integration.create`, `integration.update`, `integration.delete`, `integration.read_credentials`, `integration.reseal` | integrations |
-//! | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
-//!
-//! What goes down with its workspace, or with its KPI, has no entry of its own.
 
 use chrono::{DateTime, Utc};
 use diesel::deserialize::{FromSql, FromSqlRow};
@@ -27,6 +17,16 @@ use crate::value::{ActorKind, Timestamp};
 debug_by_name!(AuditLogRepository);
 
 /// An entry.
+///
+/// | actions | of |
+/// |---|---|
+/// | `workspace.create`, `workspace.update`, `workspace.delete`, `workspace.shred_credentials` | the workspace |
+/// | `member.add`, `member.change_role`, `member.remove` | memberships |
+/// | `kpi.purge`, `goal.purge`, `data_points.delete` | what is gone for good |
+/// | `integration.create`, `integration.update`, `integration.delete`, `integration.read_credentials`, `integration.reseal` | integrations |
+/// | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
+///
+/// What goes down with its workspace, or with its KPI, has no entry of its own.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = audit_log, check_for_backend(Pg))]
 pub struct AuditEntry {
@@ -39,7 +39,7 @@ pub struct AuditEntry {
     pub actor_kind: ActorKind,
     /// User id, service name, or database login.
     pub actor_id: String,
-    /// What happened: one of the actions in the [module](self).
+    /// What happened: one of the actions above.
     pub action: String,
     /// Table of the row.
     pub table_name: String,
