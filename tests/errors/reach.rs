@@ -8,10 +8,11 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use sesari_db::clock::Clock;
+use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
-use sesari_db::repo::{KpiChanges, NewDataPoint, NewKpi, NewUser};
+use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser};
 use sesari_db::tenancy::ContextKey;
-use sesari_db::value::{AuthProvider, Role};
+use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
 use sesari_db::{Database, Error, TenantConnection, migrations};
 
 use crate::support::{World, hour, service};
@@ -63,6 +64,7 @@ pub(crate) fn reach_all(world: &World) -> Vec<Error> {
     let mut reached = in_one_transaction(world);
     reached.extend(in_the_servers_way(world));
     reached.extend(on_the_way_in(world));
+    reached.extend(sealing(world));
     reached.push(deadlock(world));
     reached.push(cancelled(world));
     reached
@@ -113,6 +115,26 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     };
     service.users().create(&new(SECRET)).unwrap();
     reached.push(service.users().create(&new("other")).unwrap_err());
+    reached
+}
+
+/// What is too long to be sealed, and what does not open.
+fn sealing(world: &World) -> Vec<Error> {
+    let a = &world.a;
+    let mut reached = Vec::new();
+    let new = NewIntegration::new(IntegrationProvider::Stripe);
+    let too_long = Secret::from(SECRET.repeat(MAX_SECRET_LEN));
+    let mut tenant = open(world, &world.db);
+    reached.extend(tenant.integrations().create(&new, &too_long).err());
+    tenant.integrations().create(&new, &Secret::from(SECRET.to_owned())).unwrap();
+    tenant.commit().unwrap();
+    for (id, byte) in [("k1", 2), ("k2", 1)] {
+        let key = SealingKey::new(id.parse().unwrap(), &[byte; SealingKey::LEN]).unwrap();
+        let wrong = world.test.builder().sealing_keys(key.into()).build().unwrap();
+        let mut tenant = wrong.tenant(&a.owner, &a.workspace).unwrap();
+        reached.extend(tenant.integrations().credentials(&new.id).err());
+    }
+    assert_eq!(reached.len(), 3);
     reached
 }
 

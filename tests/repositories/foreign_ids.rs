@@ -4,12 +4,13 @@
 use std::fmt::Debug;
 
 use diesel::connection::SimpleConnection;
-use sesari_db::id::{GoalId, KpiId, UserId};
+use sesari_db::credentials::Secret;
+use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
 use sesari_db::repo::{
-    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewDataPoint, NewGoalKpi, OnExisting,
-    TimeRange,
+    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewDataPoint, NewGoalKpi, NewIntegration,
+    OnExisting, TimeRange,
 };
-use sesari_db::value::{Finite, Role, Weight};
+use sesari_db::value::{Finite, IntegrationProvider, Role, Timestamp, Weight};
 use sesari_db::{Result, TenantConnection};
 
 use super::data_points::{at, key, point};
@@ -20,6 +21,7 @@ use crate::support::{Tenant, World};
 struct Ids {
     kpi: KpiId,
     goal: GoalId,
+    integration: IntegrationId,
     user: UserId,
     /// A point's id never opens a point; a row's id in the log may be any of them.
     row: String,
@@ -30,6 +32,7 @@ impl Ids {
         Self {
             kpi: tenant.kpi.clone(),
             goal: tenant.goal.clone(),
+            integration: integration_of(tenant),
             user: tenant.member.clone(),
             row: tenant.workspace.to_string(),
         }
@@ -38,8 +41,43 @@ impl Ids {
     fn random() -> Self {
         let kpi = KpiId::generate();
         let row = kpi.to_string();
-        Self { kpi, goal: GoalId::generate(), user: UserId::generate(), row }
+        Self {
+            kpi,
+            goal: GoalId::generate(),
+            integration: IntegrationId::generate(),
+            user: UserId::generate(),
+            row,
+        }
     }
+}
+
+/// The one integration of a tenant's: an id that can be told from the tenant alone.
+fn integration_of(tenant: &Tenant) -> IntegrationId {
+    parse(&format!("i{}", tenant.slug))
+}
+
+fn lease() -> LeaseId {
+    parse("lease")
+}
+
+fn secret() -> Secret {
+    Secret::from("some secret".to_owned())
+}
+
+/// A world where each tenant has an integration, leased.
+fn furnished() -> World {
+    let world = World::new();
+    for tenant in [&world.a, &world.b] {
+        let new = NewIntegration {
+            id: integration_of(tenant),
+            ..NewIntegration::new(IntegrationProvider::Stripe)
+        };
+        let mut owner = world.as_owner(tenant);
+        owner.integrations().create(&new, &secret()).unwrap();
+        owner.commit().unwrap();
+    }
+    world.arrange("UPDATE integrations SET lease_id = 'lease', leased_until = now()");
+    world
 }
 
 type Method = (&'static str, fn(&mut TenantConnection, &Tenant, &Ids) -> String);
@@ -49,6 +87,7 @@ fn told<T: Debug>(answer: &Result<T>, ids: &Ids) -> String {
     format!("{answer:?}")
         .replace(ids.kpi.as_str(), "<kpi>")
         .replace(ids.goal.as_str(), "<goal>")
+        .replace(ids.integration.as_str(), "<integration>")
         .replace(ids.user.as_str(), "<user>")
         .replace(&ids.row, "<row>")
 }
@@ -64,6 +103,10 @@ macro_rules! methods {
 
 fn number() -> Finite {
     Finite::new(1.0).unwrap()
+}
+
+fn moment() -> Timestamp {
+    Timestamp::new(at(0)).unwrap()
 }
 
 fn all_time() -> TimeRange {
@@ -128,6 +171,19 @@ const METHODS: &[Method] = methods! {
     "goal_kpis.reweigh": |tenant, own, ids|
         tenant.goal_kpis().reweigh(&ids.goal, &ids.kpi, Weight::default());
     "goal_kpis.unlink": |tenant, own, ids| tenant.goal_kpis().unlink(&ids.goal, &ids.kpi);
+    "integrations.find": |tenant, own, ids| tenant.integrations().find(&ids.integration);
+    "integrations.credentials": |tenant, own, ids|
+        tenant.integrations().credentials(&ids.integration);
+    "integrations.replace_credentials": |tenant, own, ids|
+        tenant.integrations().replace_credentials(&ids.integration, &secret());
+    "integrations.deactivate": |tenant, own, ids|
+        tenant.integrations().deactivate(&ids.integration);
+    "integrations.activate": |tenant, own, ids| tenant.integrations().activate(&ids.integration);
+    "integrations.record_success": |tenant, own, ids|
+        tenant.integrations().record_success(&ids.integration, &lease(), moment());
+    "integrations.record_failure": |tenant, own, ids| tenant.integrations().record_failure(
+        &ids.integration, &lease(), "failed", &secret(), moment());
+    "integrations.delete": |tenant, own, ids| tenant.integrations().delete(&ids.integration);
     // Not `members.add`: users belong to no workspace, and adding one of another's is allowed.
     "members.find": |tenant, own, ids| tenant.members().find(&ids.user);
     "members.change_role": |tenant, own, ids|
@@ -156,7 +212,7 @@ fn tell_apart(world: &World, some: &Ids, others: &Ids) -> Vec<String> {
 
 #[test]
 fn another_tenants_row_looks_like_one_that_never_was() {
-    let world = World::new();
+    let world = furnished();
     let before = snapshot(&world);
     let differ = tell_apart(&world, &Ids::of(&world.b), &Ids::random());
     assert!(differ.is_empty(), "{differ:#?}");
@@ -165,8 +221,9 @@ fn another_tenants_row_looks_like_one_that_never_was() {
 
 #[test]
 fn a_row_that_is_gone_looks_like_one_that_never_was() {
-    let world = World::new();
+    let world = furnished();
     let mut tenant = world.as_owner(&world.a);
+    tenant.integrations().delete(&integration_of(&world.a)).unwrap();
     let kpi = tenant.kpis().create(&sesari_db::repo::NewKpi::new(parse("Gone"))).unwrap().id;
     let goal = tenant.goals().create(&sesari_db::repo::NewGoal::new(parse("Gone"))).unwrap().id;
     tenant.kpis().delete(&kpi).unwrap();
@@ -175,7 +232,8 @@ fn a_row_that_is_gone_looks_like_one_that_never_was() {
     tenant.goals().purge(&goal).unwrap();
     tenant.commit().unwrap();
     let row = KpiId::generate().to_string();
-    let gone = Ids { kpi, goal, user: UserId::generate(), row };
+    let user = UserId::generate();
+    let gone = Ids { kpi, goal, integration: integration_of(&world.a), user, row };
     let differ = tell_apart(&world, &gone, &Ids::random());
     assert!(differ.is_empty(), "{differ:#?}");
 }
@@ -183,7 +241,7 @@ fn a_row_that_is_gone_looks_like_one_that_never_was() {
 /// The own rows do differ from absent ones, in every method: the comparison can tell.
 #[test]
 fn every_method_tells_the_own_row_from_one_that_never_was() {
-    let world = World::new();
+    let world = furnished();
     let own = Ids::of(&world.a);
     let differ = tell_apart(&world, &own, &Ids::random());
     let alike: Vec<_> = METHODS
@@ -191,8 +249,10 @@ fn every_method_tells_the_own_row_from_one_that_never_was() {
         .map(|(name, _)| *name)
         .filter(|name| !differ.iter().any(|told| told.starts_with(&format!("{name}: "))))
         .collect();
-    // What was restored just before is not purged; and this member has done nothing yet.
-    let expected = ["kpis.purge", "goals.purge", "audit_log.list actor"];
+    // What was restored just before is not purged; a lease given back just before records nothing;
+    // and this member has done nothing yet.
+    let expected =
+        ["kpis.purge", "goals.purge", "integrations.record_failure", "audit_log.list actor"];
     assert_eq!(alike, expected);
 }
 
@@ -244,12 +304,15 @@ fn ids_taken_in_another_workspace_are_free_in_this_one() {
 /// All rows of `b`'s workspace, as text.
 fn snapshot(world: &World) -> String {
     use diesel::sql_types::Text;
-    let parts = ["kpis", "goals", "goal_kpis", "kpi_data_points", "workspace_users"].map(|table| {
-        format!(
-            "coalesce((SELECT string_agg(t::text, ';' ORDER BY id) FROM {table} AS t \
+    let parts =
+        ["kpis", "goals", "goal_kpis", "kpi_data_points", "workspace_users", "integrations"].map(
+            |table| {
+                format!(
+                    "coalesce((SELECT string_agg(t::text, ';' ORDER BY id) FROM {table} AS t \
              WHERE workspace_id = '{}'), '')",
-            world.b.workspace
-        )
-    });
+                    world.b.workspace
+                )
+            },
+        );
     super::tools::scalar::<Text, String>(&mut world.test.admin().unwrap(), &parts.join(" || "))
 }

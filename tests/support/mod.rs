@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sesari_db::Database;
+use sesari_db::credentials::{SealingKey, SealingKeyRing};
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{
     NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
@@ -35,6 +36,11 @@ pub struct World {
 
 pub fn service() -> ServiceName {
     "test-service".parse().unwrap()
+}
+
+/// The keys of every world: one, `k1`.
+pub fn sealing_keys() -> SealingKeyRing {
+    SealingKey::new("k1".parse().unwrap(), &[1; SealingKey::LEN]).unwrap().into()
 }
 
 /// 2026-01-01, and so many hours.
@@ -100,7 +106,7 @@ impl Tenant {
 impl World {
     pub fn new() -> Self {
         let test = TestDatabase::new().unwrap();
-        let db = test.database().unwrap();
+        let db = test.builder().sealing_keys(sealing_keys()).build().unwrap();
         Self::on(test, db)
     }
 

@@ -17,6 +17,7 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("context_keys_outer_pad_check", "made by install_context_key, which checks the key"),
     ("integrations_credentials_check", "sealed text, made by no caller; walked beside the table"),
     ("integrations_error_message_check", "cut by whoever writes it; walked beside the table"),
+    ("sealing_salts_salt_check", "made by the library, of its own length"),
     ("kpis_current_value_at_check", "copied from a point's time, which is checked"),
 ];
 

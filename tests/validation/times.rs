@@ -33,7 +33,7 @@ times! {
         target_date created_at updated_at deleted_at;
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
-        last_sync_at created_at updated_at;
+        last_sync_at next_sync_at leased_until created_at updated_at;
     audit_log "workspace_id, actor_kind, actor_id, action, table_name, row_id, changes" =
         "'{workspace}', 'system', 'a', 'a', 'a', 'a', '{}'": occurred_at;
 }
