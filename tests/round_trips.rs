@@ -9,16 +9,21 @@ mod support;
 #[path = "round_trips/proxy.rs"]
 mod proxy;
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
+use sesari_db::credentials::Secret;
 use sesari_db::page::Page;
 use sesari_db::repo::{
-    AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, KpiChanges, KpiFilter,
-    MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
-    PointKey, ProfileChanges, SubscriptionFilter, TimeRange, UserChanges, UserFilter,
+    AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
+    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
+    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, SubscriptionFilter, TimeRange,
+    UserChanges, UserFilter,
 };
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
-    AuthProvider, Finite, GoalStatus, Plan, Role, SubscriptionStatus, Timestamp, Weight,
+    AuthProvider, Finite, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
+    Timestamp, Weight,
 };
 use sesari_db::{Database, Error, Result};
 use support::{Tenant, World, hour, service};
@@ -39,6 +44,7 @@ impl Counted {
         let proxy = Proxy::before(&test.tenant_url());
         let db = Database::builder(proxy.url(&test.tenant_url()), test.context_key().clone())
             .service_url(proxy.url(&test.service_url()))
+            .sealing_keys(support::sealing_keys())
             .pool_size(1)
             .build()
             .unwrap();
@@ -227,6 +233,42 @@ fn restoring_purging_and_linking_cost_three_round_trips() {
 }
 
 #[test]
+fn a_call_for_an_integration_costs_three_round_trips_and_sealing_one_for_the_salt() {
+    let counted = Counted::new();
+    let new = || NewIntegration::new(IntegrationProvider::Stripe);
+    let secret = || Secret::from("some secret".to_owned());
+    let mut tenant = counted.tenant();
+    let id = tenant.integrations().create(&new(), &secret()).unwrap().id;
+    tenant.commit().unwrap();
+    let (filter, first) = (IntegrationFilter::default(), Page::default());
+    let calls: [(&str, &dyn Fn(&mut TenantConnection) -> Result<()>); 9] = [
+        ("find", &|t| t.integrations().find(&id).map(drop)),
+        ("list", &|t| t.integrations().list(&filter, &first).map(drop)),
+        ("count", &|t| t.integrations().count(&filter).map(drop)),
+        ("credentials", &|t| t.integrations().credentials(&id).map(drop)),
+        ("deactivate", &|t| t.integrations().deactivate(&id).map(drop)),
+        ("activate", &|t| t.integrations().activate(&id).map(drop)),
+        ("reseal", &|t| t.integrations().reseal(None, 9).map(drop)),
+        ("shred_credentials", &|t| t.integrations().shred_credentials().map(drop)),
+        ("delete", &|t| t.integrations().delete(&id)),
+    ];
+    for (name, call) in calls {
+        counted.assert_three(name, || counted.tenant(), call, drop);
+    }
+    let cost = |body: &dyn Fn(&mut TenantConnection)| {
+        let run = || {
+            let mut tenant = counted.tenant();
+            body(&mut tenant);
+        };
+        run();
+        counted.proxy.round_trips(run)
+    };
+    assert_eq!(cost(&|t| drop(t.integrations().create(&new(), &secret()).unwrap())), 4);
+    // Also the provider, which the envelope is bound to.
+    assert_eq!(cost(&|t| t.integrations().replace_credentials(&id, &secret()).unwrap()), 5);
+}
+
+#[test]
 fn a_batch_of_any_size_costs_three_round_trips() {
     let counted = Counted::new();
     let kpi = &counted.world.a.kpi;
@@ -310,6 +352,13 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
         s.subscriptions().count(&SubscriptionFilter::default()).map(drop)
     }),
     ("subscriptions.apply", |s, w| s.subscriptions().apply(&event(w)?).map(drop)),
+    ("integration_queue.claim", |s, _| {
+        s.integration_queue().claim(9, Duration::from_secs(60)).map(drop)
+    }),
+    ("integration_queue.key_usage", |s, _| s.integration_queue().key_usage().map(drop)),
+    ("integration_queue.workspaces_to_reseal", |s, _| {
+        s.integration_queue().workspaces_to_reseal(&"k1".parse().unwrap(), None, 9).map(drop)
+    }),
 ];
 
 #[test]
