@@ -72,8 +72,19 @@ pub const TABLES: &[Table] = &[
             },
             Extra {
                 name: "upkeep",
-                sql: "UPDATE public.integrations SET sync_status = 'success', last_sync_at = now()
+                sql: "UPDATE public.integrations SET sync_status = 'success', last_sync_at = now(),
+                             next_sync_at = now(), lease_id = NULL, leased_until = NULL WHERE {rows}",
+            },
+            Extra {
+                name: "leases",
+                sql: "SELECT next_sync_at, lease_id, leased_until FROM public.integrations
                       WHERE {rows}",
+            },
+            Extra {
+                name: "open",
+                sql: "SELECT r.credentials
+                        FROM (SELECT id FROM public.integrations WHERE {rows}) AS i,
+                             sesari.read_credentials(i.id) AS r",
             },
         ],
     },
