@@ -232,6 +232,8 @@ fn restoring_purging_and_linking_cost_three_round_trips() {
     counted.assert_three("members.leave", member, |t| t.members().leave(), drop);
 }
 
+type Call<'a> = &'a dyn Fn(&mut TenantConnection) -> Result<()>;
+
 #[test]
 fn a_call_for_an_integration_costs_three_round_trips_and_sealing_one_for_the_salt() {
     let counted = Counted::new();
@@ -241,7 +243,7 @@ fn a_call_for_an_integration_costs_three_round_trips_and_sealing_one_for_the_sal
     let id = tenant.integrations().create(&new(), &secret()).unwrap().id;
     tenant.commit().unwrap();
     let (filter, first) = (IntegrationFilter::default(), Page::default());
-    let calls: [(&str, &dyn Fn(&mut TenantConnection) -> Result<()>); 9] = [
+    let calls: [(&str, Call<'_>); 9] = [
         ("find", &|t| t.integrations().find(&id).map(drop)),
         ("list", &|t| t.integrations().list(&filter, &first).map(drop)),
         ("count", &|t| t.integrations().count(&filter).map(drop)),
@@ -353,7 +355,7 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
     }),
     ("subscriptions.apply", |s, w| s.subscriptions().apply(&event(w)?).map(drop)),
     ("integration_queue.claim", |s, _| {
-        s.integration_queue().claim(9, Duration::from_secs(60)).map(drop)
+        s.integration_queue().claim(9, Duration::from_mins(1)).map(drop)
     }),
     ("integration_queue.key_usage", |s, _| s.integration_queue().key_usage().map(drop)),
     ("integration_queue.workspaces_to_reseal", |s, _| {

@@ -61,7 +61,7 @@ fn exercise(db: &Database, at: &Tenant) -> String {
     print(&admin.transaction(|it| it.integrations().create(&new, &canary()).map(|_| ())));
     print(&admin.integrations().list(&IntegrationFilter::default(), &page(9)));
     admin.commit().unwrap();
-    let claims = claim(db, 9, Duration::from_secs(60));
+    let claims = claim(db, 9, Duration::from_mins(1));
     print(&claims);
     let mut worker = as_service(db, &at.workspace);
     let got = worker.integrations().credentials(&new.id).unwrap();

@@ -10,7 +10,7 @@ use sesari_db::repo::Claim;
 use crate::support::{World, create_workspace, service, sign_up};
 use crate::tools::{as_service, claim, created, moment, sealed_world};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const WORKERS: usize = 10;
 const INTEGRATIONS: usize = 1000;
 
