@@ -232,7 +232,7 @@ fn restoring_purging_and_linking_cost_three_round_trips() {
     counted.assert_three("members.leave", member, |t| t.members().leave(), drop);
 }
 
-type Call<'a> = &'a dyn Fn(&mut TenantConnection) -> Result<()>;
+type Here<'a> = &'a dyn Fn(&mut TenantConnection) -> Result<()>;
 
 #[test]
 fn a_call_for_an_integration_costs_three_round_trips_and_sealing_one_for_the_salt() {
@@ -243,7 +243,7 @@ fn a_call_for_an_integration_costs_three_round_trips_and_sealing_one_for_the_sal
     let id = tenant.integrations().create(&new(), &secret()).unwrap().id;
     tenant.commit().unwrap();
     let (filter, first) = (IntegrationFilter::default(), Page::default());
-    let calls: [(&str, Call<'_>); 9] = [
+    let calls: [(&str, Here<'_>); 9] = [
         ("find", &|t| t.integrations().find(&id).map(drop)),
         ("list", &|t| t.integrations().list(&filter, &first).map(drop)),
         ("count", &|t| t.integrations().count(&filter).map(drop)),
