@@ -8,6 +8,7 @@ DROP TABLE public.users;
 DROP FUNCTION sesari.queue_for_account();
 DROP FUNCTION sesari.visible_user_ids();
 DROP FUNCTION sesari.my_workspace_ids();
+DROP FUNCTION sesari.workspace_id_as(text[]);
 DROP FUNCTION sesari.current_member_role();
 DROP FUNCTION sesari.current_workspace_id();
 RESET ROLE;

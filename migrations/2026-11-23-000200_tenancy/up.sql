@@ -18,12 +18,12 @@ CREATE TABLE public.users (
     CONSTRAINT users_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT users_email_check CHECK (char_length(email) <= 254
         AND email ~ '^[^@A-Z\u0001-\u0020\u007F]+@[^@A-Z\u0001-\u0020\u007F]+$'),
-    CONSTRAINT users_name_check CHECK (char_length(name) BETWEEN 1 AND 200
+    CONSTRAINT users_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
         AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT users_image_check CHECK (char_length(image) <= 2048
         AND image ~ '^https://[^\u0001-\u0020\u007F]+$'),
     CONSTRAINT users_provider_check CHECK (provider IN ('google')),
-    CONSTRAINT users_provider_id_check CHECK (char_length(provider_id) BETWEEN 1 AND 255
+    CONSTRAINT users_provider_id_check CHECK (char_length(provider_id) >= 1 AND char_length(provider_id) <= 255
         AND provider_id !~ '[\u0001-\u0020\u007F]'),
     CONSTRAINT users_created_at_check CHECK (
         created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
@@ -72,9 +72,9 @@ CREATE TABLE public.workspaces (
     CONSTRAINT workspaces_pkey PRIMARY KEY (id),
     CONSTRAINT workspaces_slug_key UNIQUE (slug),
     CONSTRAINT workspaces_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT workspaces_name_check CHECK (char_length(name) BETWEEN 1 AND 200
+    CONSTRAINT workspaces_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
         AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
-    CONSTRAINT workspaces_slug_check CHECK (char_length(slug) BETWEEN 2 AND 63
+    CONSTRAINT workspaces_slug_check CHECK (char_length(slug) >= 2 AND char_length(slug) <= 63
         AND slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'),
     CONSTRAINT workspaces_created_at_check CHECK (
         created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
@@ -162,6 +162,23 @@ $$;
 COMMENT ON FUNCTION sesari.current_member_role IS
     'owner, admin or member of the current workspace, service for a background service in it, or NULL';
 GRANT EXECUTE ON FUNCTION sesari.current_member_role TO sesari_tenant;
+
+CREATE FUNCTION sesari.workspace_id_as(roles text[]) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    context text[] := sesari.verified_context();
+BEGIN
+    IF context[3] = 's' THEN
+        RETURN CASE WHEN 'service' = ANY (roles) THEN nullif(context[5], '') END;
+    END IF;
+    RETURN (SELECT workspace_id FROM public.workspace_users
+             WHERE workspace_id = context[5] AND user_id = context[4] AND role = ANY (roles));
+END
+$$;
+COMMENT ON FUNCTION sesari.workspace_id_as IS
+    'The current workspace, if its member''s role (or service) is among these. Policies ask for both at once: a statement could change the context between two questions';
+GRANT EXECUTE ON FUNCTION sesari.workspace_id_as TO sesari_tenant;
 
 CREATE FUNCTION sesari.my_workspace_ids() RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -295,13 +312,10 @@ CREATE POLICY workspaces_tenant_select ON public.workspaces FOR SELECT TO sesari
     USING (id = (SELECT sesari.current_workspace_id())
            OR id = ANY ((SELECT sesari.my_workspace_ids())::text[]));
 CREATE POLICY workspaces_tenant_update ON public.workspaces FOR UPDATE TO sesari_tenant
-    USING (id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'))
-    WITH CHECK (id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+    USING (id = (SELECT sesari.workspace_id_as('{owner,admin}')))
+    WITH CHECK (id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY workspaces_tenant_delete ON public.workspaces FOR DELETE TO sesari_tenant
-    USING (id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) = 'owner');
+    USING (id = (SELECT sesari.workspace_id_as('{owner}')));
 -- The owner's policies serve the functions above and no login: nobody may be a member of the role.
 CREATE POLICY workspaces_owner_select ON public.workspaces FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY workspaces_owner_insert ON public.workspaces FOR INSERT TO sesari_owner WITH CHECK (true);
@@ -315,22 +329,19 @@ CREATE POLICY workspace_users_tenant_select ON public.workspace_users FOR SELECT
     USING (workspace_id = (SELECT sesari.current_workspace_id())
            OR user_id = (SELECT sesari.signed_in_user_id()));
 CREATE POLICY workspace_users_tenant_insert ON public.workspace_users FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
-        AND ((SELECT sesari.current_member_role()) = 'owner'
-             OR (SELECT sesari.current_member_role()) = 'admin' AND role <> 'owner'));
+    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
+        OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner');
 CREATE POLICY workspace_users_tenant_update ON public.workspace_users FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-        AND ((SELECT sesari.current_member_role()) = 'owner'
-             OR (SELECT sesari.current_member_role()) = 'admin' AND role <> 'owner'))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
-        AND ((SELECT sesari.current_member_role()) = 'owner'
-             OR (SELECT sesari.current_member_role()) = 'admin' AND role <> 'owner'));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
+        OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner')
+    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
+        OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner');
 -- Everyone may leave; the last owner may not, says the trigger.
 CREATE POLICY workspace_users_tenant_delete ON public.workspace_users FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-        AND ((SELECT sesari.current_member_role()) = 'owner'
-             OR (SELECT sesari.current_member_role()) = 'admin' AND role <> 'owner'
-             OR user_id = (SELECT sesari.current_user_id())));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
+        OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner'
+        OR workspace_id = (SELECT sesari.current_workspace_id())
+           AND user_id = (SELECT sesari.current_user_id()));
 CREATE POLICY workspace_users_owner_select ON public.workspace_users FOR SELECT TO sesari_owner
     USING (true);
 CREATE POLICY workspace_users_owner_insert ON public.workspace_users FOR INSERT TO sesari_owner

@@ -21,13 +21,13 @@ CREATE TABLE public.kpis (
     CONSTRAINT kpis_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT kpis_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT kpis_name_check CHECK (char_length(name) BETWEEN 1 AND 200
+    CONSTRAINT kpis_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
         AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT kpis_description_check CHECK (char_length(description) <= 10000),
     CONSTRAINT kpis_target_value_check CHECK (target_value > '-Infinity' AND target_value < 'Infinity'),
-    CONSTRAINT kpis_unit_check CHECK (char_length(unit) BETWEEN 1 AND 32
+    CONSTRAINT kpis_unit_check CHECK (char_length(unit) >= 1 AND char_length(unit) <= 32
         AND unit = btrim(unit) AND unit !~ '[\u0001-\u001F\u007F]'),
-    CONSTRAINT kpis_category_check CHECK (char_length(category) BETWEEN 1 AND 64
+    CONSTRAINT kpis_category_check CHECK (char_length(category) >= 1 AND char_length(category) <= 64
         AND category = btrim(category) AND category !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT kpis_current_value_at_check CHECK (
         current_value_at >= '0001-01-01 00:00:00+00' AND current_value_at < '10000-01-01 00:00:00+00'),
@@ -87,8 +87,7 @@ CREATE POLICY kpis_tenant_update ON public.kpis FOR UPDATE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.current_workspace_id()))
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpis_tenant_delete ON public.kpis FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY kpis_owner_select ON public.kpis FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY kpis_owner_update ON public.kpis FOR UPDATE TO sesari_owner
     USING (true) WITH CHECK (true);
@@ -132,21 +131,14 @@ CREATE FUNCTION sesari.follow_newest_point() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    any_deleted boolean;
     workspaces text[];
     kpis text[];
 BEGIN
-    SELECT bool_or(k.deleted_at IS NOT NULL),
-           array_agg(c.workspace_id ORDER BY c.workspace_id, c.kpi_id),
+    SELECT array_agg(c.workspace_id ORDER BY c.workspace_id, c.kpi_id),
            array_agg(c.kpi_id ORDER BY c.workspace_id, c.kpi_id)
-      INTO any_deleted, workspaces, kpis
+      INTO workspaces, kpis
       FROM (SELECT DISTINCT workspace_id, kpi_id FROM changed) AS c
       JOIN public.kpis AS k ON k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
-    IF any_deleted AND TG_OP <> 'DELETE' THEN
-        RAISE foreign_key_violation USING
-            MESSAGE = 'the kpi of a data point is deleted',
-            CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
-    END IF;
     IF kpis IS NULL THEN
         RETURN NULL;
     END IF;
@@ -156,6 +148,15 @@ BEGIN
     PERFORM FROM public.kpis AS k
       WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
       ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE;
+    -- Asked once they are locked: a deletion about to be committed counts.
+    IF TG_OP <> 'DELETE' AND EXISTS (
+        SELECT FROM public.kpis AS k
+         WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
+           AND k.deleted_at IS NOT NULL) THEN
+        RAISE foreign_key_violation USING
+            MESSAGE = 'the kpi of a data point is deleted',
+            CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
+    END IF;
     -- Written even where nothing changes: under REPEATABLE READ a writer whose snapshot is older
     -- than another's points must fail, and only a new version of the row makes it.
     UPDATE public.kpis AS k
@@ -184,7 +185,7 @@ CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_poi
 -- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
 -- goes down with its KPI is covered by the KPI's own entry.
 CREATE FUNCTION sesari.audit_deleted_points() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
 BEGIN
     PERFORM sesari.write_audit(

@@ -15,7 +15,7 @@ CREATE TABLE public.goals (
     CONSTRAINT goals_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT goals_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT goals_title_check CHECK (char_length(title) BETWEEN 1 AND 200
+    CONSTRAINT goals_title_check CHECK (char_length(title) >= 1 AND char_length(title) <= 200
         AND title = btrim(title) AND title !~ '[\u0001-\u001F\u007F]'),
     CONSTRAINT goals_description_check CHECK (char_length(description) <= 10000),
     CONSTRAINT goals_target_date_check CHECK (
@@ -60,8 +60,7 @@ CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.current_workspace_id()))
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goals_tenant_delete ON public.goals FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 
 CREATE TABLE public.goal_kpis (
     id text NOT NULL DEFAULT sesari.new_id(),

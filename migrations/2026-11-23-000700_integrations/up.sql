@@ -76,16 +76,12 @@ GRANT INSERT, UPDATE, DELETE ON public.integrations TO sesari_tenant;
 CREATE POLICY integrations_tenant_select ON public.integrations FOR SELECT TO sesari_tenant
     USING (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY integrations_tenant_insert ON public.integrations FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY integrations_tenant_update ON public.integrations FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin', 'service'))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin', 'service'));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin,service}')))
+    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin,service}')));
 CREATE POLICY integrations_tenant_delete ON public.integrations FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-           AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'));
+    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY integrations_owner_select ON public.integrations FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY integrations_owner_update ON public.integrations FOR UPDATE TO sesari_owner
     USING (true) WITH CHECK (true);
@@ -113,14 +109,13 @@ CREATE FUNCTION sesari.sealing_workspace_id() RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN CASE WHEN sesari.current_member_role() IN ('owner', 'admin', 'service')
-                THEN sesari.current_workspace_id() END;
+    RETURN sesari.workspace_id_as('{owner,admin,service}');
 END
 $$;
 COMMENT ON FUNCTION sesari.sealing_workspace_id IS
     'The current workspace, for an owner, an admin or a background service in it, or NULL';
 
-CREATE FUNCTION sesari.sealing_salt(candidate bytea) RETURNS bytea
+CREATE FUNCTION sesari.sealing_salt() RETURNS bytea
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -130,17 +125,21 @@ BEGIN
     IF workspace IS NULL THEN
         RETURN NULL;
     END IF;
-    SELECT salt INTO found_salt FROM sesari.sealing_salts WHERE workspace_id = workspace;
+    -- Locked until the commit: nobody destroys it before what is sealed with it is stored.
+    SELECT salt INTO found_salt FROM sesari.sealing_salts WHERE workspace_id = workspace FOR KEY SHARE;
     IF NOT FOUND THEN
-        INSERT INTO sesari.sealing_salts (workspace_id, salt) VALUES (workspace, candidate)
+        -- Made here, so that none that was destroyed can be brought back.
+        INSERT INTO sesari.sealing_salts (workspace_id, salt)
+        VALUES (workspace, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+                                  || uuid_send(gen_random_uuid())))
         ON CONFLICT (workspace_id) DO NOTHING;
-        SELECT salt INTO found_salt FROM sesari.sealing_salts WHERE workspace_id = workspace;
+        SELECT salt INTO found_salt FROM sesari.sealing_salts WHERE workspace_id = workspace FOR KEY SHARE;
     END IF;
     RETURN found_salt;
 END
 $$;
 COMMENT ON FUNCTION sesari.sealing_salt IS
-    'The salt of the current workspace, which is the candidate if there was none; NULL for whoever may not seal';
+    'The salt of the current workspace, made if there is none; NULL for whoever may not seal';
 GRANT EXECUTE ON FUNCTION sesari.sealing_salt TO sesari_tenant;
 
 CREATE FUNCTION sesari.read_credentials(wanted_id text)
@@ -171,6 +170,9 @@ AS $$
 DECLARE
     workspace text := sesari.sealing_workspace_id();
 BEGIN
+    IF current_key_id !~ '^[a-z0-9][a-z0-9_-]{0,31}$' OR how_many NOT BETWEEN 1 AND 65535 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected a key id and 1 to 65535 envelopes';
+    END IF;
     -- Locked until the caller has written them back: nobody replaces them in between.
     RETURN QUERY
         SELECT i.id, i.provider, i.credentials, s.salt
@@ -193,11 +195,8 @@ CREATE FUNCTION sesari.destroy_sealing_salt() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    workspace text := sesari.current_workspace_id();
+    workspace text := sesari.workspace_id_as('{owner}');
 BEGIN
-    IF sesari.current_member_role() IS DISTINCT FROM 'owner' THEN
-        RETURN false;
-    END IF;
     DELETE FROM sesari.sealing_salts WHERE workspace_id = workspace;
     IF FOUND THEN
         PERFORM sesari.write_audit(workspace, 'workspace.shred_credentials', 'workspaces', workspace, '{}');
@@ -219,6 +218,9 @@ AS $$
 BEGIN
     IF sesari.current_service() IS NULL THEN
         RETURN;
+    END IF;
+    IF coalesce(how_many NOT BETWEEN 0 AND 65535 OR lease NOT BETWEEN interval '0' AND interval '7 days', true) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected at most 65535 integrations and 7 days';
     END IF;
     RETURN QUERY
         UPDATE public.integrations AS i

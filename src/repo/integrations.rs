@@ -176,7 +176,8 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Opens the credentials. For owners, admins and background services; `NotFound` otherwise.
-    /// Leaves an entry in the audit log, so it is a write.
+    /// Leaves an entry in the audit log, so it is a write: commit, or the entry is gone while you have
+    /// read the secret.
     pub fn credentials(&mut self, id: &IntegrationId) -> Result<Secret> {
         let keys = self.keys()?;
         let row = ReadCredentials { id }.get_result::<Sealed>(self.conn);
@@ -205,9 +206,7 @@ impl<'g> IntegrationRepository<'g> {
         secret: &Secret,
     ) -> Result<Envelope> {
         let keys = self.keys()?;
-        let candidate = SealingSalt::generate()?;
-        let salt: Option<Vec<u8>> =
-            diesel::select(sealing_salt(candidate.as_bytes().to_vec())).get_result(self.conn)?;
+        let salt: Option<Vec<u8>> = diesel::select(sealing_salt()).get_result(self.conn)?;
         let salt = SealingSalt::from_bytes(&salt.ok_or(Error::Denied)?)?;
         let binding = Binding::integration_credentials(self.workspace, id, provider);
         Ok(credentials::seal(keys, &salt, &binding, secret)?)
@@ -441,7 +440,7 @@ impl Sealed {
 #[diesel::declare_sql_function]
 extern "SQL" {
     #[sql_name = "sesari.sealing_salt"]
-    fn sealing_salt(candidate: Binary) -> Nullable<Binary>;
+    fn sealing_salt() -> Nullable<Binary>;
     #[sql_name = "sesari.destroy_sealing_salt"]
     fn destroy_sealing_salt() -> Bool;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use diesel::connection::CacheSize;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
@@ -83,6 +83,8 @@ impl SessionManager {
         })?;
         if self.pooled_elsewhere {
             conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        } else {
+            conn.batch_execute(SESSION_SETTINGS)?;
         }
         Ok(conn)
     }
@@ -161,7 +163,13 @@ impl SessionManager {
 /// connects.
 pub(crate) const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
      SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
-     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
+     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';SET statement_timeout='30s';SET lock_timeout='5s';\
+     SET row_security=on;SET quote_all_identifiers=off;";
+
+/// What holds on a connection between its transactions, for the crate's own questions. A login can
+/// change its own defaults, and so can SQL that runs as it.
+const SESSION_SETTINGS: &str = "SET statement_timeout='30s';SET lock_timeout='5s';\
+     SET row_security=on;SET quote_all_identifiers=off;";
 
 impl Session {
     /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must diesel.

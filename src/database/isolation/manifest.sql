@@ -69,12 +69,12 @@ SELECT 'rule ' || t.name || ' ' || pg_catalog.pg_get_ruledef(w.oid)
   FROM tables AS t
   JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = t.oid
 UNION ALL
-SELECT 'grant ' || t.name || ' ' || a.privilege_type || ' to ' || g.name
+SELECT 'grant ' || t.name || ' ' || a.privilege_type || ' to ' || g.name || CASE WHEN a.is_grantable THEN ' grantable' ELSE '' END
   FROM tables AS t
   CROSS JOIN LATERAL pg_catalog.aclexplode(t.relacl) AS a
   JOIN grantees AS g ON g.oid = a.grantee
 UNION ALL
-SELECT 'grant ' || t.name || '.' || c.attname || ' ' || a.privilege_type || ' to ' || g.name
+SELECT 'grant ' || t.name || '.' || c.attname || ' ' || a.privilege_type || ' to ' || g.name || CASE WHEN a.is_grantable THEN ' grantable' ELSE '' END
   FROM tables AS t
   JOIN pg_catalog.pg_attribute AS c ON c.attrelid = t.oid AND c.attacl IS NOT NULL
   CROSS JOIN LATERAL pg_catalog.aclexplode(c.attacl) AS a
@@ -88,13 +88,13 @@ SELECT 'function ' || f.name || ' returns ' || pg_catalog.pg_get_function_result
        || ' body ' || pg_catalog.md5(f.prosrc)
   FROM functions AS f
 UNION ALL
-SELECT 'grant ' || f.name || ' ' || a.privilege_type || ' to ' || g.name
+SELECT 'grant ' || f.name || ' ' || a.privilege_type || ' to ' || g.name || CASE WHEN a.is_grantable THEN ' grantable' ELSE '' END
   FROM functions AS f
   CROSS JOIN LATERAL pg_catalog.aclexplode(
       coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) AS a
   JOIN grantees AS g ON g.oid = a.grantee
 UNION ALL
-SELECT 'grant ' || n.nspname || ' ' || a.privilege_type || ' to ' || g.name
+SELECT 'grant ' || n.nspname || ' ' || a.privilege_type || ' to ' || g.name || CASE WHEN a.is_grantable THEN ' grantable' ELSE '' END
   FROM pg_catalog.pg_namespace AS n
   CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
   JOIN grantees AS g ON g.oid = a.grantee

@@ -60,7 +60,7 @@ findings (rule, object, explanation) AS (
                         WHERE r.rolname = $1 AND pg_has_role(session_user, r.oid, 'USAGE'))
     UNION ALL
     SELECT 'setting-changed', coalesce(d.datname, 'every database') || ', ' || coalesce(r.rolname, 'every login'),
-           setting || ': triggers, foreign keys or policies would not be applied'
+           setting || ': triggers, foreign keys or policies would not be applied; ALTER ROLE or DATABASE ... RESET it'
       FROM pg_catalog.pg_db_role_setting AS s
       LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
       LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
@@ -73,6 +73,20 @@ findings (rule, object, explanation) AS (
     SELECT 'login-has-both-roles', session_user, 'one login for tenants and services is one wall less; use two'
      WHERE (SELECT count(*) FROM roles WHERE rolname IN ('sesari_tenant', 'sesari_service')) > 1
        AND NOT EXISTS (SELECT FROM superuser)
+    UNION ALL
+    SELECT 'prepared-transactions', 'server', 'max_prepared_transactions is not 0: a tenant could leave locks behind that outlive its session'
+     WHERE current_setting('max_prepared_transactions') <> '0'
+    UNION ALL
+    SELECT 'parameter-granted', p.parname, 'the login may SET this superuser''s setting; revoke it'
+      FROM pg_catalog.pg_parameter_acl AS p
+     WHERE EXISTS (SELECT FROM roles AS r WHERE has_parameter_privilege(r.oid, p.parname, 'SET')
+                                             OR has_parameter_privilege(r.oid, p.parname, 'ALTER SYSTEM'))
+       AND NOT EXISTS (SELECT FROM superuser)
+    UNION ALL
+    SELECT 'login-can-grant', r.rolname, 'the login may grant this role to others; revoke the ADMIN OPTION'
+      FROM pg_catalog.pg_auth_members AS m
+      JOIN pg_catalog.pg_roles AS r ON r.oid = m.roleid
+     WHERE m.admin_option AND m.member IN (SELECT oid FROM roles) AND NOT EXISTS (SELECT FROM superuser)
     UNION ALL
     SELECT 'setting-changed', 'server', 'session_replication_role=' || current_setting('session_replication_role')
            || ': triggers and foreign keys would not be applied'
