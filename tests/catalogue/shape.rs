@@ -138,7 +138,7 @@ rules! {
 
     a_definer_function_looks_into_pg_catalog_alone:
         "SELECT name AS line FROM functions
-          WHERE prosecdef AND proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']",
+          WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)",
         broken by "ALTER FUNCTION sesari.audit() RESET search_path",
         "ALTER FUNCTION sesari.audit() SET search_path = pg_catalog",
         "ALTER FUNCTION sesari.audit() SET search_path = pg_catalog, public, pg_temp",
@@ -147,7 +147,7 @@ rules! {
     /// `verified_context` is called only by functions that are pinned.
     every_other_function_is_pinned_too:
         "SELECT name AS line FROM functions
-          WHERE proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
+          WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
             AND name <> 'sesari.verified_context()'
          UNION ALL SELECT 'stale exception: verified_context' WHERE NOT EXISTS (
             SELECT FROM functions WHERE name = 'sesari.verified_context()' AND proconfig IS NULL)
