@@ -139,7 +139,7 @@ END
 $$;
 COMMENT ON FUNCTION sesari.refuse_used_workspace_id IS
     'Trigger: the id of a deleted workspace is not used again';
-CREATE TRIGGER workspaces_unused_id BEFORE INSERT ON public.workspaces
+CREATE TRIGGER workspaces_unused_id AFTER INSERT ON public.workspaces
     FOR EACH ROW EXECUTE FUNCTION sesari.refuse_used_workspace_id();
 CREATE TRIGGER workspaces_audit AFTER INSERT OR UPDATE OR DELETE ON public.workspaces
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
