@@ -102,8 +102,8 @@ pub enum Error {
     ReadOnly,
 
     /// An earlier statement of the transaction failed, or the transaction was ended by hand: there
-    /// is nothing to commit.
-    #[error("the transaction failed or was ended earlier; nothing was committed")]
+    /// is nothing left to commit. What the caller's own SQL committed before is not undone.
+    #[error("the transaction failed or was ended earlier; there was nothing to commit")]
     TransactionAborted,
 
     /// Beginning took so long that the signed context was no longer fresh. Nothing was done.
