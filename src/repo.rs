@@ -23,6 +23,7 @@ mod audit_log;
 mod data_points;
 mod goal_kpis;
 mod goals;
+mod integration_queue;
 mod integrations;
 mod kpis;
 mod members;
@@ -36,9 +37,9 @@ pub use data_points::{
 };
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
 pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
+pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};
 pub use integrations::{
-    Claim, Integration, IntegrationFilter, IntegrationQueueRepository, IntegrationRepository,
-    KeyUsage, NewIntegration, Resealed,
+    Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed,
 };
 pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
 pub use members::{Member, MemberFilter, MemberRepository, Membership};

@@ -1,0 +1,140 @@
+//! What services may know of all workspaces' integrations: which are due, and which keys are in use.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::data_types::PgInterval;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Interval, Text, Timestamptz};
+
+use super::{debug_by_name, static_query};
+use crate::credentials::{OpenError, SealingKeyId};
+use crate::error::Result;
+use crate::id::{IntegrationId, LeaseId, WorkspaceId};
+use crate::value::{IntegrationProvider, Invalid};
+
+debug_by_name!(IntegrationQueueRepository);
+
+/// A claim on an integration that is due.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+pub struct Claim {
+    /// Where to enter as a background service.
+    pub workspace_id: WorkspaceId,
+    /// What to synchronise.
+    pub integration_id: IntegrationId,
+    /// The service to ask.
+    pub provider: IntegrationProvider,
+    /// What to record the result with.
+    pub lease: LeaseId,
+    /// Until when; afterwards another worker may claim it.
+    pub leased_until: DateTime<Utc>,
+}
+
+/// How many envelopes a sealing key holds shut.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyUsage {
+    /// The key.
+    pub key_id: SealingKeyId,
+    /// Envelopes, of all workspaces.
+    pub envelopes: i64,
+}
+
+/// What services may know of all workspaces' integrations, for a
+/// [`ServiceConnection`](crate::ServiceConnection).
+pub struct IntegrationQueueRepository<'g> {
+    conn: &'g mut PgConnection,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> IntegrationQueueRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
+        Self { conn }
+    }
+
+    /// Claims up to so many integrations that are due, the longest due first. None goes to two
+    /// workers; one whose worker died can be claimed again when its lease has run out. Commit, then
+    /// enter each workspace as a background service.
+    pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
+        let id = LeaseId::generate();
+        let lease = i64::try_from(lease.as_micros())
+            .map(PgInterval::from_microseconds)
+            .map_err(|_| Invalid::new("lease", "too long"))?;
+        let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
+            ClaimIntegrations { claim: &id, how_many: how_many.into(), lease }.load(self.conn)?;
+        let claim = |(workspace_id, integration_id, provider, leased_until)| Claim {
+            workspace_id,
+            integration_id,
+            provider,
+            lease: id.clone(),
+            leased_until,
+        };
+        Ok(rows.into_iter().map(claim).collect())
+    }
+
+    /// Which sealing keys are in use. A key that is not listed can be retired.
+    pub fn key_usage(&mut self) -> Result<Vec<KeyUsage>> {
+        let rows: Vec<Usage> =
+            diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
+                .load(self.conn)?;
+        rows.into_iter()
+            .map(|row| {
+                let key_id = row.key_id.parse().map_err(|_| OpenError::Refused)?;
+                Ok(KeyUsage { key_id, envelopes: row.envelopes })
+            })
+            .collect()
+    }
+
+    /// Workspaces with envelopes under another key than this, by id, after the one given.
+    pub fn workspaces_to_reseal(
+        &mut self,
+        current: &SealingKeyId,
+        after: Option<&WorkspaceId>,
+        how_many: u16,
+    ) -> Result<Vec<WorkspaceId>> {
+        let after = after.map_or("", WorkspaceId::as_str);
+        Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
+    }
+}
+
+struct ClaimIntegrations<'a> {
+    claim: &'a LeaseId,
+    how_many: i32,
+    lease: PgInterval,
+}
+
+static_query!(ClaimIntegrations: (Text, Text, Text, Timestamptz), |query, pass| {
+    pass.push_sql(
+        "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations(",
+    );
+    pass.push_bind_param::<Text, _>(query.claim)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&query.how_many)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Interval, _>(&query.lease)?;
+    pass.push_sql(")");
+});
+
+struct WorkspacesToReseal<'a> {
+    current: &'a SealingKeyId,
+    after: &'a str,
+    how_many: i32,
+}
+
+static_query!(WorkspacesToReseal: Text, |query, pass| {
+    pass.push_sql("SELECT id FROM sesari.workspaces_to_reseal(");
+    pass.push_bind_param::<Text, _>(query.current.as_str())?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(query.after)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Integer, _>(&query.how_many)?;
+    pass.push_sql(") AS w (id)");
+});
+
+#[derive(QueryableByName)]
+struct Usage {
+    #[diesel(sql_type = Text)]
+    key_id: String,
+    #[diesel(sql_type = BigInt)]
+    envelopes: i64,
+}
