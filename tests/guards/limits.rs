@@ -88,8 +88,10 @@ fn limits_hold_for_the_transaction_alone() {
         .idle_in_transaction_timeout(Duration::ZERO)
         .build()
         .unwrap();
+    // What a connection keeps between its transactions, for the crate's own questions.
     let mut admin = world.test.admin().unwrap();
-    let of_server = text(&mut admin, LIMITS);
+    admin.batch_execute("SET statement_timeout = '30s'; SET lock_timeout = '5s'").unwrap();
+    let of_session = text(&mut admin, LIMITS);
 
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
     let conn = tenant.connection();
@@ -97,7 +99,7 @@ fn limits_hold_for_the_transaction_alone() {
     conn.batch_execute("SET LOCAL statement_timeout = '1h'; SET LOCAL lock_timeout = 0").unwrap();
     assert_eq!(text(conn, LIMITS), "1h 0 0");
     conn.batch_execute("COMMIT").unwrap();
-    assert_eq!(text(conn, LIMITS), of_server);
+    assert_eq!(text(conn, LIMITS), of_session);
     drop(tenant);
 
     let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();

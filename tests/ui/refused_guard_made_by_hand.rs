@@ -5,7 +5,7 @@ use sesari_db::tenancy::Actor;
 use sesari_db::{TenantConnection, UserConnection};
 
 fn new(user: UserConnection, actor: Actor, workspace: WorkspaceId) -> TenantConnection {
-    TenantConnection::new(user.transaction, actor, workspace)
+    TenantConnection::new(user.transaction, actor, workspace, None)
 }
 
 fn main() {}
