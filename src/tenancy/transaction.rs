@@ -188,7 +188,8 @@ impl Transaction {
     }
 
     /// What to send along with the end of the transaction: nothing, unless the connection was lent.
-    /// So a connection in the pool is always clean, also for others behind a transaction pooler.
+    /// So a connection in the pool is always clean; behind a transaction pooler too, unless the caller
+    /// committed on its own and left something behind on another server connection.
     fn cleaning(&self) -> &'static str {
         if self.session.lent { CLEANING } else { "" }
     }
