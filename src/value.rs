@@ -17,6 +17,7 @@ pub use choice::{
     SyncStatus,
 };
 pub use number::{Finite, Timestamp, Weight};
+pub(crate) use text::is_name;
 pub use text::{
     Category, Description, Email, GoalTitle, ImageUrl, KpiName, PersonName, ProviderId, Slug,
     Source, Unit, WorkspaceName,

@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::Secret;
+use crate::value::is_name;
 
 /// Why there is no key, or no ring. Found when a service starts, not when it seals.
 ///
@@ -104,17 +105,7 @@ impl FromStr for SealingKeyId {
     type Err = ParseKeyIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseKeyIdError> {
-        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        match text.as_bytes() {
-            [first, rest @ ..]
-                if word(*first)
-                    && rest.len() < 32
-                    && rest.iter().all(|&b| word(b) || matches!(b, b'_' | b'-')) =>
-            {
-                Ok(Self(text.into()))
-            }
-            _ => Err(ParseKeyIdError(())),
-        }
+        if is_name(text, 32) { Ok(Self(text.into())) } else { Err(ParseKeyIdError(())) }
     }
 }
 

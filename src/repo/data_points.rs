@@ -180,6 +180,19 @@ impl TimeRange {
     }
 }
 
+/// The point of this key.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn at<'q>(workspace: &'q WorkspaceId, key: &'q PointKey) -> _ {
+    let kpi_id: &'q KpiId = &key.kpi_id;
+    let timestamp: Timestamp = key.timestamp;
+    let source: &'q Option<Source> = &key.source;
+    points::table
+        .filter(points::workspace_id.eq(workspace))
+        .filter(points::kpi_id.eq(kpi_id))
+        .filter(points::timestamp.eq(timestamp))
+        .filter(points::source.is_not_distinct_from(source))
+}
+
 /// The data points of a workspace.
 pub struct DataPointRepository<'g> {
     conn: &'g mut PgConnection,
@@ -251,14 +264,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// A point.
     pub fn find(&mut self, key: &PointKey) -> Result<Option<DataPoint>> {
-        Ok(points::table
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(&key.kpi_id))
-            .filter(points::timestamp.eq(key.timestamp))
-            .filter(points::source.is_not_distinct_from(&key.source))
-            .select(DataPoint::as_select())
-            .first(self.conn)
-            .optional()?)
+        Ok(at(self.workspace, key).select(DataPoint::as_select()).first(self.conn).optional()?)
     }
 
     /// A KPI's newest point. Of several at one moment, that of the last source by name, and one
@@ -281,11 +287,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// Corrects the value of a point.
     pub fn correct(&mut self, key: &PointKey, value: Finite) -> Result<DataPoint> {
-        let row = diesel::update(points::table)
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(&key.kpi_id))
-            .filter(points::timestamp.eq(key.timestamp))
-            .filter(points::source.is_not_distinct_from(&key.source))
+        let row = diesel::update(at(self.workspace, key))
             .set(points::value.eq(value))
             .returning(DataPoint::as_returning())
             .get_result(self.conn);
@@ -294,12 +296,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// Deletes a point for good.
     pub fn delete(&mut self, key: &PointKey) -> Result<()> {
-        let rows = diesel::delete(points::table)
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(&key.kpi_id))
-            .filter(points::timestamp.eq(key.timestamp))
-            .filter(points::source.is_not_distinct_from(&key.source))
-            .execute(self.conn);
+        let rows = diesel::delete(at(self.workspace, key)).execute(self.conn);
         changed(rows, DataPointId::ENTITY)
     }
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
-use crate::value::Invalid;
+use crate::value::{Invalid, is_name};
 
 /// Shortest key, in bytes: the size of the digest, as RFC 2104 advises.
 const MIN_KEY: usize = 32;
@@ -26,15 +26,6 @@ const MAX_KEY: usize = 64;
 
 /// Signed to prove a key, see `sesari.has_context_key`. No context begins like it.
 const PROOF: &[u8] = b"sesari.has_context_key";
-
-fn is_name(text: &str, max: usize) -> bool {
-    let bytes = text.as_bytes();
-    (1..=max).contains(&bytes.len())
-        && (bytes[0].is_ascii_lowercase() || bytes[0].is_ascii_digit())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
-}
 
 /// The name under which a service of yours acts, such as `billing` or `stripe-sync`: 1 to 63
 /// lower-case ASCII letters, digits, hyphens and underscores. It appears in the audit log.

@@ -56,6 +56,17 @@ fn is_source(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// The ids of keys and the names of services: lower-case ASCII letters, digits, hyphens and
+/// underscores, a letter or a digit first.
+pub(crate) fn is_name(text: &str, max: usize) -> bool {
+    let bytes = text.as_bytes();
+    (1..=max).contains(&bytes.len())
+        && (bytes[0].is_ascii_lowercase() || bytes[0].is_ascii_digit())
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+}
+
 fn is_description(text: &str) -> bool {
     length_within(text, 0, 10_000) && !text.contains('\0')
 }
