@@ -1,0 +1,91 @@
+//! Invoices of a workspace, kept beside its KPIs.
+
+use diesel::prelude::*;
+use sesari_db::id::{KpiId, WorkspaceId};
+use sesari_db::schema::kpis;
+use sesari_db::{Database, TenantConnection};
+
+/// This service's migrations, recorded in its own ledger.
+pub const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+    diesel_migrations::embed_migrations!();
+
+diesel::table! {
+    invoices (workspace_id, number) {
+        workspace_id -> Text,
+        number -> Integer,
+        kpi_id -> Text,
+        cents -> BigInt,
+        issued_at -> Timestamptz,
+    }
+}
+// What `diesel::allow_tables_to_appear_in_same_query!` does for two tables of one crate.
+impl diesel::query_source::TableNotEqual<kpis::table> for invoices::table {}
+impl diesel::query_source::TableNotEqual<invoices::table> for kpis::table {}
+
+/// What this service's callers get to see.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing there, or not theirs.
+    #[error("no such KPI or invoice")]
+    NotFound,
+    /// Anything else.
+    #[error(transparent)]
+    Database(sesari_db::Error),
+}
+
+impl From<sesari_db::Error> for Error {
+    fn from(error: sesari_db::Error) -> Self {
+        if error.is_not_found() { Self::NotFound } else { Self::Database(error) }
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        sesari_db::Error::from(error).into()
+    }
+}
+
+/// An invoice with the name of its KPI.
+#[derive(Debug, PartialEq, Eq, Queryable)]
+pub struct Invoice {
+    pub number: i32,
+    pub kpi: String,
+    pub cents: i64,
+}
+
+/// Writes an invoice, in the caller's transaction.
+pub fn issue(
+    tenant: &mut TenantConnection,
+    number: i32,
+    kpi: &KpiId,
+    cents: i64,
+) -> Result<(), Error> {
+    // The workspace is the context's by default.
+    diesel::insert_into(invoices::table)
+        .values((
+            invoices::number.eq(number),
+            invoices::kpi_id.eq(kpi),
+            invoices::cents.eq(cents),
+        ))
+        .execute(tenant.connection())?;
+    Ok(())
+}
+
+/// The invoices of a workspace, joined with a table of the library's.
+pub fn list(
+    db: &Database,
+    user: &sesari_db::id::UserId,
+    workspace: &WorkspaceId,
+) -> Result<Vec<Invoice>, Error> {
+    let mut tenant = db.tenant_read_only(user, workspace)?;
+    Ok(invoices::table
+        .inner_join(
+            kpis::table.on(kpis::workspace_id
+                .eq(invoices::workspace_id)
+                .and(kpis::id.eq(invoices::kpi_id))),
+        )
+        .filter(invoices::workspace_id.eq(workspace))
+        .order(invoices::number)
+        .select((invoices::number, kpis::name, invoices::cents))
+        .load(tenant.connection())?)
+}
