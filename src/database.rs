@@ -2,6 +2,7 @@
 //! database.
 
 pub(crate) mod isolation;
+mod pooler;
 mod rotation;
 
 use std::fmt;
@@ -116,7 +117,8 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::PoolTimeout`], [`Error::ConnectionLost`], [`Error::ContextExpired`] and
-    /// [`Error::ContextKeyUnknown`].
+    /// [`Error::ContextKeyUnknown`]; [`Error::Config`] when a pooler's mode has been changed since the
+    /// database was built.
     pub fn tenant(
         &self,
         actor: impl Into<Actor>,
@@ -288,7 +290,8 @@ impl DatabaseBuilder {
     /// the pools.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting that makes no sense; [`Error::Connect`] when the server cannot
+    /// [`Error::Config`] for a setting that makes no sense, for a pooler in statement mode, and for one in
+    /// transaction mode without [`behind_transaction_pooler`](Self::behind_transaction_pooler); [`Error::Connect`] when the server cannot
     /// be reached or does not let a login in; [`Error::ContextKeyUnknown`] when none of the keys is installed;
     /// [`Error::Unsafe`] with every reason why this database would not isolate tenants.
     pub fn build(self) -> Result<Database> {
@@ -347,6 +350,11 @@ impl DatabaseBuilder {
             pooled_elsewhere: self.transaction_pooler,
         };
         let mut conn = manager.open()?;
+        if self.transaction_pooler {
+            pooler::refuse_statement_mode(&mut conn)?;
+        } else {
+            pooler::refuse_transaction_mode(&manager.url, &mut conn, self.pool_timeout)?;
+        }
         report.extend(isolation::check(&mut conn, role)?);
         Ok((manager, conn))
     }

@@ -145,6 +145,14 @@ impl Error {
         Self::NotFound { entity }
     }
 
+    pub(crate) fn transaction_pooler() -> Self {
+        Self::Config(
+            "the URL leads to a pooler in transaction mode, where no context can be bound to a \
+             backend: build with `behind_transaction_pooler`"
+                .into(),
+        )
+    }
+
     /// Whether the row does not exist for this actor.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

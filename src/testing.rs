@@ -222,6 +222,40 @@ impl TestDatabase {
     }
 }
 
+/// A process of this crate's own tests that ends with them, however they end: a shell script, run as
+/// the account that a server of ours runs as, which does its cleaning once its standard input closes.
+#[doc(hidden)]
+pub struct Companion(janitor::Janitor);
+
+impl Companion {
+    /// Starts the script with these arguments and this environment.
+    ///
+    /// # Errors
+    /// What the system says when it cannot.
+    pub fn start(
+        script: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> std::io::Result<Self> {
+        let account = janitor::Account::for_server()?;
+        Ok(Self(janitor::Janitor::start(script, arguments, environment, account, "")?))
+    }
+
+    /// Whether the script has come to its end.
+    ///
+    /// # Errors
+    /// What the system says when it cannot tell.
+    pub fn has_ended(&mut self) -> std::io::Result<bool> {
+        Ok(self.0.ended()?.is_some())
+    }
+}
+
+impl fmt::Debug for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Companion").finish_non_exhaustive()
+    }
+}
+
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         self.server.drop_database(&self.name);

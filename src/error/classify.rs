@@ -63,6 +63,12 @@ fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
     } else if has("current transaction is aborted") || has("can only be used in transaction blocks")
     {
         Error::TransactionAborted
+    } else if has("in statement pooling mode") {
+        Error::Config(
+            "the pooler is configured for statement pooling, which has no transactions: use its \
+             transaction or session mode"
+                .into(),
+        )
     } else if has("invalid byte sequence for encoding") {
         Error::Invalid(Invalid::new("text", "not valid in the database's encoding"))
     } else {

@@ -133,7 +133,35 @@ impl SessionManager {
     /// Reads pid, clock and keys. The server's time is taken as of the answer's arrival: the
     /// estimate lags by at most a round trip, and never runs ahead.
     pub(crate) fn learn(&self, session: &mut Session) -> Result<()> {
-        let learned: Learned = diesel::sql_query(
+        let conn = &mut session.conn;
+        let (learned, learned_at) = if self.pooled_elsewhere {
+            // Nothing can be set for the session there.
+            conn.transaction(|conn| {
+                conn.batch_execute(
+                    "SET LOCAL statement_timeout='30s';SET LOCAL lock_timeout='5s'",
+                )?;
+                self.ask(conn)
+            })?
+        } else {
+            self.ask(conn)?
+        };
+        if session.backend_pid != 0 && session.backend_pid != learned.pid && !self.pooled_elsewhere
+        {
+            return Err(Error::transaction_pooler());
+        }
+        session.backend_pid = learned.pid;
+        session.server_time = learned.now.timestamp_micros();
+        session.learned_at = learned_at;
+        session.key_index = learned.known.iter().position(|known| *known);
+        session.discretion = Discretion {
+            blanks: " ".repeat(usize::try_from(learned.shown).unwrap_or_default()),
+            set_is_recorded: learned.recorded,
+        };
+        Ok(())
+    }
+
+    fn ask(&self, conn: &mut PgConnection) -> QueryResult<(Learned, Instant)> {
+        let learned = diesel::sql_query(
             "SELECT pg_catalog.pg_backend_pid() AS pid, pg_catalog.clock_timestamp() AS now, \
              ARRAY(SELECT sesari.has_context_key(id, proof) \
                      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY \
@@ -145,26 +173,17 @@ impl SessionManager {
         )
         .bind::<Array<Text>, _>(self.keys.ids())
         .bind::<Array<Binary>, _>(self.keys.proofs())
-        .get_result(&mut session.conn)?;
-        session.backend_pid = learned.pid;
-        session.server_time = learned.now.timestamp_micros();
-        session.learned_at = self.clock.now();
-        session.key_index = learned.known.iter().position(|known| *known);
-        session.discretion = Discretion {
-            blanks: " ".repeat(usize::try_from(learned.shown).unwrap_or_default()),
-            set_is_recorded: learned.recorded,
-        };
-        Ok(())
+        .get_result(conn)?;
+        Ok((learned, self.clock.now()))
     }
 }
 
 /// Takes off the session what a caller may have left: what `DISCARD ALL` does, which itself is
 /// refused beside other statements. The settings at the end are those that diesel makes when it
-/// connects.
-pub(crate) const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
+/// connects, and a pooler knows them for the client's.
+const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
      SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
-     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';SET statement_timeout='30s';SET lock_timeout='5s';\
-     SET row_security=on;SET quote_all_identifiers=off;";
+     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
 
 /// What holds on a connection between its transactions, for the crate's own questions. A login can
 /// change its own defaults, and so can SQL that runs as it.
@@ -172,11 +191,21 @@ const SESSION_SETTINGS: &str = "SET statement_timeout='30s';SET lock_timeout='5s
      SET row_security=on;SET quote_all_identifiers=off;";
 
 impl Session {
+    /// What to send along with the end of a transaction: nothing, unless the connection was lent. Behind
+    /// a transaction pooler the server's connection is somebody else's next, and keeps no setting of ours.
+    pub(crate) fn cleaning(&self) -> String {
+        match (self.lent, self.prepares) {
+            (false, _) => String::new(),
+            (true, true) => format!("{CLEANING}{SESSION_SETTINGS}"),
+            (true, false) => CLEANING.to_owned(),
+        }
+    }
+
     /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must diesel.
     pub(crate) fn cleaned(&mut self) {
         self.lent = false;
+        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
         if self.prepares {
-            self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
             self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
         }
     }

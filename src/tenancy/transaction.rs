@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use r2d2::PooledConnection;
 
 use super::context::Actor;
-use super::session::{CLEANING, Session, SessionManager};
+use super::session::{Session, SessionManager};
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 
@@ -157,7 +157,7 @@ impl Transaction {
         }
         // PostgreSQL answers the COMMIT of a failed transaction with a silent rollback. A savepoint
         // is refused there, and ends the message before the COMMIT.
-        let cleaning = self.cleaning();
+        let cleaning = self.session.cleaning();
         // What a caller's table defers to the commit runs under the context, before it is cleaned
         // away.
         let deferred = if cleaning.is_empty() { "" } else { "SET CONSTRAINTS ALL IMMEDIATE;" };
@@ -179,19 +179,12 @@ impl Transaction {
     }
 
     fn roll_back(&mut self) -> Result<()> {
-        let cleaning = self.cleaning();
+        let cleaning = self.session.cleaning();
         self.session.doubtful = true;
         self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;
         self.session.doubtful = false;
         self.ended();
         Ok(())
-    }
-
-    /// What to send along with the end of the transaction: nothing, unless the connection was lent.
-    /// So a connection in the pool is always clean; behind a transaction pooler too, unless the caller
-    /// committed on its own and left something behind on another server connection.
-    fn cleaning(&self) -> &'static str {
-        if self.session.lent { CLEANING } else { "" }
     }
 
     fn ended(&mut self) {
