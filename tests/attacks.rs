@@ -15,53 +15,158 @@ macro_rules! attack {
     };
 }
 
+#[path = "attacks/catalogue.rs"]
+mod catalogue;
 #[path = "attacks/context.rs"]
 mod context;
+#[path = "attacks/definers.rs"]
+mod definers;
+#[path = "attacks/files.rs"]
+mod files;
 #[path = "attacks/harness.rs"]
 mod harness;
+#[path = "attacks/keys.rs"]
+mod keys;
 #[path = "attacks/leftovers.rs"]
 mod leftovers;
 #[path = "attacks/limits.rs"]
 mod limits;
-#[path = "attacks/reach.rs"]
-mod reach;
+#[path = "attacks/locks.rs"]
+mod locks;
+#[path = "attacks/messages.rs"]
+mod messages;
+#[path = "attacks/objects.rs"]
+mod objects;
+#[path = "attacks/oracles.rs"]
+mod oracles;
+#[path = "attacks/outward.rs"]
+mod outward;
+#[path = "attacks/prepared.rs"]
+mod prepared;
+#[path = "attacks/races.rs"]
+mod races;
+#[path = "attacks/recent.rs"]
+mod recent;
+#[path = "attacks/replays.rs"]
+mod replays;
+#[path = "attacks/roles.rs"]
+mod roles;
 #[path = "attacks/rows.rs"]
 mod rows;
 #[path = "attacks/sabotage.rs"]
 mod sabotage;
+#[path = "attacks/scene.rs"]
+mod scene;
+#[path = "attacks/secrets.rs"]
+mod secrets;
+#[path = "attacks/shadowing.rs"]
+mod shadowing;
 #[path = "isolation_matrix/signer.rs"]
 mod signer;
 mod support;
+#[path = "attacks/upkeep.rs"]
+mod upkeep;
+
+use std::collections::HashSet;
 
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use harness::{Range, backend, line, secret_in};
+use harness::{Attack, Range, backend, line, secret_in};
 use signer::Signer;
+
+/// What somebody may try, by family. Each has at least five entries.
+const FAMILIES: &[(&str, &[Attack])] = &[
+    ("taking another context", context::ATTACKS),
+    ("escalating the role", roles::ATTACKS),
+    ("reading keys or other sessions", keys::ATTACKS),
+    ("shadowing", shadowing::ATTACKS),
+    ("definer functions", definers::ATTACKS),
+    ("views, rules, triggers, defaults, casts and operators", objects::ATTACKS),
+    ("prepared statements and cursors", prepared::ATTACKS),
+    ("COPY, large objects and files", files::ATTACKS),
+    ("advisory locks and notifications", messages::ATTACKS),
+    ("catalogue, statistics and plans", catalogue::ATTACKS),
+    ("errors and constraints as oracles", oracles::ATTACKS),
+    ("timeouts and locks", locks::ATTACKS),
+    ("time of check, time of use", races::ATTACKS),
+    ("contexts captured", replays::ATTACKS),
+    ("rows by a detour", rows::ATTACKS),
+    ("ways out of the database", outward::ATTACKS),
+    ("what administrators do", upkeep::ATTACKS),
+    ("audit log and credentials", secrets::ATTACKS),
+    ("what is left on a connection", leftovers::ATTACKS),
+    ("limits of the guarantee", limits::ATTACKS),
+];
+
+#[test]
+fn no_family_is_thin_and_no_attack_is_there_twice() {
+    let recent = recent::SINCE.iter().map(|(_, attacks)| *attacks);
+    let mut names = HashSet::new();
+    for (family, attacks) in FAMILIES {
+        assert!(attacks.len() >= 5, "{family}: {}", attacks.len());
+    }
+    for attack in FAMILIES.iter().map(|(_, attacks)| *attacks).chain(recent).flatten() {
+        assert!(names.insert(attack.name), "{}", attack.name);
+    }
+    assert!(names.len() >= 440, "{}", names.len());
+}
 
 #[test]
 fn a_tenant_cannot_take_another_context() {
-    Range::new().withstands(context::ATTACKS);
+    Range::new().withstands(&[context::ATTACKS, replays::ATTACKS, races::ATTACKS]);
 }
 
 #[test]
 fn a_tenant_cannot_reach_past_its_grants() {
-    Range::new().withstands(reach::ATTACKS);
+    Range::new().withstands(&[roles::ATTACKS, keys::ATTACKS, secrets::ATTACKS, definers::ATTACKS]);
+}
+
+#[test]
+fn a_tenant_cannot_put_anything_in_the_way_of_others() {
+    Range::new().withstands(&[
+        shadowing::ATTACKS,
+        objects::ATTACKS,
+        prepared::ATTACKS,
+        locks::ATTACKS,
+    ]);
+}
+
+#[test]
+fn a_tenant_cannot_leave_its_database() {
+    Range::new().withstands(&[
+        files::ATTACKS,
+        outward::ATTACKS,
+        upkeep::ATTACKS,
+        messages::ATTACKS,
+    ]);
 }
 
 #[test]
 fn a_tenant_cannot_read_or_change_the_rows_of_another() {
-    Range::new().withstands(rows::ATTACKS);
+    Range::new().withstands(&[rows::ATTACKS, oracles::ATTACKS, catalogue::ATTACKS]);
 }
 
 #[test]
 fn a_tenant_leaves_nothing_behind_for_the_next() {
-    Range::new().withstands(leftovers::ATTACKS);
+    Range::new().withstands(&[leftovers::ATTACKS]);
 }
 
 #[test]
 fn what_a_tenant_can_do_after_all_reads_and_changes_nothing_of_another() {
-    Range::new().withstands(limits::ATTACKS);
+    Range::new().withstands(&[limits::ATTACKS]);
+}
+
+#[test]
+fn newer_servers_give_a_tenant_no_new_way() {
+    let mut range = Range::new();
+    let version = "SELECT current_setting('server_version_num') AS line";
+    let version: i32 = line(&mut range.admin, version).unwrap().parse().unwrap();
+    for (since, attacks) in recent::SINCE {
+        if version >= *since {
+            range.withstands(&[attacks]);
+        }
+    }
 }
 
 #[test]

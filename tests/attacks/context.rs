@@ -63,19 +63,6 @@ pub const ATTACKS: &[Attack] = &[
         "SET SESSION sesari.context = '{live}'"
     ),
     attack!(
-        "an expired context of B for this very backend",
-        Statement,
-        Runs,
-        "SET LOCAL sesari.context = '{old}'"
-    ),
-    attack!(
-        "an expired context, in a statement",
-        Statement,
-        Runs,
-        "WITH taken AS MATERIALIZED (SELECT set_config('sesari.context', '{old}', true) AS c)
-         SELECT kpis.* FROM taken, kpis WHERE taken.c IS NOT NULL"
-    ),
-    attack!(
         "the own context with B's workspace",
         Statement,
         Runs,
@@ -104,19 +91,6 @@ pub const ATTACKS: &[Attack] = &[
             || right(current_setting('sesari.context'), 64), true)"
     ),
     attack!(
-        "B's context with this backend's pid",
-        Statement,
-        Runs,
-        "SELECT set_config('sesari.context',
-            replace('{live}', '.{pid}.', '.' || pg_backend_pid() || '.'), true)"
-    ),
-    attack!(
-        "B's context with no backend's pid",
-        Statement,
-        Runs,
-        "SELECT set_config('sesari.context', replace('{live}', '.{pid}.', '.0.'), true)"
-    ),
-    attack!(
         "a context of nothing but dots",
         Statement,
         Runs,
@@ -143,84 +117,82 @@ pub const ATTACKS: &[Attack] = &[
         "SELECT set_config('sesari.context'';x', '{live}', true)"
     ),
     attack!(
-        "a context of B in a savepoint",
+        "a context of B in the arguments of an aggregate",
+        Statement,
+        Runs,
+        "SELECT max(set_config('sesari.context', '{live}', true)), string_agg(name, ',') FROM kpis"
+    ),
+    attack!(
+        "a context of B in a window",
+        Statement,
+        Runs,
+        "SELECT name, first_value(set_config('sesari.context', '{live}', true)) OVER (ORDER BY id) FROM kpis"
+    ),
+    attack!(
+        "a context of B in HAVING",
+        Statement,
+        Runs,
+        "SELECT k.name FROM kpis AS k, goals AS g GROUP BY 1 HAVING max(set_config('sesari.context', '{live}', true)) <> ''"
+    ),
+    attack!(
+        "a context of B in RETURNING",
+        Statement,
+        Runs,
+        "UPDATE kpis SET unit = 'x' RETURNING set_config('sesari.context', '{live}', true), (SELECT string_agg(name, ',') FROM goals AS g (a, b, name))"
+    ),
+    attack!(
+        "a context of B in LIMIT",
+        Statement,
+        Runs,
+        "SELECT * FROM kpis LIMIT length(set_config('sesari.context', '{live}', true))"
+    ),
+    attack!(
+        "a context of B in a recursion",
+        Statement,
+        Runs,
+        "WITH RECURSIVE r AS (SELECT 1 AS n, set_config('sesari.context', '{live}', true) AS c
+         UNION ALL SELECT n + 1, (SELECT string_agg(name, ',') FROM kpis) FROM r WHERE n < 3)
+         SELECT * FROM r"
+    ),
+    attack!(
+        "a context of B in COALESCE around a sub-select",
+        Statement,
+        Runs,
+        "SELECT coalesce(nullif(set_config('sesari.context', '{live}', true), '{live}'), (SELECT string_agg(name, ',') FROM kpis))"
+    ),
+    attack!(
+        "a context of B in an exception handler",
         Batch,
         Runs,
-        "SAVEPOINT s; SET LOCAL sesari.context = '{live}'; UPDATE kpis SET name = 'stolen';
-         RELEASE s"
+        "DO $$ BEGIN
+         PERFORM set_config('sesari.context', '{live}', true); PERFORM 1 / 0;
+         EXCEPTION WHEN division_by_zero THEN
+         IF EXISTS (SELECT FROM kpis WHERE workspace_id = '{b}') THEN RAISE 'globex'; END IF;
+         END $$"
     ),
     attack!(
-        "a context of B in a transaction of one's own",
+        "a context kept past a savepoint that is undone",
         Batch,
         Runs,
-        "COMMIT; BEGIN; SET LOCAL sesari.context = '{live}'; DELETE FROM goals"
+        "SAVEPOINT s; SELECT set_config('sesari.context', '{live}', false); ROLLBACK TO s;
+         UPDATE kpis SET unit = 'x' WHERE workspace_id = '{b}'"
     ),
     attack!(
-        "a context of B set outside of any transaction",
-        Batch,
-        Runs,
-        "COMMIT; SET sesari.context = '{live}'; BEGIN; DELETE FROM goals"
-    ),
-    attack!(
-        "a plan from before the context changed",
-        Batch,
-        Runs,
-        "PREPARE reads AS UPDATE kpis SET description = 'stolen'; EXECUTE reads;
-         SET LOCAL sesari.context = '{live}'; EXECUTE reads; DEALLOCATE reads"
-    ),
-    attack!(
-        "the key table",
-        Statement,
-        Refused("permission denied for table context_keys"),
-        "SELECT * FROM sesari.context_keys"
-    ),
-    attack!(
-        "the key table as XML",
-        Statement,
-        Refused("permission denied for table context_keys"),
-        "SELECT table_to_xml('sesari.context_keys', true, true, '')"
-    ),
-    attack!(
-        "a key of one's own",
-        Statement,
-        Refused("permission denied for function"),
-        "SELECT sesari.install_context_key('mine', decode(repeat('00', 32), 'hex'))"
-    ),
-    attack!(
-        "a key straight into the table",
-        Statement,
-        Refused("permission denied for table"),
-        "INSERT INTO sesari.context_keys VALUES ('mine', decode(repeat('00', 64), 'hex'),
-             decode(repeat('00', 64), 'hex'))"
-    ),
-    attack!(
-        "retiring the key",
-        Statement,
-        Refused("permission denied for function"),
-        "SELECT sesari.retire_context_key('test')"
-    ),
-    attack!(
-        "the verifier itself",
-        Statement,
-        Refused("permission denied for function"),
-        "SELECT sesari.verified_context()"
-    ),
-    attack!(
-        "the services' view of the context",
-        Statement,
-        Refused("permission denied for function"),
-        "SELECT sesari.current_service()"
-    ),
-    attack!(
-        "a workspace from inside of another",
-        Statement,
-        Refused("permission denied"),
-        "SELECT sesari.create_workspace('wnew', 'mnew', 'New', 'new')"
-    ),
-    attack!(
-        "a guess at the key",
+        "a context under another case of its name",
         Statement,
         Runs,
-        "SELECT sesari.has_context_key('test', sha256('guess'))"
+        "SELECT set_config('SESARI.CONTEXT', '{live}', true), (SELECT string_agg(name, ',') FROM kpis)"
+    ),
+    attack!(
+        "a context with blanks around it",
+        Statement,
+        Runs,
+        "SELECT set_config('sesari.context', ' {live} ', true)"
+    ),
+    attack!(
+        "a context with its signature in capitals",
+        Statement,
+        Runs,
+        "SELECT set_config('sesari.context', left('{live}', -64) || upper(right('{live}', 64)), true)"
     ),
 ];

@@ -12,6 +12,7 @@ use diesel::{QueryResult, RunQueryDsl};
 use sesari_db::repo::NewKpi;
 use sesari_db::{Database, TenantConnection};
 
+use crate::scene::{VIEW, WORK_OF_B, marks, rows_of, stock};
 use crate::signer::Signer;
 use crate::support::World;
 
@@ -19,14 +20,15 @@ use crate::support::World;
 /// addresses of its people, and nowhere else.
 const MARKER: &[u8] = b"globex";
 /// Stands in every number there.
-const NUMBER: i32 = 424_242;
+pub const NUMBER: i32 = 424_242;
 
 pub struct Attack {
     pub name: &'static str,
     pub form: Form,
     /// `{a}` and `{b}` are the workspaces, `{b_kpi}` a KPI of B's; `{pid}` is a backend in which B
     /// has a transaction open, `{live}` the context there, and `{old}` one of B's for the attacked
-    /// backend that has expired.
+    /// backend that has expired. For that backend as well are `{future}`, `{other_key}` and `{no_key}`, which
+    /// were not signed in time or by a key that is installed, and `{not_member}`, A's user in B.
     pub sql: &'static str,
     pub outcome: Outcome,
 }
@@ -39,6 +41,8 @@ pub enum Form {
     Batch,
     /// As a batch that is rolled back: its effect would outlive the test's database.
     Undone,
+    /// As a batch, and B waits for its end.
+    Blocks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +174,9 @@ impl Range {
     }
 
     /// Runs every attack and fails with all that went wrong.
-    pub fn withstands(&mut self, attacks: &[Attack]) {
-        let findings: Vec<_> = attacks.iter().flat_map(|attack| self.attack(attack)).collect();
+    pub fn withstands(&mut self, families: &[&[Attack]]) {
+        let attacks = families.iter().copied().flatten();
+        let findings: Vec<_> = attacks.flat_map(|attack| self.attack(attack)).collect();
         assert!(findings.is_empty(), "{}", findings.join("\n"));
     }
 
@@ -196,7 +201,7 @@ impl Range {
                 findings.extend(self.attempt(attack, false));
                 findings
             }
-            Form::Batch | Form::Undone => self.attempt(attack, false),
+            Form::Batch | Form::Undone | Form::Blocks => self.attempt(attack, false),
         }
     }
 
@@ -239,7 +244,21 @@ impl Range {
                 found(format!("expected {expected:?}, got {answer:?}"));
             }
         }
+        let refused = answer.is_err();
         let bytes = answer.unwrap_or_else(String::into_bytes);
+        let waits = match victim.connection().batch_execute(WORK_OF_B) {
+            Ok(()) => false,
+            Err(error) => {
+                let _ = victim.connection().batch_execute("ROLLBACK TO SAVEPOINT work");
+                if !text_of(&error).contains("lock timeout") {
+                    found(format!("B cannot work: {}", text_of(&error)));
+                }
+                true
+            }
+        };
+        if waits != (attack.form == Form::Blocks) {
+            found(format!("B waits for the attack's transaction: {waits}"));
+        }
         // Whatever the attack changed, the same transaction sees no more than before. One that has
         // failed sees nothing.
         let then = diesel::sql_query(&self.view).load::<Raw>(attacker.connection());
@@ -254,7 +273,7 @@ impl Range {
         }
         let _ = match attack.form {
             Form::Undone => attacker.rollback(),
-            Form::Statement | Form::Batch => attacker.commit(),
+            Form::Statement | Form::Batch | Form::Blocks => attacker.commit(),
         };
 
         match line(victim.connection(), &self.view) {
@@ -262,6 +281,11 @@ impl Range {
             other => found(format!("B's open transaction reads {other:?}")),
         }
         drop(victim);
+        if refused && attack.form == Form::Statement && !extended {
+            // The same refusal as a moment ago. What it left behind all the same, the next attack's
+            // checks find.
+            return findings;
+        }
         match self.next_transaction_of_b() {
             Ok(seen) if seen == self.expected => {}
             Ok((rows, kept)) if rows == self.expected.0 => {
@@ -280,13 +304,11 @@ impl Range {
     fn fill(&self, sql: &str, attacker: &mut TenantConnection, pid: i32, live: &str) -> String {
         let (a, b) = (&self.world.a, &self.world.b);
         let here = backend(attacker.connection());
-        let old = self.signer.sign(
-            'u',
-            b.owner.as_str(),
-            b.workspace.as_str(),
-            here.now - 11_000_000,
-            here.pid,
-        );
+        let context = |signer: &Signer, user: &str, age: i64| {
+            signer.sign('u', user, b.workspace.as_str(), here.now - age * 1_000_000, here.pid)
+        };
+        let signer = &self.signer;
+        let (of_b, of_a) = (b.owner.as_str(), a.owner.as_str());
         sql.replace("{a}", a.workspace.as_str())
             .replace("{b}", b.workspace.as_str())
             .replace("{b_kpi}", b.kpi.as_str())
@@ -294,7 +316,11 @@ impl Range {
             .replace("{b_user}", b.owner.as_str())
             .replace("{pid}", &pid.to_string())
             .replace("{live}", live)
-            .replace("{old}", &old)
+            .replace("{old}", &context(signer, of_b, 11))
+            .replace("{future}", &context(signer, of_b, -5))
+            .replace("{other_key}", &context(&signer.with_secret(&[7; 32]), of_b, 0))
+            .replace("{no_key}", &context(&signer.renamed("retired"), of_b, 0))
+            .replace("{not_member}", &context(signer, of_a, 0))
             .replace("{number}", &NUMBER.to_string())
     }
 
@@ -316,85 +342,3 @@ impl Range {
         seen().map_err(|error| format!("{error:?}"))
     }
 }
-
-/// Marks B's rows, fills the tables that the world leaves empty, and gathers statistics.
-fn marks(world: &World) -> String {
-    let (a, b) = (&world.a, &world.b);
-    let (workspace, owner) = (&b.workspace, &b.owner);
-    format!(
-        "UPDATE kpis SET name = 'Globex revenue', description = 'globex', unit = 'globex',
-                category = 'globex', target_value = {NUMBER} WHERE workspace_id = '{workspace}';
-         UPDATE kpi_data_points SET value = {NUMBER}, source = 'globex'
-          WHERE workspace_id = '{workspace}';
-         UPDATE goals SET title = 'Globex grows', description = 'globex'
-          WHERE workspace_id = '{workspace}';
-         UPDATE goal_kpis SET weight = {NUMBER}, baseline = {NUMBER}
-          WHERE workspace_id = '{workspace}';
-         INSERT INTO integrations (workspace_id, provider, credentials, error_message)
-         VALUES ('{workspace}', 'stripe', 'v1.globex.AAAAAAAAAAAAAAAA.globexAAAAAAAAAAAAAAAAAA',
-                 'globex');
-         INSERT INTO integrations (workspace_id, provider, credentials)
-         VALUES ('{}', 'stripe', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
-         INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro');
-         ANALYZE",
-        a.workspace
-    )
-}
-
-/// Gives A back what it may have deleted.
-fn stock(world: &World) -> String {
-    let a = &world.a;
-    let (workspace, kpi, goal) = (&a.workspace, &a.kpi, &a.goal);
-    format!(
-        "INSERT INTO kpis (workspace_id, id, name) VALUES ('{workspace}', '{kpi}', 'Revenue')
-         ON CONFLICT DO NOTHING;
-         INSERT INTO goals (workspace_id, id, title) VALUES ('{workspace}', '{goal}', 'Grow')
-         ON CONFLICT DO NOTHING;
-         INSERT INTO goal_kpis (workspace_id, id, goal_id, kpi_id)
-         VALUES ('{workspace}', 'alink', '{goal}', '{kpi}') ON CONFLICT DO NOTHING;
-         INSERT INTO kpi_data_points (workspace_id, id, kpi_id, value, timestamp)
-         VALUES ('{workspace}', 'apoint', '{kpi}', 7, '2026-01-09'),
-                ('{workspace}', 'bpoint', '{kpi}', 8, '2026-01-10') ON CONFLICT DO NOTHING"
-    )
-}
-
-fn rows_of(world: &World) -> String {
-    let b = &world.b;
-    let people = [&b.owner, &b.admin, &b.member].map(|user| format!("'{user}'")).join(",");
-    let mut arms = vec![
-        format!("SELECT t::text FROM users AS t WHERE id IN ({people})"),
-        format!("SELECT t::text FROM subscriptions AS t WHERE user_id IN ({people})"),
-        format!("SELECT t::text FROM workspaces AS t WHERE id = '{}'", b.workspace),
-    ];
-    for table in [
-        "workspace_users",
-        "kpis",
-        "kpi_data_points",
-        "goals",
-        "goal_kpis",
-        "integrations",
-        "audit_log",
-    ] {
-        arms.push(format!(
-            "SELECT t::text FROM {table} AS t WHERE workspace_id = '{}'",
-            b.workspace
-        ));
-    }
-    format!(
-        "SELECT md5(string_agg(t, E'\\n' ORDER BY t)) AS line FROM ({}) AS rows (t)",
-        arms.join(" UNION ALL ")
-    )
-}
-
-/// Writes the query that reads everything a tenant has a grant to read.
-const VIEW: &str = "
-    SELECT 'SELECT coalesce(string_agg(line, E''\\n'' ORDER BY line), '''') AS line FROM ('
-           || string_agg(format('SELECT %L || ROW(%s)::text AS line FROM public.%I',
-                                relname, columns, relname), ' UNION ALL ')
-           || ') AS lines' AS line
-      FROM (SELECT c.relname, string_agg(quote_ident(a.attname), ',' ORDER BY a.attnum) AS columns
-              FROM pg_class AS c
-              JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-               AND has_column_privilege('sesari_tenant', c.oid, a.attnum, 'SELECT')
-             GROUP BY c.relname) AS tables";

@@ -24,9 +24,91 @@ pub const ATTACKS: &[Attack] = &[
     ),
     attack!(
         "a table locked for everybody, until the transaction ends",
-        Batch,
+        Blocks,
         Runs,
         "LOCK TABLE kpis IN ACCESS EXCLUSIVE MODE"
+    ),
+    attack!(
+        "a table that nobody else can change",
+        Blocks,
+        Runs,
+        "LOCK TABLE goals IN EXCLUSIVE MODE"
+    ),
+    attack!(
+        "a table that nobody at all can change",
+        Blocks,
+        Runs,
+        "LOCK TABLE kpi_data_points IN SHARE MODE"
+    ),
+    attack!(
+        "the memberships locked",
+        Blocks,
+        Runs,
+        "LOCK TABLE workspace_users IN SHARE ROW EXCLUSIVE MODE"
+    ),
+    attack!(
+        "the workspaces locked",
+        Blocks,
+        Runs,
+        "RESET ROLE; LOCK TABLE workspaces IN EXCLUSIVE MODE; SET ROLE sesari_tenant"
+    ),
+    attack!(
+        "a table locked in a block that then sleeps without a limit",
+        Blocks,
+        Runs,
+        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+         DO $$ BEGIN LOCK TABLE goal_kpis; PERFORM pg_sleep(0.1); END $$"
+    ),
+    attack!(
+        "the lock that a migration waits for",
+        Statement,
+        Runs,
+        "SELECT pg_advisory_xact_lock(126879370244713)"
+    ),
+    attack!(
+        "the statement of another session of the login cancelled, where one runs",
+        Batch,
+        Runs,
+        "RESET ROLE; SELECT pg_cancel_backend({pid}); SET ROLE sesari_tenant"
+    ),
+    attack!(
+        "memory and time, as much as there is",
+        Batch,
+        Runs,
+        "SET LOCAL work_mem = '1GB'; SET LOCAL statement_timeout = 0;
+         SELECT count(*) FROM generate_series(1, 10000)"
+    ),
+    attack!(
+        "a notification to whoever listens in the database",
+        Statement,
+        Runs,
+        "NOTIFY anything, 'from somebody'"
+    ),
+    attack!(
+        "names of all databases and roles of the server",
+        Statement,
+        Shows("sesari_owner"),
+        "SELECT string_agg(rolname, ' ') || (SELECT string_agg(datname, ' ') FROM pg_database)
+           FROM pg_roles"
+    ),
+    attack!(
+        "how much all tenants write",
+        Statement,
+        Shows("\n"),
+        "SELECT n_tup_ins::text, n_tup_upd::text FROM pg_stat_user_tables WHERE relname = 'kpis'"
+    ),
+    attack!(
+        "when another session of the login began what",
+        Batch,
+        Runs,
+        "RESET ROLE; SELECT xact_start, query FROM pg_stat_activity WHERE pid = {pid};
+         SET ROLE sesari_tenant"
+    ),
+    attack!(
+        "a transaction in the past, in which memberships are those of its beginning",
+        Batch,
+        Runs,
+        "COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"
     ),
     attack!(
         "an advisory lock that others may want",

@@ -121,6 +121,23 @@ pub const HOLES: &[Hole] = &[
         ),
         seen: "B's next transaction reads",
     },
+    Hole {
+        what: "a lock that is not among the limits",
+        sql: "SELECT 1",
+        attack: attack!("a table locked", Batch, Runs, "LOCK TABLE goals IN SHARE MODE"),
+        seen: "B waits for the attack's transaction: true",
+    },
+    Hole {
+        what: "what lies beyond the guarantee, closed",
+        sql: "REVOKE UPDATE, DELETE, INSERT ON goals FROM sesari_tenant",
+        attack: attack!(
+            "a table locked",
+            Blocks,
+            Refused("permission denied"),
+            "LOCK TABLE goals IN SHARE MODE"
+        ),
+        seen: "B cannot work",
+    },
     // No hole, but the one right over the server that a role cannot be denied; confined here to
     // the test's database.
     Hole {
