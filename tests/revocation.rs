@@ -1,6 +1,11 @@
 //! Access that is taken away ends with the next statement, also in a transaction that is open.
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+#[path = "revocation/races.rs"]
+mod races;
+#[path = "isolation_matrix/signer.rs"]
+mod signer;
 mod support;
 
 use diesel::connection::SimpleConnection;
