@@ -115,7 +115,7 @@ pub enum Error {
     #[error("no configured context key is installed in the database")]
     ContextKeyUnknown,
 
-    /// The configuration makes no sense.
+    /// The configuration makes no sense, or a pooler in between is in another mode than it says.
     #[error("configuration: {0}")]
     Config(String),
 

@@ -170,6 +170,18 @@ pub const ORACLES: &[(&str, &str)] = &[
         "INSERT INTO kpi_data_points (kpi_id, value, workspace_id) VALUES ('{id}', 1, '{b}')",
     ),
     ("b_kpi", "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT id, '{id}' FROM goals"),
+    ("b_kpi", "INSERT INTO goal_kpis (workspace_id, goal_id, kpi_id) VALUES ('{b}', 'g', '{id}')"),
+    (
+        "b_kpi",
+        "MERGE INTO kpis USING (VALUES ('{id}')) AS v (id) ON kpis.id = v.id
+               WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING",
+    ),
+    ("b_kpi", "SELECT * FROM sesari.read_credentials('{id}')"),
+    ("b_kpi", "UPDATE kpis SET id = '{id}'"),
+    ("b_goal", "DELETE FROM goals WHERE id = '{id}' RETURNING id"),
+    ("b", "SELECT sesari.workspace_id_as(ARRAY['{id}'])"),
+    ("b", "INSERT INTO integrations (workspace_id, provider) VALUES ('{id}', 'stripe')"),
+    ("b_user", "UPDATE workspace_users SET role = 'member' WHERE user_id = '{id}' RETURNING id"),
     ("b_goal", "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT '{id}', id FROM kpis"),
     ("b_goal", "UPDATE goals SET status = 'paused' WHERE id = '{id}' RETURNING id"),
     ("b", "INSERT INTO kpis (workspace_id, name) VALUES ('{id}', 'x')"),

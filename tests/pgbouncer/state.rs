@@ -1,5 +1,6 @@
 //! What is left on the server's connections once everybody is gone.
 
+use diesel::Connection as _;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use sesari_db::testing::TestDatabase;
@@ -79,6 +80,37 @@ fn a_lent_connection_is_clean_without_the_poolers_help() {
             drop(guard);
         }
         servers_are_clean(&bouncer, &world.test);
+    }
+}
+
+/// The pooler keeps account of a client's time zone, encoding and name, and gives them back to it,
+/// whatever somebody else's cleaning has set them to on the server's connection. The client that the
+/// cleaning is for has the name from then on with which that connection was opened.
+#[test]
+fn other_clients_keep_what_the_pooler_knows_of_them() {
+    let world = World::new();
+    let changes = [("server_reset_query_always", "0"), ("default_pool_size", "1")];
+    let Some(bouncer) = Bouncer::start(&world.test, &changes) else { return };
+    let url = bouncer.url(&world.test.tenant_url());
+    let mut other = PgConnection::establish(&format!("{url}?application_name=other")).unwrap();
+    let mine = "concat_ws(' ', current_setting('TimeZone'), current_setting('client_encoding'),
+        current_setting('DateStyle'), current_setting('application_name'))";
+    other.batch_execute("SET TIME ZONE 'Asia/Tokyo'; SET DateStyle = 'German, DMY'").unwrap();
+    let before = value(&mut other, mine);
+    assert_eq!(before, "Asia/Tokyo UTF8 German, DMY other");
+    let db = sesari_db::Database::builder(
+        format!("{url}?application_name=shop"),
+        world.test.context_key().clone(),
+    );
+    let db = db.behind_transaction_pooler().pool_size(1).build().unwrap();
+    let a = &world.a;
+    for name in ["shop", "other"] {
+        let mut guard = db.tenant(&a.owner, &a.workspace).unwrap();
+        assert_eq!(value(guard.connection(), "current_setting('TimeZone')"), "UTC");
+        assert_eq!(value(guard.connection(), "current_setting('application_name')"), name);
+        guard.connection().batch_execute("SET TIME ZONE 'Asia/Kathmandu'").unwrap();
+        guard.commit().unwrap();
+        assert_eq!(value(&mut other, mine), before);
     }
 }
 
