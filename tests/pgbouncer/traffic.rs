@@ -270,3 +270,34 @@ fn two_tenants_interleaved_on_four_connections_see_themselves_alone() {
 fn fifty_tenants_under_cancellations_and_lost_backends_see_themselves_alone() {
     interleave(50, this_many(1500), true);
 }
+
+/// A test that cannot fail guards nothing: with a hole in the wall, and with a row of one's own out of
+/// sight, the canaries say so.
+#[test]
+fn the_canaries_see_a_foreign_row_and_miss_one_of_their_own() {
+    let test = sesari_db::testing::TestDatabase::new().unwrap();
+    let Some(bouncer) = Bouncer::start(&test, &[]) else { return };
+    let db = bouncer.builder(&test).build().unwrap();
+    let own = Canaries::of(&db, "tenant-00");
+    Canaries::of(&db, "tenant-01");
+    let mut admin = test.admin().unwrap();
+    for (hole, shut) in [
+        (
+            "ALTER POLICY goals_tenant_select ON goals USING (true)",
+            "ALTER POLICY goals_tenant_select ON goals USING
+                 (workspace_id = (SELECT sesari.current_workspace_id()))",
+        ),
+        ("DELETE FROM kpis WHERE name = 'canary tenant-00 1'", "SELECT 1"),
+    ] {
+        let mut guard = db.tenant(&own.tenant.owner, &own.tenant.workspace).unwrap();
+        assert!(own.are_all(&mut guard).unwrap());
+        guard.rollback().unwrap();
+        admin.batch_execute(hole).unwrap();
+        let mut guard = db.tenant(&own.tenant.owner, &own.tenant.workspace).unwrap();
+        let looked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| own.are_all(&mut guard)));
+        assert!(looked.is_err(), "{hole}");
+        drop(guard);
+        admin.batch_execute(shut).unwrap();
+    }
+}
