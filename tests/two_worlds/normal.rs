@@ -1,0 +1,161 @@
+//! What is compared, once what is random or of the clock has got a name.
+//!
+//! - An id or digest that neither the program nor its set-up chose (20 characters or more, letters
+//!   and digits) is named by the order of first appearance: `#1`, `#2`, ...
+//!   So is a number of 15 digits or more: a count of microseconds.
+//! - A moment of the run itself is named by its rank among all such moments that the program saw:
+//!   `@1`, `@2`, ... So which came first is compared, and how long things took is not.
+//! - The database's own name, which the logins are named after, is `<db>`.
+//!
+//! Everything else is compared to the letter: rows and their order, counts, kinds of errors with the
+//! server's text, constraint, table and column. Rows of a statement without an `ORDER BY` are sorted
+//! before that; their order is nobody's promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A piece of a text: verbatim, random, or a moment of the run.
+enum Piece<'t> {
+    Plain(&'t str),
+    Random(&'t str),
+    Moment(DateTime<Utc>),
+}
+
+/// The shortest text that can be random: fixed ids are shorter, `CUID`s longer.
+const RANDOM: usize = 20;
+
+fn moment(text: &str) -> Option<(DateTime<Utc>, usize)> {
+    // "2026-11-23T10:20:30.123456Z", with a blank for the T, and a zone of +00, +00:00, UTC or none.
+    let bytes = text.as_bytes();
+    let shaped = bytes.len() >= 19
+        && bytes[..19].iter().enumerate().all(|(i, byte)| match i {
+            4 | 7 => *byte == b'-',
+            10 => matches!(byte, b'T' | b' '),
+            13 | 16 => *byte == b':',
+            _ => byte.is_ascii_digit(),
+        });
+    if !shaped {
+        return None;
+    }
+    let mut end = 19;
+    if bytes.get(end) == Some(&b'.') {
+        end += 1 + bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    }
+    let local = format!("{}T{}Z", &text[..10], &text[11..end]);
+    for zone in ["+00:00", "+00", "Z"] {
+        if text[end..].starts_with(zone) {
+            end += zone.len();
+            break;
+        }
+    }
+    Some((local.parse().ok()?, end))
+}
+
+fn pieces(text: &str, since: DateTime<Utc>) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    while at < text.len() {
+        if let Some((moment, length)) =
+            text.is_char_boundary(at).then(|| moment(&text[at..])).flatten()
+        {
+            if moment >= since {
+                pieces.push(Piece::Plain(&text[start..at]));
+                pieces.push(Piece::Moment(moment));
+                start = at + length;
+            }
+            at += length;
+            continue;
+        }
+        let run = text.as_bytes()[at..].iter().take_while(|byte| word(byte)).count();
+        // As many digits as microseconds have that are counted from 1970.
+        let counted = run >= 15 && text.as_bytes()[at..at + run].iter().all(u8::is_ascii_digit);
+        if run >= RANDOM || counted {
+            pieces.push(Piece::Plain(&text[start..at]));
+            pieces.push(Piece::Random(&text[at..at + run]));
+            start = at + run;
+        }
+        at += run.max(1);
+    }
+    pieces.push(Piece::Plain(&text[start..]));
+    pieces
+}
+
+/// Times from here on are of the run. Clocks of two machines may differ a little, and programs run
+/// for seconds.
+#[expect(clippy::disallowed_methods, reason = "compared with the server's clock")]
+pub fn recently() -> DateTime<Utc> {
+    Utc::now() - TimeDelta::hours(1)
+}
+
+/// What to sort rows by that are in no order: first what is neither random nor of the clock.
+pub fn order(row: &str) -> (String, Vec<DateTime<Utc>>) {
+    let (mut text, mut moments) = (String::new(), Vec::new());
+    for piece in pieces(row, recently()) {
+        match piece {
+            Piece::Plain(plain) => text.push_str(plain),
+            Piece::Random(_) => text.push('#'),
+            Piece::Moment(at) => {
+                text.push('@');
+                moments.push(at);
+            }
+        }
+    }
+    (text, moments)
+}
+
+/// The texts of one world, in the order in which they were seen.
+pub fn normal<'t>(
+    texts: impl Iterator<Item = &'t str> + Clone,
+    database: &str,
+    since: DateTime<Utc>,
+) -> Vec<String> {
+    let parsed: Vec<_> = texts.map(|text| pieces(text, since)).collect();
+    let moments: BTreeSet<_> = parsed
+        .iter()
+        .flatten()
+        .filter_map(|piece| if let Piece::Moment(at) = piece { Some(*at) } else { None })
+        .collect();
+    let ranks: BTreeMap<_, _> = moments.into_iter().zip(1..).collect();
+    let mut names = BTreeMap::new();
+    parsed
+        .into_iter()
+        .map(|pieces| {
+            let mut out = String::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Plain(text) => out.push_str(text),
+                    Piece::Random(text) => {
+                        let next = names.len() + 1;
+                        let name = names.entry(text).or_insert(next);
+                        let _ = write!(out, "#{name}");
+                    }
+                    Piece::Moment(at) => {
+                        let _ = write!(out, "@{}", ranks[&at]);
+                    }
+                }
+            }
+            out.replace(database, "<db>")
+        })
+        .collect()
+}
+
+#[test]
+fn names_are_given_and_all_else_is_kept() {
+    let started = "2026-11-24T10:00:00Z".parse().unwrap();
+    let texts = [
+        "id KpiId(cjld2cjxh0000qzrmn831i7rn), at 2026-11-24T10:00:01.5Z, was 2020-01-01 00:00:00+00",
+        "(cjld2cjxh0000qzrmn831i7rn,\"2026-11-24 10:00:00.25+00\",c0123456789abcdef0123456789abcd)",
+        "Été 2026, kleft, on sesari_test_1_2_app",
+    ];
+    assert_eq!(
+        normal(texts.into_iter(), "sesari_test_1_2", started),
+        [
+            "id KpiId(#1), at @2, was 2020-01-01 00:00:00+00",
+            "(#1,\"@1\",#2)",
+            "Été 2026, kleft, on <db>_app",
+        ]
+    );
+}
