@@ -2,10 +2,11 @@
 
 use diesel::connection::SimpleConnection;
 use sesari_db::id::UserId;
+use sesari_db::testing::TestDatabase;
 use sesari_db::value::Role;
 
 use crate::signer::Signer;
-use crate::support::{World, sign_up};
+use crate::support::{World, sealing_keys, sign_up};
 
 /// The world of the other tests, with more people in it and a row in every table.
 pub struct Stage {
@@ -19,7 +20,9 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let world = World::new();
+        let test = TestDatabase::new().unwrap();
+        let db = test.builder().pool_size(1).sealing_keys(sealing_keys()).build().unwrap();
+        let world = World::on(test, db);
         let co_owner = sign_up(&world.db, "co-owner");
         let removed = sign_up(&world.db, "removed");
         let both = sign_up(&world.db, "both");
