@@ -28,6 +28,8 @@ mod complete;
 mod logins;
 #[path = "two_worlds/normal.rs"]
 mod normal;
+#[path = "two_worlds/plans.rs"]
+mod plans;
 #[path = "two_worlds/program.rs"]
 mod program;
 #[path = "two_worlds/run.rs"]
