@@ -344,7 +344,7 @@ impl DatabaseBuilder {
         report: &mut IsolationReport,
     ) -> Result<(SessionManager, PgConnection)> {
         let manager = SessionManager {
-            url: with_connect_timeout(url, self.pool_timeout)?,
+            url: with_limits(url, self.pool_timeout)?,
             keys: Arc::new(self.keys.clone()),
             clock: self.clock.clone(),
             pooled_elsewhere: self.transaction_pooler,
@@ -391,15 +391,53 @@ impl Door {
     }
 }
 
-/// Without one, libpq waits for a silent server for as long as the kernel does: minutes.
-fn with_connect_timeout(url: &str, timeout: Duration) -> Result<String> {
+/// Limits that libpq does not have by itself, each unless the URL sets it. Without them it waits for a
+/// silent server for as long as the kernel does: minutes to connect, two hours for an answer.
+///
+/// A host that is gone is noticed within half a minute, whether bytes are on their way to it (the last
+/// setting) or an answer is awaited (the others). libpq leaves out what the system does not know.
+fn with_limits(url: &str, connect: Duration) -> Result<String> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(Error::Config("expected a URL that starts with postgres://".into()));
     }
-    if url.contains("connect_timeout=") {
-        return Ok(url.to_owned());
-    }
-    let separator = if url.contains('?') { '&' } else { '?' };
     // libpq takes whole seconds, and 1 as 2.
-    Ok(format!("{url}{separator}connect_timeout={}", timeout.as_secs().max(2)))
+    let connect = connect.as_secs().max(2).to_string();
+    let mut limited = url.to_owned();
+    for (name, value) in [
+        ("connect_timeout", connect.as_str()),
+        ("keepalives_idle", "15"),
+        ("keepalives_interval", "5"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "30000"),
+    ] {
+        let set = url.split_once('?').is_some_and(|(_, parameters)| {
+            parameters.split('&').any(|set| set.split('=').next() == Some(name))
+        });
+        if !set {
+            limited.push(if limited.contains('?') { '&' } else { '?' });
+            limited.extend([name, "=", value]);
+        }
+    }
+    Ok(limited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_added_unless_the_url_has_its_own() {
+        let url = with_limits("postgres://u@h/d", Duration::from_millis(100)).unwrap();
+        assert_eq!(
+            url,
+            "postgres://u@h/d?connect_timeout=2&keepalives_idle=15&keepalives_interval=5\
+             &keepalives_count=3&tcp_user_timeout=30000"
+        );
+        let url = "postgres://u:keepalives_idle=@h,i/d?tcp_user_timeout=0&connect_timeout=9";
+        let limited = with_limits(url, Duration::from_secs(5)).unwrap();
+        assert_eq!(
+            limited,
+            format!("{url}&keepalives_idle=15&keepalives_interval=5&keepalives_count=3")
+        );
+    }
 }

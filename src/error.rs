@@ -97,9 +97,18 @@ pub enum Error {
     #[error("deadlock with a concurrent transaction")]
     Deadlock,
 
-    /// A write in a read-only transaction or on a read-only server.
+    /// A write through a read-only guard: the caller's mistake.
     #[error("the transaction is read-only")]
     ReadOnly,
+
+    /// The server takes no writes at all: a standby, which a name or a list of hosts led to. Nothing was
+    /// done, and the connection is not used again.
+    #[error("the database server takes no writes")]
+    ReadOnlyServer,
+
+    /// The server has no room left, on its disk or in memory. Nothing was committed.
+    #[error("the database server has no room left")]
+    ServerFull(#[source] DatabaseError),
 
     /// An earlier statement of the transaction failed, or the transaction was ended by hand: there
     /// is nothing left to commit. What the caller's own SQL committed before is not undone.
@@ -185,6 +194,7 @@ impl Error {
                 | Self::PoolTimeout { .. }
                 | Self::ConnectionLost(_)
                 | Self::ContextExpired
+                | Self::ReadOnlyServer
         )
     }
 }

@@ -18,13 +18,24 @@ pub(super) fn classify(error: Diesel) -> Error {
             Error::ConnectionLost(DatabaseError::new(error))
         }
         Diesel::DatabaseError(kind, ref info) => {
+            let full = is_full(info.message());
             by_kind(kind, info.as_ref()).unwrap_or_else(|lost| {
                 let error = DatabaseError::new(error);
-                if lost { Error::ConnectionLost(error) } else { Error::Database(error) }
+                match (lost, full) {
+                    (true, _) => Error::ConnectionLost(error),
+                    (false, true) => Error::ServerFull(error),
+                    (false, false) => Error::Database(error),
+                }
             })
         }
         _ => Error::Database(DatabaseError::new(error)),
     }
+}
+
+fn is_full(message: &str) -> bool {
+    ["No space left on device", "could not extend file", "out of memory", "out of shared memory"]
+        .iter()
+        .any(|text| message.contains(text))
 }
 
 /// `Err(true)` is a lost connection, `Err(false)` anything unknown.
@@ -43,6 +54,12 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
             "required",
         )),
         Kind::SerializationFailure => Error::SerializationFailure,
+        // A standby refuses to begin with: `cannot set transaction read-write mode during recovery`.
+        _ if info.message().starts_with("cannot ")
+            && info.message().ends_with("during recovery") =>
+        {
+            Error::ReadOnlyServer
+        }
         Kind::ReadOnlyTransaction => Error::ReadOnly,
         _ => return by_message(kind, info.message()),
     })

@@ -77,7 +77,8 @@ impl Transaction {
             attempts_left -= 1;
             match Self::begin_on(&mut session, manager, timeouts, role, access, actor, workspace) {
                 Ok(()) => return Ok(Self { session, ended: false, _not_send: PhantomData }),
-                Err(Error::ConnectionLost(_)) if attempts_left > 0 => {}
+                // The pool drops both: one leads nowhere, the other to a server that cannot help.
+                Err(Error::ConnectionLost(_) | Error::ReadOnlyServer) if attempts_left > 0 => {}
                 Err(error) => return Err(error),
             }
         }

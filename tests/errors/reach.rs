@@ -107,6 +107,15 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
 
     let mut read_only = world.db.tenant_read_only(&a.owner, &a.workspace).unwrap();
     reached.push(read_only.kpis().create(&secret_kpi()).unwrap_err());
+    // What a standby and a full disk say; `tests/failures` has them say it.
+    for text in
+        ["cannot set transaction read-write mode during recovery", "No space left on device"]
+    {
+        let said =
+            format!("DO $$ BEGIN RAISE EXCEPTION '{text}' USING DETAIL = '{SECRET}'; END $$");
+        let said = open(world, &world.db).connection().batch_execute(&said);
+        reached.push(said.unwrap_err().into());
+    }
 
     let mut service = world.db.service(&service()).unwrap();
     let new = |id: &str| {
