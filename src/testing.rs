@@ -241,6 +241,22 @@ impl Companion {
         Ok(Self(janitor::Janitor::start(script, arguments, environment, account, "")?))
     }
 
+    /// Starts a script that needs more than that account may do, as whoever runs the tests.
+    ///
+    /// # Errors
+    /// What the system says when it cannot.
+    pub fn start_as_ourselves(script: &str, arguments: &[&str]) -> std::io::Result<Self> {
+        Ok(Self(janitor::Janitor::start(script, arguments, &[], None, "")?))
+    }
+
+    /// Writes a line to the script's standard input.
+    ///
+    /// # Errors
+    /// What the system says when it cannot.
+    pub fn tell(&mut self, line: &str) -> std::io::Result<()> {
+        self.0.tell(line)
+    }
+
     /// Whether the script has come to its end.
     ///
     /// # Errors
@@ -248,6 +264,20 @@ impl Companion {
     pub fn has_ended(&mut self) -> std::io::Result<bool> {
         Ok(self.0.ended()?.is_some())
     }
+}
+
+/// Where the tests of servers of their own find `initdb` and `postgres`, where each may make its
+/// directory, and a port that is free.
+///
+/// # Errors
+/// [`TestingError::NoServer`] where PostgreSQL is not installed.
+#[doc(hidden)]
+pub fn place_for_a_server() -> Result<(std::path::PathBuf, std::path::PathBuf, u16), TestingError> {
+    let refused = |error: std::io::Error| TestingError::NoServer(error.to_string());
+    let bin = binaries::find()?
+        .ok_or_else(|| TestingError::NoServer(binaries::HOW_TO_INSTALL.to_owned()))?;
+    let foreign = janitor::Account::for_server().map_err(refused)?.is_some();
+    Ok((bin, binaries::parent_dir(foreign), binaries::free_port().map_err(refused)?))
 }
 
 impl fmt::Debug for Companion {

@@ -125,13 +125,13 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
 }
 
 /// A port that is free now.
-fn free_port() -> std::io::Result<u16> {
+pub(super) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Where the server's directory goes: where TMPDIR says, or else into memory if there is enough,
 /// which makes a clone ten times as fast, or else the usual place for temporary files.
-fn parent_dir(foreign: bool) -> PathBuf {
+pub(super) fn parent_dir(foreign: bool) -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let dir = if variable("TMPDIR").is_none() && has_room(&memory) && suits(&memory, foreign) {
         memory

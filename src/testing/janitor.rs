@@ -75,10 +75,16 @@ impl Janitor {
             command.uid(uid).gid(gid);
         }
         let mut janitor = Self(command.spawn()?);
-        if let Some(stdin) = janitor.0.stdin.as_mut() {
-            writeln!(stdin, "{line}")?;
-        }
+        janitor.tell(line)?;
         Ok(janitor)
+    }
+
+    /// Writes a line to its standard input.
+    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+        match self.0.stdin.as_mut() {
+            Some(stdin) => writeln!(stdin, "{line}"),
+            None => Ok(()),
+        }
     }
 
     /// How the shell ended, if it has.
