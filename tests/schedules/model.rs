@@ -52,6 +52,8 @@ struct Open {
     /// A panic has left a savepoint open, or the transaction was ended by hand.
     uncommittable: bool,
     dead: bool,
+    /// The caller's SQL has ended the transaction: the server takes the connection for an idle one.
+    idle: bool,
     /// The caller's SQL has changed what is seen.
     messed: bool,
 }
@@ -155,8 +157,9 @@ impl Model {
         let guard = self.db.tenant(actor, &own.workspace);
         let guard = guard.map_err(|error| format!("check-out: {error:?}"))?;
         let (writes, wrote, failed, uncommittable) = (0, false, false, false);
-        let (dead, messed) = (false, false);
-        let open = Open { guard, place, who, writes, wrote, failed, uncommittable, dead, messed };
+        let (dead, idle, messed) = (false, false, false);
+        let open =
+            Open { guard, place, who, writes, wrote, failed, uncommittable, dead, idle, messed };
         self.open.push(open);
         *self.taken.entry("check-out").or_default() += 1;
         if self.random.one_in(2) {
@@ -251,7 +254,7 @@ impl Model {
     fn fail(&mut self, index: usize) -> Step {
         let open = &mut self.open[index];
         let failed = open.guard.connection().batch_execute("SELECT 1/0");
-        open.failed = true;
+        open.failed |= !open.idle;
         if failed.is_err() { Ok(()) } else { Err("no error".into()) }
     }
 
@@ -259,7 +262,7 @@ impl Model {
         let mess = *self.random.pick(MESS);
         let open = &mut self.open[index];
         open.messed = true;
-        open.failed |= open.guard.connection().batch_execute(mess).is_err();
+        open.failed |= open.guard.connection().batch_execute(mess).is_err() && !open.idle;
         Ok(())
     }
 
@@ -267,7 +270,7 @@ impl Model {
         let open = &mut self.open[index];
         if !open.dead {
             open.guard.connection().batch_execute("ROLLBACK").map_err(|e| e.to_string())?;
-            (open.writes, open.wrote) = (0, false);
+            (open.writes, open.wrote, open.failed, open.idle) = (0, false, false, true);
         }
         (open.messed, open.uncommittable) = (true, true);
         Ok(())
@@ -283,6 +286,9 @@ impl Model {
 
     fn kill_idle(&mut self) -> Step {
         terminate(&mut self.admin, "state = 'idle'");
+        for open in self.open.iter_mut().filter(|open| open.idle) {
+            (open.dead, open.failed) = (true, true);
+        }
         Ok(())
     }
 
@@ -327,7 +333,7 @@ impl Model {
             None => terminate(&mut self.admin, "state = 'idle in transaction (aborted)'"),
         }
         for other in &mut self.open {
-            if pid.is_none() && other.failed {
+            if pid.is_none() && !open.dead && other.failed {
                 (other.dead, other.wrote) = (true, false);
             }
         }
