@@ -12,6 +12,7 @@ pub mod repo;
 /// The tables, as diesel sees them, for queries of your own. Generated from the database.
 #[allow(clippy::doc_markdown, reason = "the text is the database's own comments")]
 pub mod schema;
+pub mod series;
 pub mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,0 +1,215 @@
+//! IANA time zones, and where their calendars' periods begin.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::value::Invalid;
+
+/// A time zone of the IANA database, such as `Europe/Berlin`.
+///
+/// Its rules are those compiled into this crate ([`Zone::DATABASE`]), not the server's. After the
+/// year 2099 they end, and a zone keeps the offset it had last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Zone(Tz);
+
+impl Zone {
+    /// Coordinated Universal Time.
+    pub const UTC: Self = Self(Tz::UTC);
+
+    /// The version of the IANA database, such as `2025b`.
+    pub const DATABASE: &'static str = chrono_tz::IANA_TZDB_VERSION;
+
+    /// All zones and their aliases, by name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        chrono_tz::TZ_VARIANTS.iter().copied().map(Self)
+    }
+
+    /// The name, such as `Europe/Berlin`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// What a clock on the wall shows.
+    pub(super) fn shows(self, moment: DateTime<Utc>) -> NaiveDateTime {
+        self.0.from_utc_datetime(&moment.naive_utc()).naive_local()
+    }
+
+    /// The first moment at which the clock on the wall shows this time or a later one.
+    pub(super) fn first_at(self, local: NaiveDateTime) -> DateTime<Utc> {
+        if let Some(moment) = self.0.from_local_datetime(&local).earliest() {
+            return moment.to_utc();
+        }
+        // Within a gap, which may be a whole day: where it ends. No zone is further from UTC.
+        let around = local.and_utc().timestamp();
+        let moment =
+            first(around - 26 * HOUR, around + 26 * HOUR, |moment| self.shows(at(moment)) >= local);
+        at(moment)
+    }
+
+    /// Seconds east of UTC.
+    fn offset(self, seconds: i64) -> i64 {
+        let utc = at(seconds).naive_utc();
+        i64::from(self.0.offset_from_utc_datetime(&utc).fix().local_minus_utc())
+    }
+
+    /// When the offset changes, after `from` and up to `to`, between which it changes once.
+    fn change(self, from: i64, to: i64) -> i64 {
+        let before = self.offset(from);
+        first(from + 1, to, |moment| self.offset(moment) != before)
+    }
+
+    /// Whether a new hour of the clock begins as the offset changes: it is put back, or jumps to
+    /// another hour.
+    fn begins_hour(self, change: i64) -> bool {
+        let (before, after) = (self.offset(change - 1), self.offset(change));
+        after < before
+            || (change + after).div_euclid(HOUR) != (change - 1 + before).div_euclid(HOUR)
+    }
+
+    /// When the hour of the clock began in which this moment lies.
+    pub(super) fn hour_of(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        let mut moment = moment.timestamp();
+        loop {
+            let offset = self.offset(moment);
+            let full = moment - (moment + offset).rem_euclid(HOUR);
+            if self.offset(full) == offset {
+                return at(full);
+            }
+            let change = self.change(full, moment);
+            if self.begins_hour(change) {
+                return at(change);
+            }
+            moment = change - 1;
+        }
+    }
+
+    /// When the next hour of the clock begins.
+    pub(super) fn hour_after(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        let mut moment = moment.timestamp();
+        loop {
+            let offset = self.offset(moment);
+            let full = moment - (moment + offset).rem_euclid(HOUR) + HOUR;
+            if self.offset(full) == offset {
+                return at(full);
+            }
+            let change = self.change(moment, full);
+            if self.begins_hour(change) {
+                return at(change);
+            }
+            moment = change;
+        }
+    }
+}
+
+const HOUR: i64 = 3600;
+
+/// No moment that is asked for lies outside of chrono's time, which has 262 000 years.
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+}
+
+/// The first number up to `high` that has what all after it have.
+fn first(mut low: i64, mut high: i64, has: impl Fn(i64) -> bool) -> i64 {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if has(middle) { high = middle } else { low = middle + 1 }
+    }
+    high
+}
+
+impl FromStr for Zone {
+    type Err = Invalid;
+
+    fn from_str(name: &str) -> Result<Self, Invalid> {
+        name.parse().map(Self).map_err(|_| {
+            Invalid::new("zone", "expected a name of the IANA time zone database, as Europe/Berlin")
+        })
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = Invalid;
+
+    fn try_from(name: String) -> Result<Self, Invalid> {
+        name.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> String {
+        zone.name().to_owned()
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A period of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// An hour as the clock shows it. One in which the clock is changed is shorter or longer, and
+    /// one that is shown twice is two.
+    Hour,
+    /// From midnight, or from the first moment of the date where midnight does not exist.
+    Day,
+    /// An ISO week, from Monday.
+    Week,
+    /// From the first.
+    Month,
+    /// From the first of January, April, July or October.
+    Quarter,
+    /// From the first of January.
+    Year,
+}
+
+impl Unit {
+    /// The first date of the period of this date. Hours lie within a day.
+    pub(super) fn start(self, date: NaiveDate) -> NaiveDate {
+        let (year, month) = (date.year(), date.month());
+        let start = match self {
+            Self::Hour | Self::Day => Some(date),
+            Self::Week => {
+                date.checked_sub_days(Days::new(date.weekday().num_days_from_monday().into()))
+            }
+            Self::Month => NaiveDate::from_ymd_opt(year, month, 1),
+            Self::Quarter => NaiveDate::from_ymd_opt(year, (month - 1) / 3 * 3 + 1, 1),
+            Self::Year => NaiveDate::from_ymd_opt(year, 1, 1),
+        };
+        start.unwrap_or(date)
+    }
+
+    /// So many periods later, or before where negative. A day that the month does not have is its
+    /// last.
+    pub(super) fn shift(self, date: NaiveDate, periods: i64) -> Option<NaiveDate> {
+        let days = |each: u64| {
+            let days = Days::new(periods.unsigned_abs().checked_mul(each)?);
+            if periods < 0 { date.checked_sub_days(days) } else { date.checked_add_days(days) }
+        };
+        let months = |each: u64| {
+            let months = periods.unsigned_abs().checked_mul(each)?;
+            let months = Months::new(months.try_into().ok()?);
+            if periods < 0 {
+                date.checked_sub_months(months)
+            } else {
+                date.checked_add_months(months)
+            }
+        };
+        match self {
+            Self::Hour | Self::Day => days(1),
+            Self::Week => days(7),
+            Self::Month => months(1),
+            Self::Quarter => months(3),
+            Self::Year => months(12),
+        }
+    }
+}
