@@ -137,8 +137,6 @@ typed_ids! {
     MembershipId = "membership";
     /// Identifies a KPI. Unique within its workspace.
     KpiId = "kpi";
-    /// Identifies a data point. Unique within its workspace.
-    DataPointId = "data point";
     /// Identifies a goal. Unique within its workspace.
     GoalId = "goal";
     /// Identifies the link of a KPI to a goal. Unique within its workspace.

@@ -100,19 +100,41 @@ diesel::table! {
 
 diesel::table! {
     /// History of the KPIs
-    kpi_data_points (workspace_id, id) {
-        /// CUID, unique within the workspace
-        id -> Text,
+    kpi_data_points (workspace_id, kpi_id, timestamp, source) {
+        /// When it was measured, to the microsecond
+        timestamp -> Timestamptz,
+        /// Value, in the KPI's unit
+        value -> Float8,
         /// The workspace; by default the one of the context
         workspace_id -> Text,
         /// The KPI measured
         kpi_id -> Text,
-        /// Value, in the KPI's unit
-        value -> Float8,
-        /// When it was measured, to the microsecond
-        timestamp -> Timestamptz,
-        /// Where it came from, such as manual, stripe or google_analytics
-        source -> Nullable<Text>,
+        /// Where it came from, such as manual, stripe or google_analytics; empty for none
+        source -> Text,
+    }
+}
+
+diesel::table! {
+    /// What the data points of a KPI come to in a day of UTC; kept by a trigger
+    kpi_rollups (workspace_id, kpi_id, day) {
+        /// Midnight of UTC at which the day starts
+        day -> Timestamptz,
+        /// How many points, at least one
+        points -> Int8,
+        /// Their values added up one by one in the order of their key; null when one is 1e290 or larger
+        sum -> Nullable<Float8>,
+        /// The least value
+        min -> Float8,
+        /// The greatest value
+        max -> Float8,
+        /// The value of the first point in the order of their key
+        first -> Float8,
+        /// The value of the last point in the order of their key
+        last -> Float8,
+        /// The workspace
+        workspace_id -> Text,
+        /// The KPI measured
+        kpi_id -> Text,
     }
 }
 
@@ -239,6 +261,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     goals,
     integrations,
     kpi_data_points,
+    kpi_rollups,
     kpis,
     subscriptions,
     users,

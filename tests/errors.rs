@@ -155,7 +155,7 @@ fn a_conflict_names_its_constraint() {
     let taken = NewKpi { id: a.kpi.clone(), ..NewKpi::new("Churn".parse().unwrap()) };
     assert_eq!(constraint(refusal(&mut t, |t| t.kpis().create(&taken))), "kpis_pkey");
     let point = NewDataPoint::new(a.kpi.clone(), 1.0, hour(0)).unwrap();
-    let key = "idx_kpi_data_points_kpi_timestamp";
+    let key = "kpi_data_points_pkey";
     assert_eq!(constraint(refusal(&mut t, |t| t.data_points().record(&point))), key);
     let batch = [point];
     let failed = refusal(&mut t, |t| t.data_points().record_many(&batch, OnExisting::Fail));

@@ -20,12 +20,13 @@ use crate::migrations;
 use crate::tenancy::transaction::DatabaseRole;
 
 /// The tables of this crate outside of its private schema.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "public.audit_log",
     "public.goal_kpis",
     "public.goals",
     "public.integrations",
     "public.kpi_data_points",
+    "public.kpi_rollups",
     "public.kpis",
     "public.subscriptions",
     "public.users",

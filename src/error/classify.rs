@@ -104,6 +104,7 @@ fn referenced(constraint: &str) -> Option<&'static str> {
         "workspace_users_user_id_fkey" | "subscriptions_user_id_fkey" => "user",
         "kpi_data_points_workspace_id_kpi_id_fkey"
         | "kpi_data_points_kpi_not_deleted"
+        | "kpi_rollups_workspace_id_kpi_id_fkey"
         | "goal_kpis_workspace_id_kpi_id_fkey" => "kpi",
         "goal_kpis_workspace_id_goal_id_fkey" => "goal",
         _ if constraint.ends_with("_workspace_id_fkey") => "workspace",
@@ -114,11 +115,12 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 10] = [
+    const TABLES: [&str; 11] = [
         "workspace_users_",
         "workspaces_",
         "users_",
         "kpi_data_points_",
+        "kpi_rollups_",
         "kpis_",
         "goal_kpis_",
         "goals_",

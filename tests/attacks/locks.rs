@@ -45,7 +45,7 @@ pub const ATTACKS: &[Attack] = &[
         "whatever is not locked by others",
         Statement,
         Runs,
-        "SELECT id FROM kpi_data_points FOR UPDATE SKIP LOCKED"
+        "SELECT kpi_id FROM kpi_data_points FOR UPDATE SKIP LOCKED"
     ),
     attack!("the own workspace held", Statement, Runs, "UPDATE workspaces SET name = 'Held'"),
     attack!("the own people held", Statement, Runs, "UPDATE workspace_users SET role = role"),

@@ -88,7 +88,7 @@ pub const ATTACKS: &[Attack] = &[
     attack!("a number as a short one", Statement, Runs,
         "SELECT id FROM kpis WHERE workspace_id = '{b}' AND (target_value * 1e9)::smallint > 0"),
     attack!("a sub-select with too many rows", Statement, Runs,
-        "SELECT id FROM kpis WHERE workspace_id = '{b}' AND (SELECT p.id FROM kpi_data_points AS p, generate_series(1, 2) WHERE p.kpi_id = kpis.id) IS NOT NULL"),
+        "SELECT id FROM kpis WHERE workspace_id = '{b}' AND (SELECT p.kpi_id FROM kpi_data_points AS p, generate_series(1, 2) WHERE p.kpi_id = kpis.id) IS NOT NULL"),
     attack!("a block that watches for an error", Batch, Runs,
         "DO $$ BEGIN PERFORM 1 / (target_value - {number})::int FROM kpis;
          EXCEPTION WHEN division_by_zero THEN RAISE 'globex'; END $$"),

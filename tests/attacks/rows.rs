@@ -52,7 +52,7 @@ pub const ATTACKS: &[Attack] = &[
         "a delete by a join",
         Statement,
         Runs,
-        "DELETE FROM kpi_data_points AS p USING kpi_data_points AS q WHERE p.id <> q.id RETURNING *"
+        "DELETE FROM kpi_data_points AS p USING kpi_data_points AS q WHERE p.timestamp <> q.timestamp RETURNING *"
     ),
     attack!(
         "a merge",

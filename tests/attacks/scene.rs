@@ -51,9 +51,9 @@ pub fn stock(world: &World) -> String {
          ON CONFLICT DO NOTHING;
          INSERT INTO goal_kpis (workspace_id, id, goal_id, kpi_id)
          VALUES ('{workspace}', 'alink', '{goal}', '{kpi}') ON CONFLICT DO NOTHING;
-         INSERT INTO kpi_data_points (workspace_id, id, kpi_id, value, timestamp)
-         VALUES ('{workspace}', 'apoint', '{kpi}', 7, '2026-01-09'),
-                ('{workspace}', 'bpoint', '{kpi}', 8, '2026-01-10') ON CONFLICT DO NOTHING"
+         INSERT INTO kpi_data_points (workspace_id, kpi_id, value, timestamp)
+         VALUES ('{workspace}', '{kpi}', 7, '2026-01-09'),
+                ('{workspace}', '{kpi}', 8, '2026-01-10') ON CONFLICT DO NOTHING"
     )
 }
 
@@ -69,6 +69,7 @@ pub fn rows_of(world: &World) -> String {
         "workspace_users",
         "kpis",
         "kpi_data_points",
+        "kpi_rollups",
         "goals",
         "goal_kpis",
         "integrations",

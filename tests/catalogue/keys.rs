@@ -110,13 +110,16 @@ rules! {
         "ALTER TABLE public.kpis ALTER COLUMN workspace_id SET DEFAULT 'w'",
         "CREATE TABLE public.more (workspace_id text DEFAULT sesari.current_workspace_id())";
 
-    /// The audit log refuses every update.
+    /// The audit log refuses every update, and nobody is granted one of the rollups.
     the_workspace_and_the_id_of_a_row_can_never_change:
         "SELECT t.full_name AS line FROM public_tables AS t
-          WHERE NOT EXISTS (SELECT FROM pg_trigger AS g
+          WHERE t.name <> 'kpi_rollups'
+            AND NOT EXISTS (SELECT FROM pg_trigger AS g
                  WHERE g.tgrelid = t.oid AND g.tgtype & 19 = 19 -- before update, for each row
                    AND g.tgfoid = 'sesari.refuse_change'::regproc
-                   AND pg_get_triggerdef(g.oid) ~ 'old\\.id IS DISTINCT FROM new\\.id'
+                   AND pg_get_triggerdef(g.oid) ~ CASE t.name
+                       WHEN 'kpi_data_points' THEN 'old\\.kpi_id IS DISTINCT FROM new\\.kpi_id'
+                       ELSE 'old\\.id IS DISTINCT FROM new\\.id' END
                    AND (t.name IN ('users', 'subscriptions', 'workspaces')
                         OR pg_get_triggerdef(g.oid) ~ 'old\\.workspace_id IS DISTINCT FROM new\\.workspace_id'))
             AND NOT EXISTS (SELECT FROM pg_trigger AS g

@@ -37,6 +37,7 @@ fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "text" => "Text",
         "timestamp with time zone" => "Timestamptz",
+        "bigint" => "Int8",
         "double precision" => "Float8",
         "boolean" => "Bool",
         "jsonb" => "Jsonb",

@@ -69,7 +69,6 @@ rules! {
         "SELECT i.relname::text AS line
            FROM pg_index AS x JOIN tables AS t ON t.oid = x.indrelid JOIN pg_class AS i ON i.oid = x.indexrelid
           WHERE NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.oid AND c.conname = i.relname)
-            AND i.relname <> 'idx_kpi_data_points_kpi_timestamp' -- the reference document's own name
             AND NOT starts_with('idx_' || t.name || '_' || (SELECT string_agg(a.attname, '_' ORDER BY k.n)
                        FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (attnum, n)
                        JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum), i.relname)",
@@ -79,12 +78,13 @@ rules! {
 
     the_indexes_of_the_reference_document_are_there:
         "SELECT wanted AS line FROM unnest(ARRAY['idx_kpis_workspace_id', 'idx_goals_workspace_id',
-                'idx_kpi_data_points_kpi_timestamp', 'idx_workspace_users_user_id']) AS wanted
+                'kpi_data_points_pkey', -- in the place of idx_kpi_data_points_kpi_timestamp
+                'idx_workspace_users_user_id']) AS wanted
           WHERE NOT EXISTS (SELECT FROM pg_index AS x
                    JOIN tables AS t ON t.oid = x.indrelid JOIN pg_class AS i ON i.oid = x.indexrelid
                   WHERE i.relname = wanted AND x.indisvalid)",
         broken by "DROP INDEX public.idx_kpis_workspace_id",
-        "ALTER INDEX public.idx_kpi_data_points_kpi_timestamp RENAME TO idx_kpi_data_points_natural";
+        "ALTER INDEX public.idx_workspace_users_user_id RENAME TO idx_workspace_users_user";
 
     row_level_security_is_enabled_and_forced_on_every_public_table:
         "SELECT full_name AS line FROM public_tables

@@ -91,9 +91,19 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "kpi_data_points",
         own: BY_WORKSPACE,
-        key: "id",
+        key: "concat_ws(' ', kpi_id, timestamp, source)",
         insert: "(workspace_id, kpi_id, value) VALUES ('{ws}', '{kpi}', 1)",
         update: "value = 1",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
+        name: "kpi_rollups",
+        own: BY_WORKSPACE,
+        key: "concat_ws(' ', kpi_id, day)",
+        insert: "(workspace_id, kpi_id, day, points, sum, min, max, first, last)
+                 VALUES ('{ws}', '{kpi}', '2020-01-01 00:00:00+00', 1, 1, 1, 1, 1, 1)",
+        update: "points = 1",
         give: "workspace_id = '{there}'",
         extras: &[],
     },

@@ -52,7 +52,7 @@ impl Canaries {
                  (SELECT string_agg(name, ',' ORDER BY name) FROM kpis WHERE category = 'canary'),
                  (SELECT string_agg(slug, ',') FROM workspaces),
                  (SELECT string_agg(email, ',' ORDER BY email) FROM users),
-                 (SELECT count(*) FROM kpi_data_points WHERE kpi_id = '{}' AND source IS NULL),
+                 (SELECT count(*) FROM kpi_data_points WHERE kpi_id = '{}' AND source = ''),
                  {}) AS line",
             tenant.kpi,
             foreign.join(" + ")

@@ -51,13 +51,13 @@ fn equal_moments_are_told_apart_by_their_source() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let kpi = tenant.kpis().create(&NewKpi::new(parse("Tied"))).unwrap().id;
-    // In whichever order they come: none beats any, then the last by name.
+    // In whichever order they come: the last by name, and any beats none.
     for (source, value, current) in [
         (Some("sheets"), 2.0, 2.0),
         (Some("manual"), 1.0, 2.0),
         (Some("stripe"), 3.0, 3.0),
-        (None, 4.0, 4.0),
-        (Some("zapier"), 5.0, 4.0),
+        (None, 4.0, 3.0),
+        (Some("zapier"), 5.0, 5.0),
     ] {
         let new = point(&kpi, 0, value);
         let new = sesari_db::repo::NewDataPoint { source: source.map(parse), ..new };
@@ -65,8 +65,8 @@ fn equal_moments_are_told_apart_by_their_source() {
         assert_current(&mut tenant, &kpi, current, Some(0));
         assert_eq!(tenant.data_points().latest(&kpi).unwrap().unwrap().value, current);
     }
-    tenant.data_points().delete(&key(&kpi, 0, None)).unwrap();
-    assert_current(&mut tenant, &kpi, 5.0, Some(0));
+    tenant.data_points().delete(&key(&kpi, 0, Some("zapier"))).unwrap();
+    assert_current(&mut tenant, &kpi, 3.0, Some(0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sesari_db::Error;
-use sesari_db::id::{DataPointId, KpiId};
+use sesari_db::id::KpiId;
 use sesari_db::repo::{NewDataPoint, NewKpi, OnExisting, PointKey, Recorded, TimeRange};
 use sesari_db::value::{Finite, Source, Timestamp};
 
@@ -52,24 +52,15 @@ fn a_point_is_recorded_found_corrected_and_deleted() {
 }
 
 #[test]
-fn moment_source_and_id_are_taken_once() {
+fn moment_and_source_are_taken_once() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let kpi = &world.a.kpi;
-    let natural = "idx_kpi_data_points_kpi_timestamp";
     for new in [point(kpi, 1, 5.0), point(kpi, 9, 5.0).from_source(parse("sheets"))] {
         if new.source.is_some() {
             tenant.data_points().record(&new).unwrap();
         }
-        let again = NewDataPoint { id: DataPointId::generate(), ..new };
-        let result = tenant.transaction(|tenant| tenant.data_points().record(&again));
-        assert_conflict(result, natural);
-    }
-    let first = tenant.data_points().record(&point(kpi, 20, 1.0)).unwrap();
-    let same_id = NewDataPoint { id: first.id, ..point(kpi, 21, 1.0) };
-    for mode in [OnExisting::Keep, OnExisting::Replace, OnExisting::Fail] {
-        let batch = [same_id.clone()];
-        let result = tenant.transaction(|tenant| tenant.data_points().record_many(&batch, mode));
+        let result = tenant.transaction(|tenant| tenant.data_points().record(&new));
         assert_conflict(result, "kpi_data_points_pkey");
     }
 }
@@ -106,8 +97,7 @@ fn a_batch_counts_what_became_of_each_point() {
     assert_eq!(kept, recorded(3, 0, 3));
     let expected = vec![(0, 10.0), (1, 20.0), (2, 30.0), (4, 2.0), (5, 1.0), (5, 4.0)];
     assert_eq!(sorted(values(&mut tenant)), expected, "the first of a batch counts");
-    let again: Vec<_> = batch.iter().map(fresh).collect();
-    let kept = tenant.data_points().record_many(&again, OnExisting::Keep).unwrap();
+    let kept = tenant.data_points().record_many(&batch, OnExisting::Keep).unwrap();
     assert_eq!(kept, recorded(0, 0, 6));
     drop(tenant);
 
@@ -116,14 +106,14 @@ fn a_batch_counts_what_became_of_each_point() {
     assert_eq!(replaced, recorded(3, 1, 2), "one of the same value, one overtaken");
     let expected = vec![(0, 11.0), (1, 20.0), (2, 30.0), (4, 2.0), (5, 3.0), (5, 4.0)];
     assert_eq!(sorted(values(&mut tenant)), expected, "the last of a batch counts");
-    let replaced = tenant.data_points().record_many(&again, OnExisting::Replace).unwrap();
+    let replaced = tenant.data_points().record_many(&batch, OnExisting::Replace).unwrap();
     assert_eq!(replaced, recorded(0, 0, 6));
     drop(tenant);
 
     let mut tenant = world.as_member(&world.a);
     let failed =
         tenant.transaction(|tenant| tenant.data_points().record_many(&batch, OnExisting::Fail));
-    assert_conflict(failed, "idx_kpi_data_points_kpi_timestamp");
+    assert_conflict(failed, "kpi_data_points_pkey");
     assert_eq!(values(&mut tenant), [(0, 10.0), (1, 20.0), (2, 30.0)]);
     let new = [point(kpi, 9, 9.0), point(kpi, 8, 8.0)];
     let all = tenant.data_points().record_many(&new, OnExisting::Fail).unwrap();
@@ -131,11 +121,6 @@ fn a_batch_counts_what_became_of_each_point() {
     for mode in [OnExisting::Keep, OnExisting::Replace, OnExisting::Fail] {
         assert_eq!(tenant.data_points().record_many(&[], mode).unwrap(), recorded(0, 0, 0));
     }
-}
-
-/// The same point under a new id.
-fn fresh(point: &NewDataPoint) -> NewDataPoint {
-    NewDataPoint { id: DataPointId::generate(), ..point.clone() }
 }
 
 #[test]
@@ -148,8 +133,7 @@ fn a_hundred_thousand_points_are_one_batch() {
     assert_eq!(points.record_many(&batch, OnExisting::Fail).unwrap(), recorded(100_000, 0, 0));
     assert_eq!(points.count(&kpi, span(0, 100_000)).unwrap(), 100_000);
     assert_eq!(points.count(&kpi, span(0, 99_999)).unwrap(), 99_999);
-    let again: Vec<_> = batch.iter().map(fresh).collect();
-    let kept = points.record_many(&again, OnExisting::Keep).unwrap();
+    let kept = points.record_many(&batch, OnExisting::Keep).unwrap();
     assert_eq!(kept, recorded(0, 0, 100_000));
     let newest = tenant.kpis().find(&kpi).unwrap().unwrap().current_value_at;
     assert_eq!(newest, Some(hour(99_999)));
@@ -225,13 +209,13 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
         let mut expected: Vec<_> = batch
             .iter()
             .filter(|point| (hour(from)..hour(to)).contains(&point.timestamp.get()))
-            .map(|point| (point.timestamp.get(), point.id.clone()))
+            .map(|point| (point.timestamp.get(), point.source.clone()))
             .collect();
         expected.sort();
         for limit in [1, 2, 4, 30, 31] {
             let range = span(from, to);
             let read = walk(limit, |page| tenant.data_points().range(&kpi, range, page));
-            let read: Vec<_> = read.into_iter().map(|point| (point.timestamp, point.id)).collect();
+            let read: Vec<_> = read.into_iter().map(|point| (point.timestamp, point.source)).collect();
             assert_eq!(read, expected, "{from} to {to}");
         }
         let count = tenant.data_points().count(&kpi, span(from, to)).unwrap();
@@ -240,7 +224,7 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
 }
 
 #[test]
-fn of_several_newest_points_the_one_without_a_source_is_latest() {
+fn of_several_newest_points_the_last_source_by_name_is_latest() {
     let world = World::new();
     let mut tenant = world.as_member(&world.a);
     let other = tenant.kpis().create(&NewKpi::new(parse("Other"))).unwrap().id;
@@ -252,11 +236,11 @@ fn of_several_newest_points_the_one_without_a_source_is_latest() {
     }
     assert_eq!(points.latest(&other).unwrap().unwrap().value, 3.0);
     points.record(&point(&other, 0, 4.0)).unwrap();
-    assert_eq!(points.latest(&other).unwrap().unwrap().value, 4.0);
+    assert_eq!(points.latest(&other).unwrap().unwrap().value, 3.0);
     let asked =
         [&other, &empty, &world.a.kpi, &world.b.kpi, &other, &KpiId::generate()].map(Clone::clone);
     let latest = points.latest_of_many(&asked).unwrap();
-    let mut expected = [(other, 4.0), (world.a.kpi.clone(), 30.0)];
+    let mut expected = [(other, 3.0), (world.a.kpi.clone(), 30.0)];
     expected.sort_by(|one, another| one.0.cmp(&another.0));
     assert_eq!(
         latest.into_iter().map(|point| (point.kpi_id, point.value)).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
 use sesari_db::repo::{
-    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewDataPoint, NewGoalKpi, NewIntegration,
+    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration,
     OnExisting, TimeRange,
 };
 use sesari_db::value::{Finite, IntegrationProvider, Role, Timestamp, Weight};
@@ -293,9 +293,8 @@ fn ids_taken_in_another_workspace_are_free_in_this_one() {
         ..sesari_db::repo::NewGoal::new(parse("x"))
     };
     tenant.goals().create(&goal).unwrap();
-    let theirs = world.as_owner(&world.b).data_points().latest(&world.b.kpi).unwrap().unwrap();
-    let new = NewDataPoint { id: theirs.id, ..point(&world.b.kpi, 2, -1.0) };
-    tenant.data_points().record(&new).unwrap();
+    // The key of the newest of theirs.
+    tenant.data_points().record(&point(&world.b.kpi, 2, -1.0)).unwrap();
     tenant.commit().unwrap();
     let mut other = world.as_owner(&world.b);
     assert_eq!(other.kpis().find(&world.b.kpi).unwrap().unwrap().current_value, 30.0);
@@ -304,15 +303,21 @@ fn ids_taken_in_another_workspace_are_free_in_this_one() {
 /// All rows of `b`'s workspace, as text.
 fn snapshot(world: &World) -> String {
     use diesel::sql_types::Text;
-    let parts =
-        ["kpis", "goals", "goal_kpis", "kpi_data_points", "workspace_users", "integrations"].map(
-            |table| {
-                format!(
-                    "coalesce((SELECT string_agg(t::text, ';' ORDER BY id) FROM {table} AS t \
+    let tables = [
+        "kpis",
+        "goals",
+        "goal_kpis",
+        "kpi_data_points",
+        "kpi_rollups",
+        "workspace_users",
+        "integrations",
+    ];
+    let parts = tables.map(|table| {
+        format!(
+            "coalesce((SELECT string_agg(t::text, ';' ORDER BY t::text) FROM {table} AS t \
              WHERE workspace_id = '{}'), '')",
-                    world.b.workspace
-                )
-            },
-        );
+            world.b.workspace
+        )
+    });
     super::tools::scalar::<Text, String>(&mut world.test.admin().unwrap(), &parts.join(" || "))
 }

