@@ -27,6 +27,7 @@ mod integration_queue;
 mod integrations;
 mod kpis;
 mod members;
+mod series;
 mod subscriptions;
 mod users;
 mod workspaces;
@@ -43,6 +44,7 @@ pub use integrations::{
 };
 pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
 pub use members::{Member, MemberFilter, MemberRepository, Membership};
+pub use series::{SeriesQuery, SeriesRepository};
 pub use subscriptions::{
     BillingEvent, MySubscriptionRepository, Subscription, SubscriptionFilter,
     SubscriptionRepository,

@@ -1,7 +1,7 @@
 //! Time series: buckets in any time zone, aggregates, gaps, statistics and samples for a chart.
 //! Pure: no database, no clock.
 //!
-//! [`Grid`] cuts a range into buckets. `SeriesRepository` sends
+//! [`Grid`] cuts a range into buckets. [`SeriesRepository`](crate::repo::SeriesRepository) sends
 //! its edges to the server, so that the zones' rules are this crate's alone, and brings back a
 //! [`Series`] for each KPI.
 //!
@@ -14,6 +14,7 @@
 //! | summaries of parts, put together, are the summary of all | `summaries_of_parts_add_up` |
 //! | filling changes no value that is there | `filling_changes_no_value_that_is_there` |
 //! | a downsampled line has its ends, is a part of the samples and in their order | `downsampling_keeps_ends_and_order` |
+//! | rollups, points and a recomputation give one answer | `rollups_points_and_a_recomputation_agree` |
 //! | figures are finite for any finite values | `every_figure_of_a_window_is_finite` |
 
 mod downsample;
@@ -22,6 +23,7 @@ mod fill;
 mod goal;
 mod grid;
 mod statistics;
+mod stretches;
 mod summary;
 mod zone;
 
@@ -30,6 +32,8 @@ pub use error::SeriesError;
 pub use fill::Fill;
 pub use goal::{GoalLink, GoalMoment, goal_series};
 pub use grid::{FixedWidth, Grid, Step};
+pub(crate) use statistics::check_percentiles;
 pub use statistics::{Change, Statistics};
+pub(crate) use stretches::Stretches;
 pub use summary::{Aggregate, Bucket, Comparison, Series, Summary};
 pub use zone::{Unit, Zone};

@@ -17,9 +17,10 @@ use sesari_db::page::Page;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, SubscriptionFilter, TimeRange,
-    UserChanges, UserFilter,
+    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, SeriesQuery, SubscriptionFilter,
+    TimeRange, UserChanges, UserFilter,
 };
+use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
     AuthProvider, Finite, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
@@ -86,6 +87,10 @@ fn all_time() -> TimeRange {
     TimeRange::new(timestamp(0), timestamp(1000)).unwrap()
 }
 
+fn days() -> SeriesQuery {
+    SeriesQuery::new(Grid::new(all_time(), Step::day(Zone::UTC)).unwrap())
+}
+
 type Call<G> = fn(&mut G, &World) -> Result<()>;
 
 const READS: &[(&str, Call<TenantConnection>)] = &[
@@ -122,6 +127,17 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("data_points.latest_of_many", |t, w| {
         t.data_points().latest_of_many(&[w.a.kpi.clone(), w.b.kpi.clone()]).map(drop)
     }),
+    ("series.read", |t, w| t.series().read(&[w.a.kpi.clone()], &days()).map(drop)),
+    ("series.read first and last", |t, w| {
+        t.series()
+            .read(&[w.a.kpi.clone(), w.b.kpi.clone()], &days().with_first_and_last())
+            .map(drop)
+    }),
+    ("series.compare", |t, w| t.series().compare(&[w.a.kpi.clone()], &days()).map(drop)),
+    ("series.statistics", |t, w| {
+        t.series().statistics(&[w.a.kpi.clone()], all_time(), &[0.5]).map(drop)
+    }),
+    ("series.goal_progress", |t, w| t.series().goal_progress(&w.a.goal, days().grid()).map(drop)),
     ("goals.find", |t, w| t.goals().find(&w.a.goal).map(drop)),
     ("goals.list", |t, _| {
         let filter = GoalFilter { status: Some(GoalStatus::Active), ..GoalFilter::default() };

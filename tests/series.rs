@@ -10,6 +10,8 @@ mod support;
 
 #[path = "series/grids.rs"]
 mod grids;
+#[path = "series/reading.rs"]
+mod reading;
 #[path = "series/shapes.rs"]
 mod shapes;
 #[path = "series/zones.rs"]

@@ -110,7 +110,7 @@ impl Statistics {
     }
 }
 
-fn check_percentiles(percentiles: &[f64]) -> Result<(), SeriesError> {
+pub(crate) fn check_percentiles(percentiles: &[f64]) -> Result<(), SeriesError> {
     let within = |part: &f64| (0.0..=1.0).contains(part);
     if percentiles.iter().all(within) { Ok(()) } else { Err(SeriesError::Percentile) }
 }

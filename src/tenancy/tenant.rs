@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::repo::{
     AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
-    IntegrationRepository, KpiRepository, MemberRepository, WorkspaceRepository,
+    IntegrationRepository, KpiRepository, MemberRepository, SeriesRepository, WorkspaceRepository,
 };
 use crate::value::Role;
 
@@ -105,6 +105,11 @@ impl TenantConnection {
     /// The history of its KPIs.
     pub fn data_points(&mut self) -> DataPointRepository<'_> {
         DataPointRepository::new(self.transaction.conn(), &self.workspace)
+    }
+
+    /// Its history in buckets, and figures of it.
+    pub fn series(&mut self) -> SeriesRepository<'_> {
+        SeriesRepository::new(self.transaction.conn(), &self.workspace)
     }
 
     /// Its goals.

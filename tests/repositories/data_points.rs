@@ -215,7 +215,8 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
         for limit in [1, 2, 4, 30, 31] {
             let range = span(from, to);
             let read = walk(limit, |page| tenant.data_points().range(&kpi, range, page));
-            let read: Vec<_> = read.into_iter().map(|point| (point.timestamp, point.source)).collect();
+            let read: Vec<_> =
+                read.into_iter().map(|point| (point.timestamp, point.source)).collect();
             assert_eq!(read, expected, "{from} to {to}");
         }
         let count = tenant.data_points().count(&kpi, span(from, to)).unwrap();

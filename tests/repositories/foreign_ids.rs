@@ -7,9 +7,10 @@ use diesel::connection::SimpleConnection;
 use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
 use sesari_db::repo::{
-    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration,
-    OnExisting, TimeRange,
+    AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration, OnExisting,
+    SeriesQuery, TimeRange,
 };
+use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::value::{Finite, IntegrationProvider, Role, Timestamp, Weight};
 use sesari_db::{Result, TenantConnection};
 
@@ -113,6 +114,10 @@ fn all_time() -> TimeRange {
     TimeRange::new(at(-1000), at(1000)).unwrap()
 }
 
+fn by_day() -> SeriesQuery {
+    SeriesQuery::new(Grid::new(all_time(), Step::day(Zone::UTC)).unwrap())
+}
+
 const METHODS: &[Method] = methods! {
     "kpis.find": |tenant, own, ids| tenant.kpis().find(&ids.kpi);
     "kpis.update": |tenant, own, ids| tenant.kpis().update(
@@ -140,6 +145,13 @@ const METHODS: &[Method] = methods! {
     "data_points.correct": |tenant, own, ids|
         tenant.data_points().correct(&key(&ids.kpi, 0, None), number());
     "data_points.delete": |tenant, own, ids| tenant.data_points().delete(&key(&ids.kpi, 0, None));
+    "series.read": |tenant, own, ids| tenant.series().read(
+        &[ids.kpi.clone(), own.kpi.clone()], &by_day().with_first_and_last());
+    "series.compare": |tenant, own, ids| tenant.series().compare(&[ids.kpi.clone()], &by_day());
+    "series.statistics": |tenant, own, ids|
+        tenant.series().statistics(&[ids.kpi.clone()], all_time(), &[0.5]);
+    "series.goal_progress": |tenant, own, ids|
+        tenant.series().goal_progress(&ids.goal, by_day().grid());
     "goals.find": |tenant, own, ids| tenant.goals().find(&ids.goal);
     "goals.update": |tenant, own, ids| tenant.goals().update(
         &ids.goal, &GoalChanges { title: Some(parse("x")), ..GoalChanges::default() });

@@ -1,0 +1,294 @@
+//! Series of the KPIs: buckets, statistics, comparisons and the progress of goals over time.
+//!
+//! A bucket's whole days in UTC come from `kpi_rollups`, the rest from the points. Which is which is
+//! decided here, and sent to the server as spans: each statement makes one scan of an index for
+//! each KPI and span, in the order of the key.
+
+mod statements;
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use self::statements::{GoalRow, OfGoal, Part, StatisticsOf, StatisticsRow, WithEnds, WithoutEnds};
+use super::{TimeRange, debug_by_name};
+use crate::error::{Error, Result};
+use crate::id::{GoalId, KpiId, WorkspaceId};
+use crate::series::{
+    Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
+    Summary, check_percentiles, goal_series,
+};
+use crate::value::Timestamp;
+
+debug_by_name!(SeriesRepository);
+
+/// What to read of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesQuery {
+    grid: Grid,
+    ends: bool,
+    points_only: bool,
+}
+
+impl SeriesQuery {
+    /// Points, sum, least and greatest value of each bucket.
+    #[must_use]
+    pub fn new(grid: Grid) -> Self {
+        Self { grid, ends: false, points_only: false }
+    }
+
+    /// The first and last value of each bucket as well. Costs about a third more where points are
+    /// read.
+    #[must_use]
+    pub fn with_first_and_last(self) -> Self {
+        Self { ends: true, ..self }
+    }
+
+    /// Reads no rollups: the same answer, later. For checking one against the other.
+    #[must_use]
+    pub fn from_points_alone(self) -> Self {
+        Self { points_only: true, ..self }
+    }
+
+    /// The buckets.
+    #[must_use]
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+}
+
+/// The series of a workspace.
+///
+/// An id of another workspace, of a KPI that is gone or of none at all has buckets without points. A
+/// deleted KPI keeps its history until it is purged, and so its series.
+pub struct SeriesRepository<'g> {
+    conn: &'g mut PgConnection,
+    workspace: &'g WorkspaceId,
+}
+
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl<'g> SeriesRepository<'g> {
+    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
+        Self { conn, workspace }
+    }
+
+    /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
+    /// than [`Grid::MAX_CELLS`].
+    pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
+        check_cells(kpis.len(), query.grid.len())?;
+        let reading = Reading::of(&[&query.grid], query.points_only);
+        let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+        Ok(series_of(kpis, &query.grid, &mut summaries, 0))
+    }
+
+    /// The series of each KPI, and the same of the [period before](Grid::before).
+    pub fn compare(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Comparison>> {
+        let before = query.grid.before()?;
+        check_cells(kpis.len(), query.grid.len() + before.len())?;
+        let reading = Reading::of(&[&before, &query.grid], query.points_only);
+        let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+        let start = reading.start_of(&query.grid);
+        let earlier = series_of(kpis, &before, &mut summaries, 0);
+        let now = series_of(kpis, &query.grid, &mut summaries, start);
+        Ok(now.into_iter().zip(earlier).map(|(now, before)| Comparison { now, before }).collect())
+    }
+
+    /// Figures of each KPI's points within a range, in the order of the ids; `None` where there are
+    /// none. Percentiles are fractions: 0.5 is the median. Reads the points, as percentiles need.
+    pub fn statistics(
+        &mut self,
+        kpis: &[KpiId],
+        range: TimeRange,
+        percentiles: &[f64],
+    ) -> Result<Vec<Option<Statistics>>> {
+        check_percentiles(percentiles)?;
+        let query = StatisticsOf {
+            workspace: self.workspace,
+            kpis,
+            from: range.from(),
+            to: range.to(),
+            percentiles,
+        };
+        let rows: Vec<StatisticsRow> = query.load(self.conn)?;
+        let mut all = vec![None; kpis.len()];
+        for row in rows {
+            if let Some(place) = place_of(row.0, all.len()) {
+                all[place] = Some(statistics_of(row));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The progress of a goal that is not deleted at the end of each bucket, from the last values of
+    /// its KPIs that are not deleted, with targets, baselines and weights as they are now. A value
+    /// stands until the next one, from before the first bucket too; before the first of all it is 0.
+    pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
+        // A goal has a handful of KPIs.
+        let reading = Reading::of(&[grid], false);
+        let query = OfGoal {
+            workspace: self.workspace,
+            goal,
+            reading: &reading,
+            from: grid.range().from(),
+        };
+        let rows: Vec<GoalRow> = query.load(self.conn)?;
+        if rows.is_empty() {
+            return Err(Error::not_found(GoalId::ENTITY));
+        }
+        let mut links: Vec<(GoalLink, Vec<Part>)> = Vec::new();
+        for (kpi, target, baseline, weight, before, part) in rows {
+            let Some(kpi_id) = kpi else { continue };
+            if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
+                let series = Series { kpi_id, buckets: Vec::new() };
+                let weight = weight.unwrap_or_default();
+                links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+            }
+            if let (Some((_, parts)), Some(part)) = (links.last_mut(), part) {
+                parts.push(part);
+            }
+        }
+        let links: Vec<_> = links
+            .into_iter()
+            .map(|(mut link, parts)| {
+                let kpi = [link.series.kpi_id.clone()];
+                let mut summaries = vec![merge(parts, grid.len())];
+                link.series.buckets = series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
+                link
+            })
+            .collect();
+        Ok(goal_series(grid.edges().get(1..).unwrap_or_default(), &links)?)
+    }
+
+    /// For each KPI, the summary of each bucket of the reading.
+    fn summaries(
+        &mut self,
+        kpis: &[KpiId],
+        reading: &Reading,
+        ends: bool,
+    ) -> Result<Vec<Vec<Option<Summary>>>> {
+        let buckets = reading.edges.len().saturating_sub(1);
+        if kpis.is_empty() || buckets == 0 {
+            return Ok(vec![vec![None; buckets]; kpis.len()]);
+        }
+        let workspace = self.workspace;
+        let rows: Vec<(i64, Part)> = if ends {
+            WithEnds { workspace, kpis, reading }.load(self.conn)?
+        } else {
+            WithoutEnds { workspace, kpis, reading }.load(self.conn)?
+        };
+        let mut parts: Vec<Vec<Part>> = vec![Vec::new(); kpis.len()];
+        for (n, part) in rows {
+            if let Some(place) = place_of(n, parts.len()) {
+                parts[place].push(part);
+            }
+        }
+        Ok(parts.into_iter().map(|parts| merge(parts, buckets)).collect())
+    }
+}
+
+fn check_cells(kpis: usize, buckets: usize) -> Result<(), SeriesError> {
+    if kpis.saturating_mul(buckets) > Grid::MAX_CELLS {
+        return Err(SeriesError::TooManyCells);
+    }
+    Ok(())
+}
+
+/// The place of a KPI in the list that was asked for, from its number in the answer.
+fn place_of(n: i64, len: usize) -> Option<usize> {
+    usize::try_from(n).ok()?.checked_sub(1).filter(|place| *place < len)
+}
+
+/// What to read, for buckets of one or more grids in the order of time.
+struct Reading {
+    edges: Vec<Timestamp>,
+    stretches: Stretches,
+}
+
+impl Reading {
+    fn of(grids: &[&Grid], points_only: bool) -> Self {
+        let mut edges: Vec<Timestamp> = Vec::new();
+        for grid in grids {
+            let touching = edges.last().is_some() && edges.last() == grid.edges().first();
+            edges.extend(&grid.edges()[usize::from(touching)..]);
+        }
+        let buckets =
+            grids.iter().flat_map(|grid| grid.edges().windows(2).map(|pair| (pair[0], pair[1])));
+        let stretches =
+            if points_only { Stretches::of_points(buckets) } else { Stretches::of(buckets) };
+        Self { edges, stretches }
+    }
+
+    /// The number of a grid's first bucket, where the last grid is it.
+    fn start_of(&self, grid: &Grid) -> usize {
+        self.edges.len().saturating_sub(grid.edges().len())
+    }
+}
+
+fn series_of(
+    kpis: &[KpiId],
+    grid: &Grid,
+    summaries: &mut [Vec<Option<Summary>>],
+    start: usize,
+) -> Vec<Series> {
+    let ranges: Vec<_> =
+        grid.edges().windows(2).filter_map(|pair| TimeRange::new(pair[0], pair[1]).ok()).collect();
+    kpis.iter()
+        .zip(summaries)
+        .map(|(kpi, summaries)| Series {
+            kpi_id: kpi.clone(),
+            buckets: ranges
+                .iter()
+                .zip(&summaries[start.min(summaries.len())..])
+                .map(|(range, summary)| Bucket { range: *range, summary: *summary })
+                .collect(),
+        })
+        .collect()
+}
+
+/// Puts the spans of a KPI together, in the order of time.
+fn merge(mut parts: Vec<Part>, buckets: usize) -> Vec<Option<Summary>> {
+    parts.sort_by_key(|part| part.0);
+    let mut merged: Vec<Option<Summary>> = vec![None; buckets];
+    for (_, numbers, points, sums, mins, maxs, firsts, lasts) in parts {
+        for (i, number) in numbers.iter().enumerate() {
+            let Some(place) = place_of(i64::from(*number), buckets) else { continue };
+            let end = |values: &Option<Vec<f64>>| values.as_ref().map(|values| values[i]);
+            let summary = Summary {
+                points: points[i].unsigned_abs(),
+                sum: sums[i],
+                min: mins[i],
+                max: maxs[i],
+                first: end(&firsts),
+                last: end(&lasts),
+            };
+            let before = merged[place];
+            merged[place] =
+                Some(before.map_or(summary, |before: Summary| before.and_later(summary)));
+        }
+    }
+    merged
+}
+
+/// Squares of values from this size on leave the type: their figures are taken of smaller ones.
+const SQUARED: f64 = 1e150;
+
+fn statistics_of(row: StatisticsRow) -> Statistics {
+    let (_, points, min, max, (mean, deviation), (scaled_mean, scaled_deviation), rest) = row;
+    let (percentiles, first, last) = rest;
+    let huge = min <= -SQUARED || max >= SQUARED;
+    let scale = |number: f64| (number * statements::SCALE).clamp(f64::MIN, f64::MAX);
+    let (mean, standard_deviation) = if huge {
+        (scale(scaled_mean), scaled_deviation.map(scale))
+    } else {
+        (mean.unwrap_or_default(), deviation)
+    };
+    Statistics {
+        points: points.unsigned_abs(),
+        min,
+        max,
+        mean: mean.clamp(min, max),
+        standard_deviation,
+        percentiles: percentiles.into_iter().map(|value| value.clamp(min, max)).collect(),
+        first,
+        last,
+    }
+}
