@@ -10,11 +10,13 @@ use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Bool, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Text, Timestamptz};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::{Error, Result};
+use crate::id::WorkspaceId;
 use crate::tenancy::ContextKey;
+use crate::value::Timestamp;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -128,4 +130,44 @@ pub fn retire_context_key(conn: &mut PgConnection, id: &str) -> Result<bool> {
         diesel::dsl::sql::<Bool>("sesari.retire_context_key(").bind::<Text, _>(id).sql(")"),
     )
     .get_result(conn)?)
+}
+
+/// Entries of the audit log dropped in one transaction.
+const PRUNE_BATCH: i32 = 10_000;
+
+/// Drops the entries of a workspace's audit log from before a moment, or of the log of no
+/// workspace, the oldest first and in transactions of at most 10 000. Returns how many went.
+///
+/// What is left stays verifiable: the database remembers the number and the hash of the last entry
+/// dropped, and each transaction leaves an entry, `audit_log.prune`, that says the same. Verify the
+/// log and keep the checkpoint elsewhere before: nothing can be said later about what was dropped.
+///
+/// For the login that runs the migrations, outside of a transaction. Interrupted, it may be started
+/// again.
+///
+/// # Errors
+/// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
+/// stays dropped.
+pub fn prune_audit_log(
+    conn: &mut PgConnection,
+    workspace: Option<&WorkspaceId>,
+    before: Timestamp,
+) -> Result<u64> {
+    let mut pruned = 0;
+    loop {
+        let batch: i64 = diesel::select(
+            diesel::dsl::sql::<BigInt>("sesari.prune_audit_log(")
+                .bind::<Text, _>(workspace.map_or("", WorkspaceId::as_str))
+                .sql(", ")
+                .bind::<Timestamptz, _>(before)
+                .sql(", ")
+                .bind::<Integer, _>(PRUNE_BATCH)
+                .sql(")"),
+        )
+        .get_result(conn)?;
+        pruned += batch.unsigned_abs();
+        if batch < i64::from(PRUNE_BATCH) {
+            return Ok(pruned);
+        }
+    }
 }

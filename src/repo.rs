@@ -32,7 +32,10 @@ mod subscriptions;
 mod users;
 mod workspaces;
 
-pub use audit_log::{AuditEntry, AuditFilter, AuditLogRepository};
+pub use audit_log::{
+    AuditEntry, AuditFilter, AuditLogRepository, DeletedWorkspaceAuditLogRepository, Refusal,
+    RefusalRepository,
+};
 pub use data_points::{
     DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange,
 };

@@ -1,16 +1,22 @@
 // @generated automatically by Diesel CLI.
 
 diesel::table! {
-    /// Who changed what, written by triggers in the transaction of the change. Append-only
-    audit_log (workspace_id, id) {
+    /// Who changed what, written by triggers in the transaction of the change. Append-only, and chained by hashes
+    audit_log (workspace_id, sequence) {
         /// CUID, made by the database
         id -> Text,
         /// Workspace of the row; empty for a row of no workspace. No foreign key: entries outlive their workspace
         workspace_id -> Text,
+        /// Place in the workspace's chain, from 1, without gaps
+        sequence -> Int8,
+        /// When the change was committed, by the server's clock; rises with the sequence
+        occurred_at -> Timestamptz,
         /// user, service, or system for a change without a verified context
         actor_kind -> Text,
         /// User id, service name, or database login
         actor_id -> Text,
+        /// tenant, user or service: the door that the actor came in by; none for system
+        door -> Text,
         /// What happened, such as member.add
         action -> Text,
         /// Table of the row
@@ -19,8 +25,12 @@ diesel::table! {
         row_id -> Text,
         /// Changed columns, each with its old and new value; a secret column is named without values
         changes -> Jsonb,
-        /// When the change was made, by the server's clock
-        occurred_at -> Timestamptz,
+        /// The server's number of the transaction
+        transaction_id -> Int8,
+        /// Hash of the entry before; 32 zero bytes in the first
+        previous_hash -> Bytea,
+        /// SHA-256 of all the other columns
+        hash -> Bytea,
     }
 }
 

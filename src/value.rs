@@ -13,7 +13,7 @@ mod number;
 mod text;
 
 pub use choice::{
-    ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
+    ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
     SyncStatus,
 };
 pub use number::{Finite, Timestamp, Weight};

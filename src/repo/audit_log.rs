@@ -1,18 +1,27 @@
 //! `audit_log`: who changed what. Written by the database's triggers, in the transaction of the
-//! change; read here.
+//! change; read and verified here.
 
-use chrono::{DateTime, Utc};
+mod deleted;
+mod refusals;
+pub(crate) mod walk;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgConnection, PgValue};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
+pub use deleted::DeletedWorkspaceAuditLogRepository;
+pub use refusals::{Refusal, RefusalRepository};
+
+use self::walk::Source;
 use super::debug_by_name;
+use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::page::{Page, Paged};
 use crate::schema::audit_log;
-use crate::value::{ActorKind, Timestamp};
+use crate::value::{ActorKind, Door, Timestamp};
 
 debug_by_name!(AuditLogRepository);
 
@@ -25,8 +34,12 @@ debug_by_name!(AuditLogRepository);
 /// | `kpi.purge`, `goal.purge`, `data_points.delete` | what is gone for good |
 /// | `integration.create`, `integration.update`, `integration.delete`, `integration.read_credentials`, `integration.reseal` | integrations |
 /// | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
+/// | `context_key.install`, `context_key.retire` | the keys of the context, by their ids; in the log of no workspace |
+/// | `access.refuse` | what was tried and refused, see [`Refusal`] |
+/// | `audit_log.prune` | the log itself, see [`prune_audit_log`](crate::migrations::prune_audit_log) |
 ///
-/// What goes down with its workspace, or with its KPI, has no entry of its own.
+/// What goes down with its workspace, or with its KPI, has no entry of its own. A transaction's
+/// entries show once it has committed.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = audit_log, check_for_backend(Pg))]
 pub struct AuditEntry {
@@ -35,10 +48,16 @@ pub struct AuditEntry {
     /// The workspace, or `None` for what belongs to none, such as a subscription.
     #[diesel(deserialize_as = Scope)]
     pub workspace_id: Option<WorkspaceId>,
+    /// Its place in the workspace's chain, from 1, without gaps.
+    pub sequence: i64,
+    /// When the change was committed. Rises with the sequence.
+    pub occurred_at: DateTime<Utc>,
     /// What made the change.
     pub actor_kind: ActorKind,
     /// User id, service name, or database login.
     pub actor_id: String,
+    /// By which door it came.
+    pub door: Door,
     /// What happened: one of the actions above.
     pub action: String,
     /// Table of the row.
@@ -48,8 +67,8 @@ pub struct AuditEntry {
     /// Each changed column with `old` and `new`; a secret one with neither, and null left out. For
     /// deleted points their number and the first and last time, `points`, `from` and `to`.
     pub changes: serde_json::Value,
-    /// When the change was made.
-    pub occurred_at: DateTime<Utc>,
+    /// The server's number of the transaction. All entries of one have the same.
+    pub transaction_id: i64,
 }
 
 /// The workspace as it is stored: empty for none.
@@ -91,13 +110,14 @@ pub struct AuditFilter {
 /// of what belongs to no workspace.
 pub struct AuditLogRepository<'g> {
     conn: &'g mut PgConnection,
+    workspace: Option<&'g WorkspaceId>,
     scope: &'g str,
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> AuditLogRepository<'g> {
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: Option<&'g WorkspaceId>) -> Self {
-        Self { conn, scope: workspace.map_or("", WorkspaceId::as_str) }
+        Self { conn, workspace, scope: workspace.map_or("", WorkspaceId::as_str) }
     }
 
     fn matching<'q>(&self, filter: &'q AuditFilter) -> audit_log::BoxedQuery<'q, Pg>
@@ -143,5 +163,41 @@ impl<'g> AuditLogRepository<'g> {
     /// How many entries match.
     pub fn count(&mut self, filter: &AuditFilter) -> Result<i64> {
         Ok(self.matching(filter).count().get_result(self.conn)?)
+    }
+
+    /// The moment up to which the log is settled: what [`list`](Self::list) finds before it never
+    /// changes again, but for what is pruned. `None` while there are no entries.
+    ///
+    /// It is the moment after the newest entry. Entries become visible in the order of their times,
+    /// so none that is still on its way can come before one that is there. `NotFound` for whoever
+    /// may not read the log.
+    pub fn settled_before(&mut self) -> Result<Option<DateTime<Utc>>> {
+        let newest = self.checkpoint()?.occurred_at();
+        Ok(newest.map(|newest| newest + TimeDelta::microseconds(1)))
+    }
+
+    /// Up to so many entries after the one of this number, 0 for the first, as they are hashed and
+    /// in the order of the chain: what it takes to verify it elsewhere, by
+    /// [`Chain`](crate::audit::Chain) or by another implementation.
+    pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
+        walk::entries(self.conn, Source::Table, self.workspace, after, limit)
+    }
+
+    /// Where the chain ends now, to be kept elsewhere. `NotFound` for whoever may not read the log.
+    ///
+    /// This is what the database says: [`verify`](Self::verify) returns one that has been checked.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint> {
+        walk::checkpoint(self.conn, Source::Table, self.workspace)
+    }
+
+    /// Checks every entry against its hash and the one before, the end of the chain against where
+    /// it is recorded to end, and all of it against a checkpoint that was kept elsewhere.
+    ///
+    /// Reads the whole log, a thousand entries at a time, one statement for each thousand. Without
+    /// a checkpoint it does not find what whoever administers the database can do: write the tail
+    /// of the chain anew, with fitting hashes, and its recorded end with it. `NotFound` for whoever
+    /// may not read the log, `Invalid` for a checkpoint of another log.
+    pub fn verify(&mut self, noted: Option<&Checkpoint>) -> Result<Verdict> {
+        walk::verify(self.conn, Source::Table, self.workspace, noted)
     }
 }

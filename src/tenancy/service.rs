@@ -4,8 +4,10 @@ use std::fmt;
 
 use super::context::ServiceName;
 use super::transaction::{Transaction, guard_methods};
+use crate::id::WorkspaceId;
 use crate::repo::{
-    AuditLogRepository, IntegrationQueueRepository, SubscriptionRepository, UserRepository,
+    AuditLogRepository, DeletedWorkspaceAuditLogRepository, IntegrationQueueRepository,
+    RefusalRepository, SubscriptionRepository, UserRepository,
 };
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
@@ -42,9 +44,22 @@ impl ServiceConnection {
         IntegrationQueueRepository::new(self.transaction.conn())
     }
 
-    /// Who changed what of that which belongs to no workspace: subscriptions.
+    /// Who changed what of that which belongs to no workspace: subscriptions, keys of the context.
     pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
         AuditLogRepository::new(self.transaction.conn(), None)
+    }
+
+    /// Who changed what in a workspace that was deleted.
+    pub fn deleted_workspace_audit_log<'g>(
+        &'g mut self,
+        workspace: &'g WorkspaceId,
+    ) -> DeletedWorkspaceAuditLogRepository<'g> {
+        DeletedWorkspaceAuditLogRepository::new(self.transaction.conn(), workspace)
+    }
+
+    /// The record of what was refused.
+    pub fn refusals(&mut self) -> RefusalRepository<'_> {
+        RefusalRepository::new(self.transaction.conn())
     }
 }
 

@@ -124,6 +124,17 @@ choices! {
         /// Whoever administers the schema, without a context.
         System = "system",
     }
+    /// By which door the actor of an entry of the audit log came in.
+    Door("door", "expected tenant, user, service or none") {
+        /// A [`TenantConnection`](crate::TenantConnection).
+        Tenant = "tenant",
+        /// A [`UserConnection`](crate::UserConnection).
+        User = "user",
+        /// A [`ServiceConnection`](crate::ServiceConnection).
+        Service = "service",
+        /// Past all of them: whoever administers the schema.
+        None = "none",
+    }
     /// A sign-in provider.
     AuthProvider("provider", "expected google") {
         /// Google.
