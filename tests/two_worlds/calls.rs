@@ -60,7 +60,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "kpis.restore": |t, a| t.kpis().restore(&a.kpi());
     "kpis.purge": |t, a| t.kpis().purge(&a.kpi());
     "data_points.record": |t, a| t.data_points().record(&NewDataPoint {
-        id: a.point(), source: a.source(),
+        source: a.source(),
         ..NewDataPoint::new(a.kpi(), a.number()?.get(), a.at())? });
     "data_points.record_many keep": |t, a| t.data_points().record_many(
         &batch(a)?, OnExisting::Keep);
@@ -207,12 +207,8 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
 };
 
 fn batch(a: &Asked) -> Result<Vec<NewDataPoint>> {
-    let second = NewDataPoint {
-        id: format!("pm{}x{}", a.args.number, a.n).parse()?,
-        ..NewDataPoint::new(format!("ka{}", a.n).parse()?, 5.0, a.at())?
-    };
+    let second = NewDataPoint::new(format!("ka{}", a.n).parse()?, 5.0, a.at())?;
     let first = NewDataPoint {
-        id: a.point(),
         source: a.source(),
         ..NewDataPoint::new(a.kpi(), a.number()?.get(), a.at())?
     };

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use sesari_db::Result;
 use sesari_db::credentials::Secret;
-use sesari_db::id::{DataPointId, GoalId, GoalKpiId, IntegrationId, KpiId, UserId, WorkspaceId};
+use sesari_db::id::{GoalId, GoalKpiId, IntegrationId, KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{Deleted, PointKey, TimeRange};
 use sesari_db::value::{Finite, Role, Source, Timestamp};
@@ -128,10 +128,6 @@ impl Asked {
 
     pub fn link(&self) -> GoalKpiId {
         typed(&self.args.goal.id('l', self.n))
-    }
-
-    pub fn point(&self) -> DataPointId {
-        typed(&self.args.goal.id('p', self.n))
     }
 
     pub fn user(&self) -> UserId {

@@ -480,7 +480,7 @@ pub fn fill(sql: &str, a: &Asked) -> String {
         .replace("{g}", a.goal().as_str())
         .replace("{i}", a.integration().as_str())
         .replace("{l}", a.link().as_str())
-        .replace("{p}", a.point().as_str())
+        .replace("{p}", &a.args.goal.id('p', a.n))
         .replace("{m}", &a.args.goal.id('m', a.n))
         .replace("{s}", &a.args.goal.id('s', a.n))
         .replace("{u}", &a.user_text())
