@@ -440,17 +440,11 @@ fn every_statement_of_the_repositories_is_planned_by_workspace_and_asks_for_the_
         ),
         (
             "ALTER TABLE public.kpi_data_points DROP CONSTRAINT kpi_data_points_pkey; \
-             CREATE INDEX kpi_data_points_other ON public.kpi_data_points (workspace_id, \"timestamp\")",
-            "DROP INDEX public.kpi_data_points_other; ALTER TABLE public.kpi_data_points \
+             CREATE INDEX kpi_data_points_more ON public.kpi_data_points (workspace_id, \"timestamp\")",
+            "DROP INDEX public.kpi_data_points_more; ALTER TABLE public.kpi_data_points \
              ADD CONSTRAINT kpi_data_points_pkey \
              PRIMARY KEY (workspace_id, kpi_id, \"timestamp\", source) INCLUDE (value)",
-            "data_points.range: kpi_data_points_other by",
-        ),
-        (
-            "ALTER TABLE public.kpi_rollups DROP CONSTRAINT kpi_rollups_pkey",
-            "ALTER TABLE public.kpi_rollups ADD CONSTRAINT kpi_rollups_pkey \
-             PRIMARY KEY (workspace_id, kpi_id, day) INCLUDE (points, sum, min, max, first, last)",
-            "series.read: reads all of kpi_rollups",
+            "data_points.range: kpi_data_points_more by",
         ),
         (
             "ALTER TABLE public.goal_kpis DROP CONSTRAINT goal_kpis_workspace_id_goal_id_kpi_id_key, \
