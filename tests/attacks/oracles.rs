@@ -40,7 +40,7 @@ pub const ATTACKS: &[Attack] = &[
         "division by zero in an update",
         Statement,
         Runs,
-        "UPDATE kpi_data_points SET source = 'manual'
+        "UPDATE kpi_data_points SET value = 1
          WHERE 1 / (CASE WHEN value = {number} THEN 0 ELSE 1 END) = 1"
     ),
     attack!(

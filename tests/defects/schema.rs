@@ -23,9 +23,9 @@ pub const DEFECTS: &[Defect] = defects! {
     "a bare id for a primary key", Leaks, []:
         "DELETE FROM workspaces WHERE id IN ('wleft', 'wright');
          ALTER TABLE goals DROP CONSTRAINT goals_pkey CASCADE, ADD CONSTRAINT goals_pkey PRIMARY KEY (id)";
-    "ids of points unique everywhere", Leaks, []:
+    "keys of points unique everywhere", Leaks, []:
         "DELETE FROM workspaces WHERE id IN ('wleft', 'wright');
-         CREATE UNIQUE INDEX points_id ON kpi_data_points (id)";
+         CREATE UNIQUE INDEX points_key ON kpi_data_points (kpi_id, \"timestamp\", source)";
     "ids of integrations unique everywhere", Leaks, []:
         "DELETE FROM workspaces WHERE id IN ('wleft', 'wright');
          ALTER TABLE integrations ADD CONSTRAINT integrations_id_key UNIQUE (id)";

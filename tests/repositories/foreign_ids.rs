@@ -8,7 +8,7 @@ use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration, OnExisting,
-    TimeRange,
+    SeriesQuery, TimeRange,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::value::{Finite, IntegrationProvider, Role, Timestamp, Weight};

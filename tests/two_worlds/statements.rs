@@ -85,7 +85,8 @@ struct Table {
     name: &'static str,
     row: &'static str,
     workspace: &'static str,
-    id: &'static str,
+    /// Which row is the one asked for.
+    one: &'static str,
     /// Columns and values of a new row, but for the workspace.
     new: (&'static str, &'static str),
     set: &'static str,
@@ -97,7 +98,7 @@ const TABLES: &[Table] = &[
         name: "kpis",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{k}",
+        one: "id = '{k}'",
         new: ("id, name, target_value", "'{k}', {text}, {number}"),
         set: "name = {text}, unit = 'x'",
         key: "workspace_id, id",
@@ -106,16 +107,16 @@ const TABLES: &[Table] = &[
         name: "kpi_data_points",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{p}",
-        new: ("id, kpi_id, value, \"timestamp\"", "'{p}', '{k}', {number}, '{at}'"),
+        one: "kpi_id = '{k}' AND \"timestamp\" = '2026-01-01 00:00+00'",
+        new: ("kpi_id, value, \"timestamp\"", "'{k}', {number}, '{at}'"),
         set: "value = {number}",
-        key: "workspace_id, id",
+        key: "workspace_id, kpi_id, \"timestamp\", source",
     },
     Table {
         name: "goals",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{g}",
+        one: "id = '{g}'",
         new: ("id, title", "'{g}', {text}"),
         set: "title = {text}, status = 'paused'",
         key: "workspace_id, id",
@@ -124,7 +125,7 @@ const TABLES: &[Table] = &[
         name: "goal_kpis",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{l}",
+        one: "id = '{l}'",
         new: ("id, goal_id, kpi_id, weight", "'{l}', '{g}', '{k}', 2"),
         set: "weight = 3",
         key: "workspace_id, id",
@@ -134,7 +135,7 @@ const TABLES: &[Table] = &[
         row: "concat_ws('|', t.id, t.workspace_id, t.provider, t.is_active, t.sync_status, \
               t.error_message, t.next_sync_at, t.lease_id)",
         workspace: "workspace_id",
-        id: "{i}",
+        one: "id = '{i}'",
         new: (
             "id, provider, credentials",
             "'{i}', 'stripe', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA'",
@@ -146,7 +147,7 @@ const TABLES: &[Table] = &[
         name: "workspace_users",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{m}",
+        one: "id = '{m}'",
         new: ("id, user_id, role", "'{m}', '{u}', 'member'"),
         set: "role = 'member'",
         key: "workspace_id, user_id",
@@ -155,7 +156,7 @@ const TABLES: &[Table] = &[
         name: "workspaces",
         row: "t::text",
         workspace: "id",
-        id: "{w}",
+        one: "id = '{w}'",
         new: ("name, slug", "'New', 'new-{n}'"),
         set: "name = {text}",
         key: "id",
@@ -164,7 +165,7 @@ const TABLES: &[Table] = &[
         name: "users",
         row: "concat_ws('|', t.id, t.email, t.name, t.image, t.created_at)",
         workspace: "id",
-        id: "{u}",
+        one: "id = '{u}'",
         new: ("email, provider, provider_id", "'x{n}@example.com', 'google', 'x{n}'"),
         set: "name = 'Changed'",
         key: "id",
@@ -173,7 +174,7 @@ const TABLES: &[Table] = &[
         name: "subscriptions",
         row: "t::text",
         workspace: "user_id",
-        id: "{s}",
+        one: "id = '{s}'",
         new: ("id, status, plan_type", "'{s}', 'active', 'pro'"),
         set: "plan_type = 'free'",
         key: "user_id",
@@ -182,7 +183,7 @@ const TABLES: &[Table] = &[
         name: "audit_log",
         row: "t::text",
         workspace: "workspace_id",
-        id: "{k}",
+        one: "id = '{k}'",
         new: (
             "id, actor_kind, actor_id, action, table_name, row_id, changes",
             "'{k}', 'user', 'x', 'kpi.purge', 'kpis', 'x', '{}'",
@@ -193,7 +194,7 @@ const TABLES: &[Table] = &[
 ];
 
 fn of_table(t: &Table, all: &mut Vec<Statement>) {
-    let Table { name, row, workspace, id, new: (columns, values), set, key } = t;
+    let Table { name, row, workspace, one, new: (columns, values), set, key } = t;
     let read = format!("SELECT {row} AS line FROM public.{name} AS t");
     let insert = format!(
         "INSERT INTO public.{name} AS t ({columns}, {workspace}) VALUES ({values}, '{{w}}')"
@@ -202,22 +203,19 @@ fn of_table(t: &Table, all: &mut Vec<Statement>) {
         |what: &str, sql: String| all.push(plain(format!("{name}: {what}"), Last::Rows(sql)));
     rows("select", read.clone());
     rows("select at", format!("{read} WHERE {workspace} = '{{w}}'"));
-    rows("select by id", format!("{read} WHERE id = '{id}'"));
-    rows("select others'", format!("{read} WHERE {workspace} <> '{{wa}}' ORDER BY id"));
+    rows("select by id", format!("{read} WHERE {one}"));
+    rows("select others'", format!("{read} WHERE {workspace} <> '{{wa}}' ORDER BY 1"));
     rows("count", format!("SELECT count(*)::text AS line FROM public.{name}"));
-    rows(
-        "exists",
-        format!("SELECT EXISTS (SELECT FROM public.{name} WHERE id = '{id}')::text AS line"),
-    );
-    rows("lock", format!("{read} WHERE id = '{id}' FOR UPDATE"));
+    rows("exists", format!("SELECT EXISTS (SELECT FROM public.{name} WHERE {one})::text AS line"));
+    rows("lock", format!("{read} WHERE {one} FOR UPDATE"));
     rows("insert returning", format!("{insert} RETURNING {row} AS line"));
     rows(
         "update by id returning",
-        format!("UPDATE public.{name} AS t SET {set} WHERE id = '{id}' RETURNING {row} AS line"),
+        format!("UPDATE public.{name} AS t SET {set} WHERE {one} RETURNING {row} AS line"),
     );
     rows(
         "delete by id returning",
-        format!("DELETE FROM public.{name} AS t WHERE id = '{id}' RETURNING {row} AS line"),
+        format!("DELETE FROM public.{name} AS t WHERE {one} RETURNING {row} AS line"),
     );
     let mut count =
         |what: &str, sql: String| all.push(plain(format!("{name}: {what}"), Last::Count(sql)));
@@ -229,7 +227,7 @@ fn of_table(t: &Table, all: &mut Vec<Statement>) {
     count("upsert", format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {set}"));
     count("update all", format!("UPDATE public.{name} SET {set}"));
     count("update at", format!("UPDATE public.{name} SET {set} WHERE {workspace} = '{{w}}'"));
-    count("move", format!("UPDATE public.{name} SET {workspace} = '{{w}}' WHERE id = '{id}'"));
+    count("move", format!("UPDATE public.{name} SET {workspace} = '{{w}}' WHERE {one}"));
     count("move all", format!("UPDATE public.{name} SET {workspace} = '{{w}}'"));
     count("delete all", format!("DELETE FROM public.{name}"));
     count("delete at", format!("DELETE FROM public.{name} WHERE {workspace} = '{{w}}'"));
@@ -253,7 +251,7 @@ const ROWS: &[(&str, &str)] = &[
         FROM kpis AS k"),
     ("kpis of who shares one", "SELECT id AS line FROM kpis WHERE workspace_id IN
         (SELECT workspace_id FROM workspace_users WHERE user_id = '{u}')"),
-    ("a deletion in a CTE", "WITH gone AS (DELETE FROM kpi_data_points WHERE kpi_id = '{k}' RETURNING id)
+    ("a deletion in a CTE", "WITH gone AS (DELETE FROM kpi_data_points WHERE kpi_id = '{k}' RETURNING kpi_id)
         SELECT count(*)::text AS line FROM gone"),
     ("an insertion in a CTE", "WITH new AS (INSERT INTO kpis (id, name) VALUES ('{k}', {text}) RETURNING id, workspace_id)
         SELECT concat_ws('|', id, workspace_id) AS line FROM new"),
@@ -266,7 +264,7 @@ const ROWS: &[(&str, &str)] = &[
         AND 1 / (length(name) - length('Secret right')) > -9"),
     ("a cast of another's row", "SELECT id AS line FROM goals WHERE id = '{g}' AND workspace_id <> '{wa}' AND title::integer > 0"),
     ("a lateral", "SELECT concat_ws('|', k.id, p.id) AS line FROM kpis AS k
-        CROSS JOIN LATERAL (SELECT id FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", id LIMIT 1) AS p"),
+        CROSS JOIN LATERAL (SELECT \"timestamp\" FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", source LIMIT 1) AS p"),
     ("a values list", "SELECT concat_ws('|', v, (SELECT count(*) FROM kpis WHERE id = v)) AS line
         FROM unnest(ARRAY['kboth', 'kleft', 'kright', 'ka{n}']) AS v"),
     ("columns that are not granted", "SELECT credentials AS line FROM integrations"),
@@ -302,12 +300,12 @@ const ROWS: &[(&str, &str)] = &[
 ];
 
 const COUNTS: &[(&str, &str)] = &[
-    ("a point of a kpi", "INSERT INTO kpi_data_points (id, kpi_id, value, \"timestamp\") VALUES ('{p}', '{k}', {number}, '{at}')"),
-    ("points copied", "INSERT INTO kpi_data_points (id, kpi_id, value, \"timestamp\", source)
-        SELECT id || 'c', kpi_id, value, \"timestamp\", 'copied' FROM kpi_data_points"),
-    ("a point put right", "INSERT INTO kpi_data_points (id, kpi_id, value, \"timestamp\") VALUES ('{p}', '{k}', 3, '{at}')
+    ("a point of a kpi", "INSERT INTO kpi_data_points (kpi_id, value, \"timestamp\") VALUES ('{k}', {number}, '{at}')"),
+    ("points copied", "INSERT INTO kpi_data_points (kpi_id, value, \"timestamp\", source)
+        SELECT kpi_id, value, \"timestamp\", 'copied' FROM kpi_data_points"),
+    ("a point put right", "INSERT INTO kpi_data_points (kpi_id, value, \"timestamp\") VALUES ('{k}', 3, '{at}')
         ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) DO UPDATE SET value = excluded.value"),
-    ("a point moved to another kpi", "UPDATE kpi_data_points SET kpi_id = '{k}' WHERE id = '{p}'"),
+    ("a point moved to another kpi", "UPDATE kpi_data_points SET kpi_id = '{k}' WHERE value < 1000"),
     ("a link", "INSERT INTO goal_kpis (id, goal_id, kpi_id) VALUES ('{l}', '{g}', '{k}')"),
     ("a link moved", "UPDATE goal_kpis SET kpi_id = '{k}', goal_id = '{g}'"),
     ("a row under a made id", "INSERT INTO kpis (name) VALUES ({text})"),
@@ -480,7 +478,6 @@ pub fn fill(sql: &str, a: &Asked) -> String {
         .replace("{g}", a.goal().as_str())
         .replace("{i}", a.integration().as_str())
         .replace("{l}", a.link().as_str())
-        .replace("{p}", &a.args.goal.id('p', a.n))
         .replace("{m}", &a.args.goal.id('m', a.n))
         .replace("{s}", &a.args.goal.id('s', a.n))
         .replace("{u}", &a.user_text())
