@@ -1,0 +1,101 @@
+//! Draws a workspace's KPIs and goals as a page of HTML.
+//!
+//! ```sh
+//! cargo run --example dashboard
+//! ```
+//!
+//! Makes a throw-away database with a year of points, reads it as a dashboard would, and writes one
+//! file that needs nothing else, into the system's directory for temporary files. It prints where.
+
+#[path = "dashboard/page.rs"]
+mod page;
+#[path = "dashboard/seed.rs"]
+mod seed;
+
+use std::io::Write as _;
+
+use sesari_db::Result;
+use sesari_db::id::GoalId;
+use sesari_db::page::Page;
+use sesari_db::repo::{GoalFilter, KpiFilter, SeriesQuery, TimeRange};
+use sesari_db::series::{Aggregate, Fill, GoalMoment, Grid, Step, Zone, downsample};
+use sesari_db::testing::TestDatabase;
+
+use page::{Card, GoalCard, Row};
+
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let server = TestDatabase::new()?;
+    let db = server.database()?;
+    println!("Recording a year of six KPIs ...");
+    let (user, workspace) = seed::furnish(&db)?;
+
+    let zone: Zone = "Europe/Berlin".parse()?;
+    let year =
+        TimeRange::new(seed::at("2024-12-31T23:00:00Z")?, seed::at("2025-12-31T23:00:00Z")?)?;
+    let last_weeks = TimeRange::new(seed::at("2025-12-03T23:00:00Z")?, year.to())?;
+    let days = Grid::new(year, Step::day(zone))?;
+    let weeks = Grid::new(year, Step::week(zone))?;
+    let months = Grid::new(year, Step::month(zone))?;
+    let recent = Grid::new(last_weeks, Step::day(zone))?;
+
+    // Five questions, each of them one statement for all KPIs.
+    let mut tenant = db.tenant_read_only(&user, &workspace)?;
+    let kpis = tenant.kpis().list(&KpiFilter::default(), &Page::first(100)?)?.items;
+    let ids: Vec<_> = kpis.iter().map(|kpi| kpi.id.clone()).collect();
+    let by_day = tenant.series().read(&ids, &SeriesQuery::new(days))?;
+    let by_month = tenant.series().read(&ids, &SeriesQuery::new(months))?;
+    let compared = tenant.series().compare(&ids, &SeriesQuery::new(recent))?;
+    let statistics = tenant.series().statistics(&ids, year, &[0.5])?;
+    let goals = tenant.goals().list(&GoalFilter::default(), &Page::first(100)?)?.items;
+    let mut goal_cards = Vec::new();
+    for goal in &goals {
+        let moments = progress(&mut tenant.series(), &goal.id, &weeks)?;
+        goal_cards.push(GoalCard { title: goal.title.to_string(), moments });
+    }
+    tenant.commit()?;
+
+    let mut cards = Vec::new();
+    for (i, kpi) in kpis.iter().enumerate() {
+        let rows = by_month[i].buckets.iter().map(|bucket| Row {
+            month: (bucket.range.from().get() + chrono::TimeDelta::days(1))
+                .format("%B %Y")
+                .to_string(),
+            summary: bucket.summary,
+        });
+        // As many samples as a line of this width can show.
+        let line = downsample(&by_day[i].samples(Aggregate::Avg), 180)?;
+        cards.push(Card {
+            name: kpi.name.to_string(),
+            unit: kpi.unit.as_ref().map(ToString::to_string).unwrap_or_default(),
+            current: kpi.current_value,
+            target: kpi.target_value,
+            better_up: seed::better_up(&kpi.name.to_string()),
+            change: compared[i].change(Aggregate::Avg),
+            statistics: statistics[i].clone(),
+            gaps: by_day[i]
+                .values(Aggregate::Avg, Fill::Null)
+                .iter()
+                .filter(|v| v.is_none())
+                .count(),
+            line,
+            rows: rows.collect(),
+        });
+    }
+    let html = page::html("Northwind Analytics", &goal_cards, &cards)?;
+    let path = std::env::temp_dir().join("sesari-dashboard.html");
+    std::fs::File::create(&path)?.write_all(html.as_bytes())?;
+    println!("{} KPIs and {} goals, {} KB:", cards.len(), goals.len(), html.len() / 1024);
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// A goal's progress at the end of each week.
+fn progress(
+    series: &mut sesari_db::repo::SeriesRepository<'_>,
+    goal: &GoalId,
+    weeks: &Grid,
+) -> Result<Vec<GoalMoment>> {
+    series.goal_progress(goal, weeks)
+}
