@@ -71,7 +71,7 @@ fn main() -> Outcome<()> {
             unit: kpi.unit.as_ref().map(ToString::to_string).unwrap_or_default(),
             current: kpi.current_value,
             target: kpi.target_value,
-            better_up: seed::better_up(&kpi.name.to_string()),
+            better_up: seed::better_up(kpi.name.as_ref()),
             change: compared[i].change(Aggregate::Avg),
             statistics: statistics[i].clone(),
             gaps: by_day[i]

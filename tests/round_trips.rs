@@ -9,6 +9,7 @@ mod support;
 #[path = "round_trips/proxy.rs"]
 mod proxy;
 
+use std::slice;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -127,15 +128,15 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("data_points.latest_of_many", |t, w| {
         t.data_points().latest_of_many(&[w.a.kpi.clone(), w.b.kpi.clone()]).map(drop)
     }),
-    ("series.read", |t, w| t.series().read(&[w.a.kpi.clone()], &days()).map(drop)),
+    ("series.read", |t, w| t.series().read(slice::from_ref(&w.a.kpi), &days()).map(drop)),
     ("series.read first and last", |t, w| {
         t.series()
             .read(&[w.a.kpi.clone(), w.b.kpi.clone()], &days().with_first_and_last())
             .map(drop)
     }),
-    ("series.compare", |t, w| t.series().compare(&[w.a.kpi.clone()], &days()).map(drop)),
+    ("series.compare", |t, w| t.series().compare(slice::from_ref(&w.a.kpi), &days()).map(drop)),
     ("series.statistics", |t, w| {
-        t.series().statistics(&[w.a.kpi.clone()], all_time(), &[0.5]).map(drop)
+        t.series().statistics(slice::from_ref(&w.a.kpi), all_time(), &[0.5]).map(drop)
     }),
     ("series.goal_progress", |t, w| t.series().goal_progress(&w.a.goal, days().grid()).map(drop)),
     ("goals.find", |t, w| t.goals().find(&w.a.goal).map(drop)),

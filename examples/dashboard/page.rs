@@ -201,7 +201,7 @@ fn chart(
             .margin_right(18)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d(first.at..last.at, low..high)?;
+            .build_cartesian_2d((first.at..last.at).monthly(), low..high)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -214,12 +214,11 @@ fn chart(
             .y_label_formatter(&|value| number(*value, unit))
             .label_style(("sans-serif", 13, &muted))
             .draw()?;
-        let line = || samples.iter().map(|sample| (sample.at, sample.value));
-        chart.draw_series(AreaSeries::new(line(), low, accent.mix(0.12)))?;
         // A gap of days breaks the line.
         for part in samples.chunk_by(|a, b| (b.at - a.at).num_days() < 7 || samples.len() < 60) {
-            let line = part.iter().map(|sample| (sample.at, sample.value));
-            chart.draw_series(LineSeries::new(line, accent.stroke_width(2)))?;
+            let line = || part.iter().map(|sample| (sample.at, sample.value));
+            chart.draw_series(AreaSeries::new(line(), low, accent.mix(0.12)))?;
+            chart.draw_series(LineSeries::new(line(), accent.stroke_width(2)))?;
         }
         if let Some(target) = target {
             let ends = [(first.at, target), (last.at, target)];
@@ -256,8 +255,10 @@ fn number(value: f64, unit: &str) -> String {
             grouped.push(digit);
         }
         format!("{}{grouped}", if value < 0.0 { "-" } else { "" })
-    } else if value.abs() >= 100.0 || (value.abs() >= 20.0) {
+    } else if value.abs() >= 20.0 {
         format!("{value:.0}")
+    } else if value == 0.0 {
+        "0".to_owned()
     } else {
         format!("{value:.1}")
     };

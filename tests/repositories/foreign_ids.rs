@@ -147,9 +147,9 @@ const METHODS: &[Method] = methods! {
     "data_points.delete": |tenant, own, ids| tenant.data_points().delete(&key(&ids.kpi, 0, None));
     "series.read": |tenant, own, ids| tenant.series().read(
         &[ids.kpi.clone(), own.kpi.clone()], &by_day().with_first_and_last());
-    "series.compare": |tenant, own, ids| tenant.series().compare(&[ids.kpi.clone()], &by_day());
+    "series.compare": |tenant, own, ids| tenant.series().compare(std::slice::from_ref(&ids.kpi), &by_day());
     "series.statistics": |tenant, own, ids|
-        tenant.series().statistics(&[ids.kpi.clone()], all_time(), &[0.5]);
+        tenant.series().statistics(std::slice::from_ref(&ids.kpi), all_time(), &[0.5]);
     "series.goal_progress": |tenant, own, ids|
         tenant.series().goal_progress(&ids.goal, by_day().grid());
     "goals.find": |tenant, own, ids| tenant.goals().find(&ids.goal);

@@ -6,9 +6,10 @@ use sesari_db::id::LeaseId;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, ProfileChanges, SubscriptionFilter, UserChanges, UserFilter,
-    WorkspaceChanges,
+    NewUser, NewWorkspace, OnExisting, ProfileChanges, SeriesQuery, SubscriptionFilter,
+    UserChanges, UserFilter, WorkspaceChanges,
 };
+use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
     AuthProvider, GoalStatus, IntegrationProvider, Plan, SubscriptionStatus, SyncStatus, Weight,
@@ -76,6 +77,10 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &[a.kpi(), format!("ka{}", a.n).parse()?, "kboth".parse()?]);
     "data_points.correct": |t, a| t.data_points().correct(&a.key(), a.number()?);
     "data_points.delete": |t, a| t.data_points().delete(&a.key());
+    "series.read": |t, a| t.series().read(&[a.kpi(), "kboth".parse()?], &by_day(a)?);
+    "series.compare": |t, a| t.series().compare(&[a.kpi()], &by_day(a)?);
+    "series.statistics": |t, a| t.series().statistics(&[a.kpi()], a.range(), &[0.5]);
+    "series.goal_progress": |t, a| t.series().goal_progress(&a.goal(), by_day(a)?.grid());
     "goals.find": |t, a| t.goals().find(&a.goal());
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
@@ -213,6 +218,10 @@ fn batch(a: &Asked) -> Result<Vec<NewDataPoint>> {
         ..NewDataPoint::new(a.kpi(), a.number()?.get(), a.at())?
     };
     Ok(vec![first, second])
+}
+
+fn by_day(a: &Asked) -> Result<SeriesQuery> {
+    Ok(SeriesQuery::new(Grid::new(a.range(), Step::day(Zone::UTC))?).with_first_and_last())
 }
 
 fn lease() -> LeaseId {

@@ -19,6 +19,7 @@ const ACCESSORS: &[(&str, &str)] = &[
     ("MemberRepository", "members"),
     ("MySubscriptionRepository", "my_subscription"),
     ("MyWorkspaceRepository", "my_workspaces"),
+    ("SeriesRepository", "series"),
     ("SubscriptionRepository", "subscriptions"),
     ("UserRepository", "users"),
     ("WorkspaceRepository", "workspace"),

@@ -187,10 +187,7 @@ pub(crate) fn verify(
     noted: Option<&Checkpoint>,
 ) -> Result<Verdict> {
     if noted.is_some_and(|noted| noted.workspace_id() != workspace) {
-        return Err(Error::Invalid(Invalid::new(
-            "checkpoint",
-            "of another workspace's audit log",
-        )));
+        return Err(Error::Invalid(Invalid::new("checkpoint", "of another workspace's audit log")));
     }
     let mut walk = Walk { conn, source, workspace, noted };
     let mut attempts = ATTEMPTS;
@@ -242,11 +239,10 @@ impl Walk<'_> {
                 let hash = *chain.at().hash();
                 let mut failed = None;
                 let followed = chain.follow_or_explain(entry, || {
-                    successor(conn, source, workspace, &hash, &entry.id)
-                        .unwrap_or_else(|error| {
-                            failed = Some(error);
-                            None
-                        })
+                    successor(conn, source, workspace, &hash, &entry.id).unwrap_or_else(|error| {
+                        failed = Some(error);
+                        None
+                    })
                 });
                 if let Some(error) = failed {
                     return Err(error);
