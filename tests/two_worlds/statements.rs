@@ -263,7 +263,7 @@ const ROWS: &[(&str, &str)] = &[
     ("a division by another's row", "SELECT id AS line FROM kpis WHERE 1 / (length(name) - length('Secret left')) > -9
         AND 1 / (length(name) - length('Secret right')) > -9"),
     ("a cast of another's row", "SELECT id AS line FROM goals WHERE id = '{g}' AND workspace_id <> '{wa}' AND title::integer > 0"),
-    ("a lateral", "SELECT concat_ws('|', k.id, p.id) AS line FROM kpis AS k
+    ("a lateral", "SELECT concat_ws('|', k.id, p.\"timestamp\") AS line FROM kpis AS k
         CROSS JOIN LATERAL (SELECT \"timestamp\" FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", source LIMIT 1) AS p"),
     ("a values list", "SELECT concat_ws('|', v, (SELECT count(*) FROM kpis WHERE id = v)) AS line
         FROM unnest(ARRAY['kboth', 'kleft', 'kright', 'ka{n}']) AS v"),
