@@ -47,8 +47,10 @@ fn linear(moments: &[DateTime<Utc>], values: &[Option<f64>]) -> Vec<Option<f64>>
         let ((left, low), (right, high)) = (pair[0], pair[1]);
         for i in left + 1..right {
             let part = share(moments[left], moments[i], moments[right]);
-            // Not `low + part * (high - low)`, whose difference may overflow.
-            filled[i] = Some(low * (1.0 - part) + high * part);
+            // Not `low + part * (high - low)`, whose difference may overflow. Held between the two:
+            // each product of the smallest numbers is rounded.
+            let value = low * (1.0 - part) + high * part;
+            filled[i] = Some(value.clamp(low.min(high), low.max(high)));
         }
     }
     filled
