@@ -23,7 +23,7 @@ pub const DEFECTS: &[Defect] = defects! {
     "a bare id for a primary key", Leaks, []:
         "DELETE FROM workspaces WHERE id IN ('wleft', 'wright');
          ALTER TABLE goals DROP CONSTRAINT goals_pkey CASCADE, ADD CONSTRAINT goals_pkey PRIMARY KEY (id)";
-    "keys of points unique everywhere", Leaks, []:
+    "a key of points without the workspace", Leaks, []:
         "DELETE FROM workspaces WHERE id IN ('wleft', 'wright');
          CREATE UNIQUE INDEX points_key ON kpi_data_points (kpi_id, \"timestamp\", source)";
     "ids of integrations unique everywhere", Leaks, []:

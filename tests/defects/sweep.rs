@@ -14,8 +14,26 @@ const ARGS: Args = Args {
     text: 0,
 };
 
+const OWNER: Who = Who::InOwn(Actor::Owner);
+const ELSEWHERE: Who = Who::Elsewhere(Actor::Owner, Pick::InBoth);
+const AT_USER_DOOR: Who = Who::AtUserDoor(Actor::Owner);
+
 fn sql(name: &str, args: Args) -> Act {
     Act::Sql(STATEMENTS.position(name), args, true)
+}
+
+fn call(who: Who, name: &str, args: Args) -> Act {
+    Act::Call(call_position(who, name), args, true)
+}
+
+fn named(test: impl Fn(&str) -> bool, args: Args) -> Vec<Act> {
+    let names = STATEMENTS.all().iter().map(|statement| statement.name.as_str());
+    names.filter(|name| test(name)).map(|name| sql(name, args)).collect()
+}
+
+/// These forms of statements, on every table.
+fn on_tables(forms: &[&str], args: Args) -> Vec<Act> {
+    named(|name| name.split_once(": ").is_some_and(|(_, form)| forms.contains(&form)), args)
 }
 
 /// Each act in a transaction of its own.
@@ -25,55 +43,59 @@ fn program(who: Who, acts: impl IntoIterator<Item = Act>, end: Act) -> Program {
 }
 
 pub fn programs() -> Vec<Program> {
-    let owner = Who::InOwn(Actor::Owner);
-    let names = |test: &dyn Fn(&str) -> bool| -> Vec<String> {
-        let all = STATEMENTS.all().iter().map(|statement| statement.name.clone());
-        all.filter(|name| test(name)).collect()
-    };
-    let of_tables = |forms: &[&str]| {
-        names(&|name: &str| name.split_once(": ").is_some_and(|(_, form)| forms.contains(&form)))
-    };
-    let all = |names: Vec<String>, args: Args| -> Vec<Act> {
-        names.iter().map(|name| sql(name, args)).collect()
-    };
-    let a_look = || [sql("a look", ARGS)];
-    let elsewhere = Who::Elsewhere(Actor::Owner, Pick::InBoth);
-    let mut sweep = vec![
-        // A look from everywhere.
-        program(owner, a_look(), Act::Commit),
-        program(Who::InOwn(Actor::Member), a_look(), Act::Commit),
-        program(Who::InOwn(Actor::Removed), a_look(), Act::Commit),
-        program(elsewhere, a_look(), Act::Commit),
-        program(Who::Elsewhere(Actor::Owner, Pick::OnlyLeft), a_look(), Act::Commit),
-        program(Who::AtUserDoor(Actor::Owner), a_look(), Act::Commit),
-        // Every statement on every table, taken back.
-        program(
-            owner,
-            all(of_tables(&["insert at", "insert", "update all", "move all", "delete all"]), ARGS),
-            Act::RollBack,
-        ),
-        program(
-            elsewhere,
-            all(of_tables(&["update all", "delete all", "select others'"]), ARGS),
-            Act::RollBack,
-        ),
-        program(
-            Who::AtServiceDoor,
-            ["goals: select", "kpis: select", "the log of workspaces, at any door"]
-                .map(|name| sql(name, ARGS)),
-            Act::RollBack,
-        ),
+    let mut sweep = looks();
+    sweep.extend(taken_back());
+    sweep.push(taken_keys());
+    sweep.push(taken_point());
+    let address = Args { user: LEFT_ONLY_USER, ..ARGS };
+    sweep.push(program(AT_USER_DOOR, [sql("an e-mail address", address)], Act::RollBack));
+    sweep.push(inherited());
+    // Other roles and contexts.
+    let is_other = |name: &str| name != "a look" && STATEMENTS.at(STATEMENTS.position(name)).undone;
+    for others in named(is_other, ARGS).chunks(5) {
+        sweep.push(program(OWNER, others.to_vec(), Act::RollBack));
+    }
+    sweep.push(kept());
+    sweep
+}
+
+/// A look from everywhere.
+fn looks() -> Vec<Program> {
+    let from = [
+        OWNER,
+        Who::InOwn(Actor::Member),
+        Who::InOwn(Actor::Removed),
+        ELSEWHERE,
+        Who::Elsewhere(Actor::Owner, Pick::OnlyLeft),
+        AT_USER_DOOR,
     ];
-    // Keys that are taken elsewhere.
-    let call = |name, args| Act::Call(call_position(owner, name), args, true);
-    let fresh = Args { kpi: Pick::First, ..ARGS };
-    sweep.push(program(
-        owner,
+    from.map(|who| program(who, [sql("a look", ARGS)], Act::Commit)).into()
+}
+
+/// Every statement on every table, taken back.
+fn taken_back() -> [Program; 3] {
+    let writes = ["insert at", "insert", "update all", "move all", "delete all"];
+    let at_service_door = ["goals: select", "kpis: select", "the log of workspaces, at any door"];
+    [
+        program(OWNER, on_tables(&writes, ARGS), Act::RollBack),
+        program(
+            ELSEWHERE,
+            on_tables(&["update all", "delete all", "select others'"], ARGS),
+            Act::RollBack,
+        ),
+        program(Who::AtServiceDoor, at_service_door.map(|name| sql(name, ARGS)), Act::RollBack),
+    ]
+}
+
+/// Keys that are taken elsewhere, and rows to refer to.
+fn taken_keys() -> Program {
+    let call = |name, args| call(OWNER, name, args);
+    program(
+        OWNER,
         [
             call("kpis.create", ARGS),
             call("goals.create", ARGS),
             call("integrations.create", ARGS),
-            call("data_points.record", fresh),
             call("members.add", ARGS),
             call("integrations.credentials", ARGS),
             call("integrations.reseal", ARGS),
@@ -83,48 +105,45 @@ pub fn programs() -> Vec<Program> {
             sql("a forged current value", ARGS),
         ],
         Act::RollBack,
-    ));
-    let address = Args { user: LEFT_ONLY_USER, ..ARGS };
-    let at_user_door = Who::AtUserDoor(Actor::Owner);
-    sweep.push(program(at_user_door, [sql("an e-mail address", address)], Act::RollBack));
-    // What has been another's.
+    )
+}
+
+/// A point that another tenant's KPI of this id has.
+fn taken_point() -> Program {
+    let point = Args { text: 1, ..ARGS };
+    let acts = [call(OWNER, "kpis.create", ARGS), call(OWNER, "data_points.record", point)];
+    let mut program = program(OWNER, acts, Act::RollBack);
+    program.steps.remove(1);
+    program
+}
+
+/// What has been another's.
+fn inherited() -> Program {
     let gone = Args { workspace: Pick::Gone, ..ARGS };
-    let create = Act::Call(call_position(at_user_door, "my_workspaces.create by id"), gone, false);
-    let mut inherited = program(at_user_door, [create], Act::Commit);
-    inherited.sessions.push(Who::Elsewhere(Actor::Owner, Pick::Gone));
-    let log = Act::Call(call_position(owner, "audit_log.list"), Args { number: 1, ..ARGS }, false);
-    inherited.steps.push(Step { session: 1, act: log });
-    sweep.push(inherited);
-    // Other roles and contexts.
-    let others = names(&|name: &str| {
-        let statement = STATEMENTS.at(STATEMENTS.position(name));
-        statement.undone && name != "a look"
-    });
-    for others in others.chunks(5) {
-        sweep.push(program(owner, all(others.to_vec(), ARGS), Act::RollBack));
-    }
-    // What is there to stay: the others' rows must be as they were.
-    sweep.push(program(
-        owner,
-        all(of_tables(&["insert at"]), Args { kpi: Pick::First, goal: Pick::First, ..ARGS })
-            .into_iter()
-            .chain([sql("goal_kpis: delete all", ARGS)])
-            .chain(all(
-                of_tables(&["move", "move all", "update all", "truncate"]),
-                Args { kpi: Pick::Deleted, goal: Pick::Deleted, ..ARGS },
-            ))
-            .chain(
-                [
-                    "write to the log",
-                    "a new owner elsewhere",
-                    "retire the key",
-                    "make a salt",
-                    "destroy the salt",
-                ]
-                .map(|name| sql(name, ARGS)),
-            )
-            .chain([sql("goals: delete all", ARGS)]),
-        Act::Commit,
-    ));
-    sweep
+    let create = call(AT_USER_DOOR, "my_workspaces.create by id", gone);
+    let mut program = program(AT_USER_DOOR, [create], Act::Commit);
+    program.sessions.push(Who::Elsewhere(Actor::Owner, Pick::Gone));
+    program.steps.push(Step { session: 1, act: call(OWNER, "audit_log.list", ARGS) });
+    program
+}
+
+/// What stays: the others' rows must be as they were.
+fn kept() -> Program {
+    let own = Args { kpi: Pick::First, goal: Pick::First, ..ARGS };
+    let gone = Args { kpi: Pick::Deleted, goal: Pick::Deleted, ..ARGS };
+    let functions = [
+        "write to the log",
+        "a new owner elsewhere",
+        "retire the key",
+        "make a salt",
+        "destroy the salt",
+        "goals: delete all",
+    ];
+    let acts = on_tables(&["insert at"], own)
+        .into_iter()
+        // Links would hold their goals back.
+        .chain([sql("goal_kpis: delete all", ARGS)])
+        .chain(on_tables(&["move", "move all", "update all", "truncate"], gone))
+        .chain(functions.map(|name| sql(name, ARGS)));
+    program(OWNER, acts, Act::Commit)
 }

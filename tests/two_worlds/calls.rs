@@ -6,7 +6,7 @@ use sesari_db::id::LeaseId;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, ProfileChanges, SeriesQuery, SubscriptionFilter,
+    NewUser, NewWorkspace, OnExisting, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter,
     UserChanges, UserFilter, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Zone};
@@ -77,10 +77,6 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &[a.kpi(), format!("ka{}", a.n).parse()?, "kboth".parse()?]);
     "data_points.correct": |t, a| t.data_points().correct(&a.key(), a.number()?);
     "data_points.delete": |t, a| t.data_points().delete(&a.key());
-    "series.read": |t, a| t.series().read(&[a.kpi(), "kboth".parse()?], &by_day(a)?);
-    "series.compare": |t, a| t.series().compare(&[a.kpi()], &by_day(a)?);
-    "series.statistics": |t, a| t.series().statistics(&[a.kpi()], a.range(), &[0.5]);
-    "series.goal_progress": |t, a| t.series().goal_progress(&a.goal(), by_day(a)?.grid());
     "goals.find": |t, a| t.goals().find(&a.goal());
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
@@ -154,6 +150,17 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &AuditFilter { row_id: Some(a.kpi().to_string()), ..AuditFilter::default() }, &a.page());
     "audit_log.count": |t, a| t.audit_log().count(
         &AuditFilter { actor_id: Some(a.user().to_string()), ..AuditFilter::default() });
+    "audit_log.settled_before": |t, a| t.audit_log().settled_before();
+    "audit_log.export": |t, a| t.audit_log().export(i64::from(a.args.number), 99);
+    "audit_log.checkpoint": |t, a| t.audit_log().checkpoint();
+    "audit_log.verify": |t, a| t.audit_log().verify(None);
+    "series.read": |t, a| t.series().read(&[a.kpi(), "kboth".parse()?], &SeriesQuery::new(grid(a)?));
+    "series.read ends": |t, a| t.series().read(
+        &[a.kpi()], &SeriesQuery::new(grid(a)?).with_first_and_last());
+    "series.compare": |t, a| t.series().compare(
+        &[a.kpi()], &SeriesQuery::new(grid(a)?).from_points_alone());
+    "series.statistics": |t, a| t.series().statistics(&[a.kpi(), "kboth".parse()?], a.range(), &[0.5]);
+    "series.goal_progress": |t, a| t.series().goal_progress(&a.goal(), &grid(a)?);
     "role": |t, a| t.role();
 };
 
@@ -209,7 +216,25 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "audit_log.list of a row": |s, a| s.audit_log().list(
         &AuditFilter { row_id: Some(format!("sa{}", a.n)), ..AuditFilter::default() }, &a.page());
     "audit_log.count": |s, a| s.audit_log().count(&AuditFilter::default());
+    "audit_log.settled_before": |s, a| s.audit_log().settled_before();
+    "audit_log.export": |s, a| s.audit_log().export(0, 99);
+    "audit_log.checkpoint": |s, a| s.audit_log().checkpoint();
+    "audit_log.verify": |s, a| s.audit_log().verify(None);
+    "deleted_workspace_audit_log.export": |s, a| s.deleted_workspace_audit_log(&a.workspace())
+        .export(0, 99);
+    "deleted_workspace_audit_log.checkpoint": |s, a| s.deleted_workspace_audit_log(&a.workspace())
+        .checkpoint();
+    "deleted_workspace_audit_log.verify": |s, a| s.deleted_workspace_audit_log(&a.workspace())
+        .verify(None);
+    "refusals.record": |s, a| s.refusals().record(
+        &Refusal::of(&Error::Denied, a.own_user(), Some(&own(a)?), "kpi.create").unwrap());
 };
+
+fn grid(a: &Asked) -> Result<Grid> {
+    let step =
+        if a.args.number.is_multiple_of(2) { Step::hour(Zone::UTC) } else { Step::day(Zone::UTC) };
+    Ok(Grid::new(a.range(), step)?)
+}
 
 fn batch(a: &Asked) -> Result<Vec<NewDataPoint>> {
     let second = NewDataPoint::new(format!("ka{}", a.n).parse()?, 5.0, a.at())?;
@@ -218,10 +243,6 @@ fn batch(a: &Asked) -> Result<Vec<NewDataPoint>> {
         ..NewDataPoint::new(a.kpi(), a.number()?.get(), a.at())?
     };
     Ok(vec![first, second])
-}
-
-fn by_day(a: &Asked) -> Result<SeriesQuery> {
-    Ok(SeriesQuery::new(Grid::new(a.range(), Step::day(Zone::UTC))?).with_first_and_last())
 }
 
 fn lease() -> LeaseId {

@@ -21,6 +21,8 @@ pub enum When {
     User,
     /// At the services' door.
     AtServiceDoor,
+    /// There, and it names the workspace that is no more.
+    Deleted,
 }
 
 pub enum Witness {
@@ -98,6 +100,11 @@ pub const CHANNELS: &[Channel] = &[
             "subscriptions.count",
             "audit_log.list",
             "audit_log.count",
+            "audit_log.list of a row",
+            "audit_log.settled_before",
+            "audit_log.export",
+            "audit_log.checkpoint",
+            "audit_log.verify",
             "users:",
             "subscriptions:",
             "audit_log:",
@@ -123,6 +130,21 @@ pub const CHANNELS: &[Channel] = &[
         ],
         when: When::AtServiceDoor,
         witness: Witness::Call(Who::AtServiceDoor, "integration_queue.key_usage", NOTHING),
+    },
+    Channel {
+        name: "logs of deleted workspaces",
+        reason: "nobody is a member any more who could read them; a service keeps them",
+        covers: &[
+            "deleted_workspace_audit_log.export",
+            "deleted_workspace_audit_log.checkpoint",
+            "deleted_workspace_audit_log.verify",
+        ],
+        when: When::Deleted,
+        witness: Witness::Call(
+            Who::AtServiceDoor,
+            "deleted_workspace_audit_log.export",
+            Args { workspace: Pick::Gone, ..NOTHING },
+        ),
     },
     Channel {
         name: "sizes",
@@ -151,7 +173,8 @@ pub const CHANNELS: &[Channel] = &[
     },
     Channel {
         name: "numbers of transactions",
-        reason: "transactions of all tenants are counted together",
+        reason: "transactions of all tenants are counted together, and entries of the audit log hold \
+                 the number of theirs",
         covers: &[],
         when: When::Workspace,
         witness: Witness::Sql(OWNER, "SELECT pg_current_xact_id()::text AS line"),
@@ -233,6 +256,7 @@ pub fn channel_of(step: &Step, who: Who) -> Option<&'static Channel> {
                 When::Workspace => aim.args.workspace.differs(),
                 When::User => matches!(aim.args.user, LEFT_ONLY_USER | RIGHT_ONLY_USER),
                 When::AtServiceDoor => aim.service,
+                When::Deleted => aim.service && aim.args.workspace == Pick::Gone,
             }
     })
 }

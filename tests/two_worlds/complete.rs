@@ -10,6 +10,7 @@ use crate::calls::{OF_A_SERVICE, OF_A_TENANT, OF_A_USER};
 const ACCESSORS: &[(&str, &str)] = &[
     ("AuditLogRepository", "audit_log"),
     ("DataPointRepository", "data_points"),
+    ("DeletedWorkspaceAuditLogRepository", "deleted_workspace_audit_log"),
     ("GoalKpiRepository", "goal_kpis"),
     ("GoalRepository", "goals"),
     ("IntegrationQueueRepository", "integration_queue"),
@@ -19,6 +20,7 @@ const ACCESSORS: &[(&str, &str)] = &[
     ("MemberRepository", "members"),
     ("MySubscriptionRepository", "my_subscription"),
     ("MyWorkspaceRepository", "my_workspaces"),
+    ("RefusalRepository", "refusals"),
     ("SeriesRepository", "series"),
     ("SubscriptionRepository", "subscriptions"),
     ("UserRepository", "users"),

@@ -3,6 +3,8 @@
 //! - An id or digest that neither the program nor its set-up chose (20 characters or more, letters
 //!   and digits) is named by the order of first appearance: `#1`, `#2`, ...
 //!   So is a number of 15 digits or more: a count of microseconds.
+//!   So is a hash as a list of 32 bytes, and the number of a transaction in an entry of the audit log,
+//!   which is the accepted channel "numbers of transactions"; where it stands alone it is left out.
 //! - A moment of the run itself is named by its rank among all such moments that the program saw:
 //!   `@1`, `@2`, ... So which came first is compared, and how long things took is not.
 //! - The database's own name, which the logins are named after, is `<db>`.
@@ -53,6 +55,21 @@ fn moment(text: &str) -> Option<(DateTime<Utc>, usize)> {
     Some((local.parse().ok()?, end))
 }
 
+/// A hash as a list of its bytes, or the number of a transaction after its name: where it begins and
+/// ends.
+fn of_a_kind(text: &[u8]) -> Option<(usize, usize)> {
+    const NUMBERED: &[u8] = b"transaction_id: ";
+    let count = |text: &[u8], test: fn(&u8) -> bool| text.iter().take_while(|b| test(b)).count();
+    if text.starts_with(NUMBERED) {
+        let digits = count(&text[NUMBERED.len()..], u8::is_ascii_digit);
+        return Some((NUMBERED.len(), NUMBERED.len() + digits));
+    }
+    let listed = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b' ');
+    let end = 1 + count(text.get(1..)?, listed);
+    let bytes = text[..end].split(|byte| *byte == b',').count();
+    (text[0] == b'[' && bytes == 32 && text.get(end) == Some(&b']')).then_some((1, end))
+}
+
 fn pieces(text: &str, since: DateTime<Utc>) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -66,6 +83,13 @@ fn pieces(text: &str, since: DateTime<Utc>) -> Vec<Piece<'_>> {
                 pieces.push(Piece::Moment(moment));
                 start = at + length;
             }
+            at += length;
+            continue;
+        }
+        if let Some((before, length)) = of_a_kind(&text.as_bytes()[at..]) {
+            pieces.push(Piece::Plain(&text[start..at + before]));
+            pieces.push(Piece::Random(&text[at + before..at + length]));
+            start = at + length;
             at += length;
             continue;
         }

@@ -227,7 +227,7 @@ SELECT format('SELECT %L || concat_ws(''|'', %s) AS line FROM %I.%I AS t', c.rel
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attname <> 'transaction_id'
    AND has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
  GROUP BY n.nspname, c.relname ORDER BY c.relname COLLATE \"C\"";
 

@@ -85,7 +85,7 @@ struct Table {
     name: &'static str,
     row: &'static str,
     workspace: &'static str,
-    /// Which row is the one asked for.
+    /// The condition for one row, or for few.
     one: &'static str,
     /// Columns and values of a new row, but for the workspace.
     new: (&'static str, &'static str),
@@ -107,10 +107,19 @@ const TABLES: &[Table] = &[
         name: "kpi_data_points",
         row: "t::text",
         workspace: "workspace_id",
-        one: "kpi_id = '{k}' AND \"timestamp\" = '2026-01-01 00:00+00'",
+        one: "kpi_id = '{k}'",
         new: ("kpi_id, value, \"timestamp\"", "'{k}', {number}, '{at}'"),
         set: "value = {number}",
         key: "workspace_id, kpi_id, \"timestamp\", source",
+    },
+    Table {
+        name: "kpi_rollups",
+        row: "t::text",
+        workspace: "workspace_id",
+        one: "kpi_id = '{k}'",
+        new: ("kpi_id, day", "'{k}', '{at}'"),
+        set: "day = '{at}'",
+        key: "workspace_id, kpi_id, day",
     },
     Table {
         name: "goals",
@@ -181,7 +190,8 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "audit_log",
-        row: "t::text",
+        row: "concat_ws('|', t.workspace_id, t.occurred_at, t.actor_kind, t.actor_id, t.action, \
+              t.table_name, t.row_id, t.changes)",
         workspace: "workspace_id",
         one: "id = '{k}'",
         new: (
@@ -263,8 +273,8 @@ const ROWS: &[(&str, &str)] = &[
     ("a division by another's row", "SELECT id AS line FROM kpis WHERE 1 / (length(name) - length('Secret left')) > -9
         AND 1 / (length(name) - length('Secret right')) > -9"),
     ("a cast of another's row", "SELECT id AS line FROM goals WHERE id = '{g}' AND workspace_id <> '{wa}' AND title::integer > 0"),
-    ("a lateral", "SELECT concat_ws('|', k.id, p.\"timestamp\") AS line FROM kpis AS k
-        CROSS JOIN LATERAL (SELECT \"timestamp\" FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", source LIMIT 1) AS p"),
+    ("a lateral", "SELECT concat_ws('|', k.id, p.value) AS line FROM kpis AS k
+        CROSS JOIN LATERAL (SELECT value FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", value LIMIT 1) AS p"),
     ("a values list", "SELECT concat_ws('|', v, (SELECT count(*) FROM kpis WHERE id = v)) AS line
         FROM unnest(ARRAY['kboth', 'kleft', 'kright', 'ka{n}']) AS v"),
     ("columns that are not granted", "SELECT credentials AS line FROM integrations"),
@@ -305,7 +315,7 @@ const COUNTS: &[(&str, &str)] = &[
         SELECT kpi_id, value, \"timestamp\", 'copied' FROM kpi_data_points"),
     ("a point put right", "INSERT INTO kpi_data_points (kpi_id, value, \"timestamp\") VALUES ('{k}', 3, '{at}')
         ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) DO UPDATE SET value = excluded.value"),
-    ("a point moved to another kpi", "UPDATE kpi_data_points SET kpi_id = '{k}' WHERE value < 1000"),
+    ("a point moved to another kpi", "UPDATE kpi_data_points SET kpi_id = '{k}' WHERE kpi_id = 'kb{n}'"),
     ("a link", "INSERT INTO goal_kpis (id, goal_id, kpi_id) VALUES ('{l}', '{g}', '{k}')"),
     ("a link moved", "UPDATE goal_kpis SET kpi_id = '{k}', goal_id = '{g}'"),
     ("a row under a made id", "INSERT INTO kpis (name) VALUES ({text})"),

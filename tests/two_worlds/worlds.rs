@@ -56,7 +56,7 @@ INSERT INTO kpis (id, workspace_id, name, description, unit, category, created_a
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w,
            (VALUES ('kboth', NULL::timestamptz), ('k{x}', NULL), ('kgone{x}', '2025-04-01')) AS k (id, gone);
 INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
-    SELECT w, k, {value} + t, '2026-01-01'::timestamptz + t * interval '1 hour', 'stripe'
+    SELECT w, k, {value} + t, '2026-01-01 00:00+00'::timestamptz + t * interval '1 hour', 'stripe'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['kboth', 'k{x}']) AS k, generate_series(0, 4) AS t;
 INSERT INTO goals (id, workspace_id, title, created_at)
     SELECT g, w, 'Secret {x}', '2025-03-01'
@@ -94,9 +94,11 @@ DELETE FROM workspace_users WHERE id = 'mr{n}' AND workspace_id = 'wa{n}';
 INSERT INTO kpis (id, workspace_id, name, target_value, category, created_at) VALUES
     ('ka{n}', 'wa{n}', 'Revenue', 100, 'growth', '2025-06-01'), ('kb{n}', 'wa{n}', 'Churn', NULL, NULL, '2025-06-02'),
     ('kd{n}', 'wa{n}', 'Gone', 5, NULL, '2025-06-03');
-INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source) VALUES
-    ('wa{n}', 'ka{n}', 10, '2026-01-01 00:00+00', ''), ('wa{n}', 'ka{n}', 20, '2026-01-01 01:00+00', 'stripe'),
-    ('wa{n}', 'kb{n}', 7, '2026-01-01 00:00+00', ''), ('wa{n}', 'kd{n}', 1, '2026-01-01 00:00+00', '');
+INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\") VALUES
+    ('wa{n}', 'ka{n}', 10, '2026-01-01 00:00+00'), ('wa{n}', 'kb{n}', 7, '2026-01-01 00:00+00'),
+    ('wa{n}', 'kd{n}', 1, '2026-01-01 00:00+00');
+INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
+    VALUES ('wa{n}', 'ka{n}', 20, '2026-01-01 01:00+00', 'stripe');
 UPDATE kpis SET deleted_at = '2025-07-01' WHERE id = 'kd{n}' AND workspace_id = 'wa{n}';
 INSERT INTO goals (id, workspace_id, title, created_at, deleted_at) VALUES
     ('ga{n}', 'wa{n}', 'Grow', '2025-06-01', NULL), ('gb{n}', 'wa{n}', 'Hold', '2025-06-02', NULL),
@@ -115,7 +117,7 @@ INSERT INTO workspace_users (id, user_id, workspace_id, role) VALUES ('mo{n}', '
     ON CONFLICT DO NOTHING;
 INSERT INTO kpis (id, workspace_id, name) SELECT k || '{n}', 'wt{n}', 'Twin' FROM unnest('{ka,kb,kd}'::text[]) AS k
     ON CONFLICT DO NOTHING;
-INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\") SELECT 'wt{n}', id, 777, '2026-03-01'
+INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\") SELECT 'wt{n}', id, 777, '2026-03-01 00:00+00'
     FROM kpis WHERE workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
 INSERT INTO goals (id, workspace_id, title) SELECT g || '{n}', 'wt{n}', 'Twin' FROM unnest('{ga,gb,gd}'::text[]) AS g
     ON CONFLICT DO NOTHING;
@@ -218,7 +220,7 @@ fn digest(admin: &mut PgConnection) -> String {
 
 fn state(admin: &mut PgConnection) -> String {
     // Randomness that is nobody's business: nonces and salts.
-    let row = "(to_jsonb(t) - 'credentials' - 'salt')::text";
+    let row = "(to_jsonb(t) - 'credentials' - 'salt' - 'transaction_id')::text";
     let part = |table: &str, rows: &str| {
         format!("SELECT '{table} ' || {row} AS line FROM {table} AS t WHERE {rows}")
     };
