@@ -21,7 +21,11 @@ use crate::tenancy::{
     Actor, ContextKeyRing, ServiceConnection, ServiceName, TenantConnection, UserConnection,
 };
 
-pub use isolation::{Finding, IsolationReport};
+use isolation::Declared;
+pub use isolation::{
+    Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
+    rules,
+};
 pub use rotation::Rotation;
 
 /// More connections than any server takes.
@@ -51,6 +55,8 @@ struct Inner {
     service: Option<Door>,
     timeouts: Timeouts,
     sealing_keys: Option<SealingKeyRing>,
+    tables: Declared,
+    fingerprint: String,
 }
 
 /// One login and its pool.
@@ -84,6 +90,8 @@ pub struct DatabaseBuilder {
     transaction_pooler: bool,
     clock: Clock,
     sealing_keys: Option<SealingKeyRing>,
+    tables: Declared,
+    fingerprint: Option<String>,
 }
 
 impl Database {
@@ -108,6 +116,8 @@ impl Database {
             transaction_pooler: false,
             clock: Clock::system(),
             sealing_keys: None,
+            tables: Declared::default(),
+            fingerprint: None,
         }
     }
 
@@ -169,6 +179,37 @@ impl Database {
     /// As [`service`](Self::service); a write is [`Error::ReadOnly`].
     pub fn service_read_only(&self, service: &ServiceName) -> Result<ServiceConnection> {
         self.begin_service(service, Access::ReadOnly)
+    }
+
+    /// Runs the check of start-up again, by a new connection for each login, and compares the
+    /// fingerprint with the one of start-up. For a health check every few minutes, or a pipeline.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] when the server cannot be reached or does not let a login in. What is found
+    /// is not an error but the report.
+    pub fn check_isolation(&self) -> Result<IsolationReport> {
+        let mut report = IsolationReport::default();
+        for door in std::iter::once(&self.0.tenant).chain(&self.0.service) {
+            let options = IsolationOptions::new(door.role, self.0.tables.clone());
+            report.extend(IsolationReport::check_connection(&mut door.manager.open()?, &options)?);
+        }
+        report.expect_fingerprint(&self.0.fingerprint);
+        Ok(report)
+    }
+
+    /// The fingerprint of the schema as it is now, see [`IsolationReport::fingerprint`]: the quick half
+    /// of [`check_isolation`](Self::check_isolation).
+    ///
+    /// # Errors
+    /// As [`check_isolation`](Self::check_isolation).
+    pub fn live_fingerprint(&self) -> Result<String> {
+        isolation::live_fingerprint(&mut self.0.tenant.manager.open()?, &self.0.tables)
+    }
+
+    /// The fingerprint that the schema had at start-up.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
     }
 
     fn begin_tenant(
@@ -280,6 +321,29 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Declares a tenants' table of your own beside ours, such as `public.invoices`, so that it is held
+    /// to the rules that ours are held to. A table that a login reaches and nobody declared is refused.
+    ///
+    /// `docs/tenancy.md` has a template for its migration.
+    pub fn tenant_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.tenant.push(Declared::name(table.into()));
+        self
+    }
+
+    /// Declares a table of your own that all tenants may read, such as a list of countries. Nothing but
+    /// `SELECT` may be granted on it, and row-level security must be on and forced.
+    pub fn shared_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.shared.push(Declared::name(table.into()));
+        self
+    }
+
+    /// The fingerprint that the schema must have, as recorded from
+    /// [`IsolationReport::fingerprint`] with the same tables declared. Any other is refused.
+    pub fn expect_fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
     /// The clock to measure elapsed time with, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -322,9 +386,13 @@ impl DatabaseBuilder {
             Some(url) => Some(self.check(url, DatabaseRole::Service, &mut report)?),
             None => None,
         };
-        if !report.is_empty() {
+        if let Some(expected) = &self.fingerprint {
+            report.expect_fingerprint(expected);
+        }
+        if !report.is_safe() {
             return Err(Error::Unsafe(report));
         }
+        let fingerprint = report.fingerprint().to_owned();
         let tenant = self.door(tenant, DatabaseRole::Tenant)?;
         let service = service.map(|door| self.door(door, DatabaseRole::Service)).transpose()?;
         Ok(Database(Arc::new(Inner {
@@ -332,6 +400,8 @@ impl DatabaseBuilder {
             service,
             timeouts: self.timeouts,
             sealing_keys: self.sealing_keys,
+            tables: self.tables,
+            fingerprint,
         })))
     }
 
@@ -355,7 +425,8 @@ impl DatabaseBuilder {
         } else {
             pooler::refuse_transaction_mode(&manager.url, &mut conn, self.pool_timeout)?;
         }
-        report.extend(isolation::check(&mut conn, role)?);
+        let options = IsolationOptions::new(role, self.tables.clone());
+        report.extend(IsolationReport::check_connection(&mut conn, &options)?);
         Ok((manager, conn))
     }
 

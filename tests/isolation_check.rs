@@ -10,8 +10,12 @@ mod logins;
 
 #[path = "isolation_check/login.rs"]
 mod login;
+#[path = "isolation_check/product.rs"]
+mod product;
 #[path = "isolation_check/schema.rs"]
 mod schema;
+#[path = "isolation_check/tenant_tables.rs"]
+mod tenant_tables;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -23,7 +27,7 @@ use sesari_db::database::IsolationReport;
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error};
 
-use logins::{Role, lines, value};
+use logins::{Role, value};
 
 /// What `build` refuses, or nothing.
 fn report(built: Result<Database, Error>) -> IsolationReport {
@@ -148,76 +152,6 @@ fn a_login_cannot_be_used_at_the_other_door() {
     assert!(report(swapped).has("login-has-no-role"));
     let same = Database::builder(test.tenant_url(), keys()).service_url(test.tenant_url()).build();
     assert!(report(same).has("login-has-no-role"));
-}
-
-/// A table as the documentation asks for, beside ours and pointing at ours.
-const NOTES: &str = "
-    CREATE TABLE public.notes (
-        workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
-        id text NOT NULL DEFAULT sesari.new_id(),
-        kpi_id text,
-        body text,
-        CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id),
-        CONSTRAINT notes_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
-            REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE
-    );
-    ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
-    ALTER TABLE public.notes FORCE ROW LEVEL SECURITY;
-    GRANT SELECT, INSERT, UPDATE, DELETE ON public.notes TO sesari_tenant;
-    CREATE POLICY notes_tenant_select ON public.notes FOR SELECT TO sesari_tenant
-        USING (workspace_id = (SELECT sesari.current_workspace_id()));
-    CREATE POLICY notes_tenant_insert ON public.notes FOR INSERT TO sesari_tenant
-        WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-    CREATE POLICY notes_tenant_update ON public.notes FOR UPDATE TO sesari_tenant
-        USING (workspace_id = (SELECT sesari.current_workspace_id()))
-        WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-    CREATE POLICY notes_tenant_delete ON public.notes FOR DELETE TO sesari_tenant
-        USING (workspace_id = (SELECT sesari.current_workspace_id()));
-    CREATE VIEW public.note_bodies WITH (security_invoker = true) AS SELECT body FROM public.notes;
-    GRANT SELECT ON public.note_bodies TO sesari_tenant;
-    CREATE FUNCTION public.note_count() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
-        SET search_path = pg_catalog, pg_temp AS 'SELECT count(*) FROM public.notes';
-    -- Not for the service's logins, and so none of their business.
-    CREATE TABLE public.operators_own (secret text)";
-
-#[test]
-fn a_well_made_table_of_the_consumers_own_is_accepted_and_isolates() {
-    let test = TestDatabase::new().unwrap();
-    test.admin().unwrap().batch_execute(NOTES).unwrap();
-    let database = test.builder().build().unwrap();
-    let service: sesari_db::tenancy::ServiceName = "notes".parse().unwrap();
-    let (a, b) = ("wa".parse().unwrap(), "wb".parse().unwrap());
-    let mut guard = database.tenant(&service, &a).unwrap();
-    guard.connection().batch_execute("INSERT INTO public.notes (body) VALUES ('of a')").unwrap();
-    guard.commit().unwrap();
-    let bodies = |workspace| {
-        let mut guard = database.tenant(&service, workspace).unwrap();
-        lines(guard.connection(), "SELECT body AS line FROM public.note_bodies")
-    };
-    assert_eq!(bodies(&a), ["of a"]);
-    assert_eq!(bodies(&b), [""; 0]);
-}
-
-#[test]
-fn a_table_of_the_consumers_own_is_held_to_the_rules() {
-    for (spoil, rule) in [
-        ("ALTER TABLE public.notes DISABLE ROW LEVEL SECURITY", "table-without-rls"),
-        ("ALTER TABLE public.notes NO FORCE ROW LEVEL SECURITY", "table-not-forced"),
-        ("DROP POLICY notes_tenant_delete ON public.notes", "table-without-policy"),
-        (
-            "ALTER POLICY notes_tenant_insert ON public.notes TO sesari_service",
-            "table-without-policy",
-        ),
-        ("GRANT TRUNCATE ON public.notes TO sesari_tenant", "stray-grant"),
-        ("ALTER VIEW public.note_bodies RESET (security_invoker)", "view-without-invoker"),
-        ("ALTER FUNCTION public.note_count() RESET search_path", "function-unpinned"),
-        ("GRANT SELECT ON public.operators_own TO PUBLIC", "table-without-rls"),
-        ("CREATE POLICY floor ON public.notes AS RESTRICTIVE USING (true)", "policy-restrictive"),
-    ] {
-        let test = TestDatabase::new().unwrap();
-        test.admin().unwrap().batch_execute(&format!("{NOTES}; {spoil}")).unwrap();
-        assert_rules(&findings_for(&test, &test.tenant_url()), &[rule]);
-    }
 }
 
 #[test]

@@ -1,23 +1,31 @@
 //! The check that login and schema isolate tenants, run before the first guard is handed out.
 //!
-//! Two halves. General rules look at the login and at every relation and function that it can
-//! reach, ours or not. And the schema of this crate must be, to the letter, what its migrations
+//! Three parts. General rules look at the login and at every relation and function that it can
+//! reach, ours or not. Tables of the consumer's own that were declared as tenants' are held to what ours
+//! are held to. And the schema of this crate must be, to the letter, what its migrations
 //! make: `manifest.txt` is the catalogue of a freshly migrated database, one fact a line, and a
 //! missing or an additional line is a finding. A test below holds the file against the live
 //! catalogue of each server version.
 
+mod catalogue;
+mod policy;
+
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::query_dsl::LoadQuery;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text};
+use ring::digest;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::migrations;
 use crate::tenancy::transaction::DatabaseRole;
+
+pub use catalogue::{Rule, rule, rules};
 
 /// The tables of this crate outside of its private schema.
 const TABLES: [&str; 11] = [
@@ -36,21 +44,51 @@ const TABLES: [&str; 11] = [
 
 const MANIFEST: &str = include_str!("isolation/manifest.txt");
 const MANIFEST_SQL: &str = include_str!("isolation/manifest.sql");
-const RULES_SQL: &str = include_str!("isolation/rules.sql");
+const RULES_SQL: &str =
+    concat!(include_str!("isolation/reach.sql"), include_str!("isolation/rules.sql"));
+const TENANT_SQL: &str =
+    concat!(include_str!("isolation/reach.sql"), include_str!("isolation/tenant.sql"));
+const POLICIES_SQL: &str =
+    concat!(include_str!("isolation/reach.sql"), include_str!("isolation/policies.sql"));
+const HARDENING_SQL: &str = include_str!("isolation/hardening.sql");
 
-/// One reason why a database would not isolate tenants.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, QueryableByName, serde::Serialize)]
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Severity {
+    /// Hardening that an operator can add.
+    Info,
+    /// Isolation holds, or rests on something that the check cannot judge.
+    Warning,
+    /// Tenants would not be isolated, or nobody can tell: no [`Database`](crate::Database) is built.
+    Critical,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+/// One reason why a database would not isolate tenants, or why it might not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Which rule, such as `login-bypasses-rls`.
-    #[diesel(sql_type = Text)]
+    /// Which rule, such as `login-bypasses-rls`; all are in [`rules`].
     pub rule: String,
     /// What breaks it: a role, a table, a function.
-    #[diesel(sql_type = Text)]
     pub object: String,
-    /// What is wrong and what to do about it.
-    #[diesel(sql_type = Text)]
+    /// What is wrong.
     pub explanation: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What to type.
+    pub remedy: String,
 }
 
 impl Finding {
@@ -59,21 +97,116 @@ impl Finding {
         object: impl Into<String>,
         explanation: impl Into<String>,
     ) -> Self {
-        Self { rule: rule.into(), object: object.into(), explanation: explanation.into() }
+        let (id, object) = (rule.into(), object.into());
+        let known = rule_by(&id);
+        Self {
+            severity: known.map_or(Severity::Critical, |rule| rule.severity),
+            remedy: known.map_or_else(String::new, |rule| rule.remedy.replace("{object}", &object)),
+            rule: id,
+            object,
+            explanation: explanation.into(),
+        }
     }
 }
 
-/// Every reason why a database would not isolate tenants; empty when there is none.
+fn rule_by(id: &str) -> Option<&'static Rule> {
+    catalogue::rule(id)
+}
+
+/// Whether hardening is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HardeningState {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+    /// A login cannot see it.
+    Unknown,
+}
+
+/// One measure that an operator can add to what the check insists on, and whether it is on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[non_exhaustive]
+pub struct Hardening {
+    /// Which measure, such as `hardening-tls`; all are in [`rules`], as [`Severity::Info`].
+    pub rule: String,
+    /// For which login.
+    pub login: String,
+    /// Whether it is on.
+    pub state: HardeningState,
+    /// What was seen.
+    pub detail: String,
+    /// What to type to have it.
+    pub remedy: String,
+}
+
+/// What the check found in a database: every reason why it would not isolate tenants, the hardening
+/// that is on, and a fingerprint of what isolation rests on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IsolationReport {
     findings: Vec<Finding>,
+    hardening: Vec<Hardening>,
+    fingerprint: String,
 }
 
 impl IsolationReport {
-    /// The findings, by rule and object.
+    /// Checks a database with a login of its service, by one connection, without keys and without
+    /// writing anything.
+    ///
+    /// ```no_run
+    /// use sesari_db::database::{IsolationOptions, IsolationReport};
+    ///
+    /// # fn main() -> sesari_db::Result<()> {
+    /// let options = IsolationOptions::tenant().tenant_table("public.invoices");
+    /// let report = IsolationReport::check("postgres://app:secret@db.internal/sesari", &options)?;
+    /// println!("{report}");
+    /// assert!(report.is_safe());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Connect`] when the server cannot be reached or does not let the login in.
+    pub fn check(url: &str, options: &IsolationOptions) -> Result<Self> {
+        let mut conn = PgConnection::establish(url)
+            .map_err(|error| Error::Connect { reason: error.to_string() })?;
+        Self::check_connection(&mut conn, options)
+    }
+
+    /// Like [`check`](Self::check), by a connection that is open.
+    ///
+    /// # Errors
+    /// Those of a query.
+    pub fn check_connection(conn: &mut PgConnection, options: &IsolationOptions) -> Result<Self> {
+        check(conn, options)
+    }
+
+    /// The findings, by rule and object. Hardening is not among them.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// The measures that an operator can add, and whether they are on.
+    #[must_use]
+    pub fn hardening(&self) -> &[Hardening] {
+        &self.hardening
+    }
+
+    /// SHA-256, in hex, of what isolation rests on: tables, columns, keys, policies, triggers, functions
+    /// and grants, of this crate and of the tables declared. Databases with the same schema have the
+    /// same, and any drift changes it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The fingerprint of a database that this version of the crate has migrated, while no table is
+    /// declared.
+    #[must_use]
+    pub fn expected_fingerprint() -> String {
+        fingerprint(&MANIFEST.lines().map(ToOwned::to_owned).collect())
     }
 
     /// Whether nothing was found.
@@ -82,10 +215,39 @@ impl IsolationReport {
         self.findings.is_empty()
     }
 
-    pub(crate) fn extend(&mut self, other: Self) {
+    /// Whether nothing critical was found, so that a [`Database`](crate::Database) is built.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.worst() < Some(Severity::Critical)
+    }
+
+    /// The worst severity among the findings.
+    #[must_use]
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    /// Adds another login's. The fingerprint stays the first one's.
+    pub fn extend(&mut self, other: Self) {
         self.findings.extend(other.findings);
         self.findings.sort();
         self.findings.dedup();
+        self.hardening.extend(other.hardening);
+        self.hardening.sort();
+        self.hardening.dedup();
+        if self.fingerprint.is_empty() {
+            self.fingerprint = other.fingerprint;
+        }
+    }
+
+    /// Compares the fingerprint with one that was recorded.
+    pub(crate) fn expect_fingerprint(&mut self, expected: &str) {
+        if self.fingerprint != expected {
+            let explanation =
+                format!("has the fingerprint {}, expected was {expected}", self.fingerprint);
+            self.findings.push(Finding::new("fingerprint-changed", "schema", explanation));
+            self.findings.sort();
+        }
     }
 
     /// Whether some finding is of this rule.
@@ -102,9 +264,110 @@ impl fmt::Display for IsolationReport {
                 writeln!(f)?;
             }
             write!(f, "- {}: {}: {}", finding.rule, finding.object, finding.explanation)?;
+            if finding.severity < Severity::Critical {
+                write!(f, " ({})", finding.severity)?;
+            }
+            write!(f, "\n  {}", finding.remedy)?;
         }
         Ok(())
     }
+}
+
+/// Which login is checked, and what was declared.
+#[derive(Debug, Clone)]
+pub struct IsolationOptions {
+    role: DatabaseRole,
+    tables: Declared,
+    fingerprint: Option<String>,
+}
+
+/// Tables of the consumer's own, as schema.name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Declared {
+    pub(crate) tenant: Vec<String>,
+    pub(crate) shared: Vec<String>,
+}
+
+impl Declared {
+    /// A name without a schema is one in `public`.
+    pub(crate) fn name(table: String) -> String {
+        if table.contains('.') { table } else { format!("public.{table}") }
+    }
+}
+
+impl IsolationOptions {
+    /// For the tenants' login.
+    #[must_use]
+    pub fn tenant() -> Self {
+        Self::new(DatabaseRole::Tenant, Declared::default())
+    }
+
+    /// For the services' login.
+    #[must_use]
+    pub fn service() -> Self {
+        Self::new(DatabaseRole::Service, Declared::default())
+    }
+
+    pub(crate) fn new(role: DatabaseRole, tables: Declared) -> Self {
+        Self { role, tables, fingerprint: None }
+    }
+
+    /// Declares a tenants' table of your own, such as `public.invoices`; see
+    /// [`DatabaseBuilder::tenant_table`](crate::DatabaseBuilder::tenant_table).
+    #[must_use]
+    pub fn tenant_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.tenant.push(Declared::name(table.into()));
+        self
+    }
+
+    /// Declares a table that all tenants may read; see
+    /// [`DatabaseBuilder::shared_table`](crate::DatabaseBuilder::shared_table).
+    #[must_use]
+    pub fn shared_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.shared.push(Declared::name(table.into()));
+        self
+    }
+
+    /// The fingerprint that was recorded; another one is a finding.
+    #[must_use]
+    pub fn expect_fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+}
+
+#[derive(QueryableByName)]
+struct FindingRow {
+    #[diesel(sql_type = Text)]
+    rule: String,
+    #[diesel(sql_type = Text)]
+    object: String,
+    #[diesel(sql_type = Text)]
+    explanation: String,
+}
+
+#[derive(QueryableByName)]
+struct PolicyRow {
+    #[diesel(sql_type = Text)]
+    object: String,
+    #[diesel(sql_type = Text)]
+    verb: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    reads: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    writes: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct HardeningRow {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    login: String,
+    #[diesel(sql_type = Nullable<Bool>)]
+    is_on: Option<bool>,
+    #[diesel(sql_type = Text)]
+    detail: String,
 }
 
 #[derive(QueryableByName)]
@@ -114,26 +377,107 @@ struct Line {
 }
 
 /// Looks at everything, and reports everything found.
-pub(crate) fn check(conn: &mut PgConnection, role: DatabaseRole) -> Result<IsolationReport> {
+fn check(conn: &mut PgConnection, options: &IsolationOptions) -> Result<IsolationReport> {
     conn.transaction(|conn| {
-        // How the catalogue writes an expression depends on these.
-        conn.batch_execute(
-            "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; \
-             SET LOCAL DateStyle = 'ISO, YMD'",
-        )?;
+        normalize(conn)?;
         let mut findings = Vec::new();
         findings.extend(old_server(conn)?);
-        findings.extend(
-            diesel::sql_query(RULES_SQL).bind::<Text, _>(role.name()).load::<Finding>(conn)?,
-        );
+        findings.extend(rule_findings(conn, RULES_SQL, options)?);
+        if !options.tables.tenant.is_empty() {
+            findings.extend(rule_findings(conn, TENANT_SQL, options)?);
+            findings.extend(policy_findings(conn, options)?);
+        }
         let migrations = migration_findings(conn)?;
         if migrations.is_empty() {
-            findings.extend(manifest_findings(&live_manifest(conn)?));
+            findings.extend(manifest_findings(&live_manifest(conn, &[])?));
         }
         // A schema of another version differs in many lines, and all say the same as this.
         findings.extend(migrations);
         findings.sort();
-        Ok(IsolationReport { findings })
+        let hardening = hardening(conn)?;
+        let fingerprint = fingerprint(&live_manifest(conn, &options.tables.tenant)?);
+        let mut report = IsolationReport { findings, hardening, fingerprint };
+        if let Some(expected) = &options.fingerprint {
+            report.expect_fingerprint(expected);
+        }
+        Ok(report)
+    })
+}
+
+/// The fingerprint alone, which is quicker.
+pub(crate) fn live_fingerprint(conn: &mut PgConnection, tables: &Declared) -> Result<String> {
+    conn.transaction(|conn| {
+        normalize(conn)?;
+        Ok(fingerprint(&live_manifest(conn, &tables.tenant)?))
+    })
+}
+
+/// How the catalogue writes an expression depends on these.
+fn normalize(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute(
+        "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; \
+         SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off",
+    )
+}
+
+fn rule_findings(
+    conn: &mut PgConnection,
+    sql: &str,
+    options: &IsolationOptions,
+) -> QueryResult<Vec<Finding>> {
+    let rows: Vec<FindingRow> = diesel::sql_query(sql)
+        .bind::<Text, _>(options.role.name())
+        .bind::<Array<Text>, _>(&options.tables.tenant)
+        .bind::<Array<Text>, _>(&options.tables.shared)
+        .bind::<Array<Text>, _>(&TABLES[..])
+        .load(conn)?;
+    Ok(rows.into_iter().map(|row| Finding::new(row.rule, row.object, row.explanation)).collect())
+}
+
+fn policy_findings(
+    conn: &mut PgConnection,
+    options: &IsolationOptions,
+) -> QueryResult<Vec<Finding>> {
+    let rows: Vec<PolicyRow> = diesel::sql_query(POLICIES_SQL)
+        .bind::<Text, _>(options.role.name())
+        .bind::<Array<Text>, _>(&options.tables.tenant)
+        .bind::<Array<Text>, _>(&options.tables.shared)
+        .bind::<Array<Text>, _>(&TABLES[..])
+        .load(conn)?;
+    let finding = |row: PolicyRow| {
+        let fault = policy::fault(&row.verb, row.reads.as_deref(), row.writes.as_deref())?;
+        Some(Finding::new("tenant-policy", row.object, fault))
+    };
+    Ok(rows.into_iter().filter_map(finding).collect())
+}
+
+fn hardening(conn: &mut PgConnection) -> QueryResult<Vec<Hardening>> {
+    let rows: Vec<HardeningRow> = diesel::sql_query(HARDENING_SQL).load(conn)?;
+    let measure = |row: HardeningRow| Hardening {
+        remedy: rule_by(&row.id)
+            .map_or_else(String::new, |rule| rule.remedy.replace("<login>", &row.login)),
+        state: match row.is_on {
+            Some(true) => HardeningState::On,
+            Some(false) => HardeningState::Off,
+            None => HardeningState::Unknown,
+        },
+        rule: row.id,
+        login: row.login,
+        detail: row.detail,
+    };
+    Ok(rows.into_iter().map(measure).collect())
+}
+
+fn fingerprint(manifest: &BTreeSet<String>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for line in manifest {
+        context.update(line.as_bytes());
+        context.update(b"\n");
+    }
+    context.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
     })
 }
 
@@ -193,8 +537,9 @@ fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
 }
 
 /// The live catalogue in the form of the manifest.
-fn live_manifest(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
-    lines(diesel::sql_query(MANIFEST_SQL).bind::<Array<Text>, _>(&TABLES[..]), conn)
+fn live_manifest(conn: &mut PgConnection, more: &[String]) -> Result<BTreeSet<String>> {
+    let tables: Vec<&str> = TABLES.into_iter().chain(more.iter().map(String::as_str)).collect();
+    lines(diesel::sql_query(MANIFEST_SQL).bind::<Array<Text>, _>(tables), conn)
 }
 
 fn manifest_findings(live: &BTreeSet<String>) -> Vec<Finding> {
@@ -235,7 +580,7 @@ mod tests {
         let database = TestDatabase::new().unwrap();
         let mut conn = PgConnection::establish(&database.tenant_url()).unwrap();
         conn.batch_execute("SET search_path = public, pg_temp").unwrap();
-        let live: Vec<String> = live_manifest(&mut conn).unwrap().into_iter().collect();
+        let live: Vec<String> = live_manifest(&mut conn, &[]).unwrap().into_iter().collect();
         let text = live.join("\n") + "\n";
         if std::env::var_os("SESARI_UPDATE").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/database/isolation/manifest.txt");

@@ -14,6 +14,15 @@ functions AS (
       FROM pg_catalog.pg_proc AS p
       JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
      WHERE n.nspname = 'sesari'
+        -- What the tables' triggers and policies call.
+        OR p.oid IN (SELECT g.tgfoid FROM tables AS t
+                       JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal
+                     UNION ALL
+                     SELECT d.refobjid FROM tables AS t
+                       JOIN pg_catalog.pg_policy AS c ON c.polrelid = t.oid
+                       JOIN pg_catalog.pg_depend AS d
+                         ON d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = c.oid
+                        AND d.refclassid = 'pg_catalog.pg_proc'::regclass)
 ),
 -- Grants to bystanders do no harm: without a policy for them they see nothing. Whatever the login is
 -- a member of is no bystander.

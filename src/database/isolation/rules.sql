@@ -1,36 +1,4 @@
--- What no login of a service may be, and what nothing that it can reach may be.
--- $1: the database role that the login is for, sesari_tenant or sesari_service.
-WITH
-login AS (
-    SELECT r.oid, r.rolname::text AS name FROM pg_catalog.pg_roles AS r WHERE r.rolname = session_user
-),
--- Itself and every role that it could become: what any of them may, the login may.
-roles AS (
-    SELECT r.* FROM pg_catalog.pg_roles AS r WHERE pg_has_role(session_user, r.oid, 'MEMBER')
-),
-superuser AS (
-    SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper
-),
--- Everything outside of PostgreSQL itself.
-namespaces AS (
-    SELECT n.oid, n.nspname, n.nspowner FROM pg_catalog.pg_namespace AS n
-     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-),
-relations AS (
-    SELECT c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.reloptions,
-           n.nspname || '.' || c.relname AS name,
-           (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS verb
-             WHERE EXISTS (SELECT FROM roles AS r
-                            WHERE has_table_privilege(r.oid, c.oid, verb)
-                               OR verb <> 'DELETE' AND has_any_column_privilege(r.oid, c.oid, verb))) AS verbs,
-           (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS verb
-             WHERE EXISTS (SELECT FROM roles AS r
-                            WHERE has_table_privilege(r.oid, c.oid, verb)
-                               OR verb = 'REFERENCES' AND has_any_column_privilege(r.oid, c.oid, verb))) AS strays
-      FROM pg_catalog.pg_class AS c
-      JOIN namespaces AS n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-),
+-- What no login of a service may be, and what nothing that it can reach may be. Follows reach.sql.
 findings (rule, object, explanation) AS (
     SELECT 'login-is-superuser', name, 'a superuser is not bound by row-level security; use a plain login'
       FROM login WHERE EXISTS (SELECT FROM superuser)
@@ -107,8 +75,19 @@ findings (rule, object, explanation) AS (
     SELECT 'table-without-rls', name, 'the login may ' || array_to_string(verbs, ', ') || ' without row-level security'
       FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND NOT relrowsecurity
     UNION ALL
+    SELECT 'table-without-rls', name, 'declared as a tenant''s table, and has no row-level security'
+      FROM relations WHERE name = ANY ($2) AND relkind IN ('r', 'p') AND verbs IS NULL AND NOT relrowsecurity
+    UNION ALL
     SELECT 'table-not-forced', name, 'row-level security does not bind the table''s owner; FORCE it'
-      FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND relrowsecurity AND NOT relforcerowsecurity
+      FROM relations
+     WHERE relkind IN ('r', 'p') AND (verbs IS NOT NULL OR name = ANY ($2)) AND relrowsecurity AND NOT relforcerowsecurity
+    UNION ALL
+    SELECT 'table-undeclared', name, 'the login may ' || array_to_string(verbs, ', ') || ', and nobody has said that it is a tenant''s table, so that its policies are not judged'
+      FROM relations
+     WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND relrowsecurity
+       AND name <> ALL ($2) AND name <> ALL ($4) AND name !~ '^sesari[.]'
+       AND (name <> ALL ($3) OR verbs <> ARRAY['SELECT'])
+       AND NOT EXISTS (SELECT FROM superuser)
     UNION ALL
     SELECT 'table-without-policy', t.name, 'granted ' || v.verb || ' without a policy for it'
       FROM relations AS t CROSS JOIN LATERAL unnest(t.verbs) AS v (verb)
@@ -125,7 +104,7 @@ findings (rule, object, explanation) AS (
       FROM relations AS t JOIN pg_catalog.pg_policy AS p ON p.polrelid = t.oid
      WHERE NOT p.polpermissive AND t.verbs IS NOT NULL
     UNION ALL
-    SELECT 'stray-grant', name, array_to_string(strays, ', ') || ' is granted: TRUNCATE is not bound by row-level security, REFERENCES and TRIGGER reach past it'
+    SELECT 'stray-grant', name, array_to_string(strays, ', ') || ' is granted: TRUNCATE is not bound by row-level security, REFERENCES, TRIGGER and MAINTAIN reach past it'
       FROM relations WHERE strays IS NOT NULL
     UNION ALL
     SELECT 'view-without-invoker', name, 'reads as its owner; make it WITH (security_invoker = true)'
@@ -142,5 +121,22 @@ findings (rule, object, explanation) AS (
      WHERE p.prosecdef
        AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
        AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+    UNION ALL
+    SELECT 'definer-function', n.nspname || '.' || p.proname,
+           'the login may call it, and it reads and writes as ' || o.rolname
+           || CASE WHEN o.rolsuper OR o.rolbypassrls THEN ', whom no policy binds' ELSE '' END
+      FROM pg_catalog.pg_proc AS p
+      JOIN namespaces AS n ON n.oid = p.pronamespace
+      JOIN pg_catalog.pg_roles AS o ON o.oid = p.proowner
+     WHERE p.prosecdef AND n.nspname <> 'sesari' AND p.prorettype <> 'trigger'::regtype
+       AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
+       AND NOT EXISTS (SELECT FROM superuser)
+    UNION ALL
+    SELECT 'sequence-granted', n.nspname || '.' || c.relname, 'its values tell how many rows all tenants have made'
+      FROM pg_catalog.pg_class AS c
+      JOIN namespaces AS n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'S' AND NOT EXISTS (SELECT FROM superuser)
+       AND EXISTS (SELECT FROM roles AS r
+                    WHERE CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(r.oid, c.oid, 'USAGE, SELECT, UPDATE') END)
 )
 SELECT rule::text, object::text, explanation::text FROM findings ORDER BY 1, 2, 3

@@ -1,0 +1,205 @@
+//! The report as operators and pipelines have it: severities, remedies, hardening, fingerprints.
+
+use super::{Role, TestDatabase, assert_rules, findings_for};
+use diesel::connection::SimpleConnection;
+use sesari_db::Error;
+use sesari_db::database::{
+    HardeningState, IsolationOptions, IsolationReport, Severity, rule, rules,
+};
+
+fn check(test: &TestDatabase) -> IsolationReport {
+    IsolationReport::check(&test.tenant_url(), &IsolationOptions::tenant()).unwrap()
+}
+
+#[test]
+fn a_login_is_checked_without_keys_and_without_a_pool() {
+    let test = TestDatabase::new().unwrap();
+    let tenant = check(&test);
+    assert!(tenant.is_empty() && tenant.is_safe(), "{tenant}");
+    let service =
+        IsolationReport::check(&test.service_url(), &IsolationOptions::service()).unwrap();
+    assert!(service.is_empty(), "{service}");
+    // Equal schemas, equal fingerprints, whichever login looks.
+    assert_eq!(tenant.fingerprint(), IsolationReport::expected_fingerprint());
+    assert_eq!(service.fingerprint(), tenant.fingerprint());
+    let nowhere = IsolationReport::check("postgres://x@127.0.0.1:1/x", &IsolationOptions::tenant());
+    assert!(matches!(nowhere, Err(Error::Connect { .. })), "{nowhere:?}");
+}
+
+#[test]
+fn each_finding_says_what_it_means_and_what_to_type() {
+    let test = TestDatabase::new().unwrap();
+    let spoil = "ALTER TABLE public.kpis NO FORCE ROW LEVEL SECURITY";
+    test.admin().unwrap().batch_execute(spoil).unwrap();
+    let report = check(&test);
+    let finding = report.findings().iter().find(|f| f.rule == "table-not-forced").unwrap();
+    assert_eq!(finding.severity, Severity::Critical);
+    assert_eq!(finding.remedy, "ALTER TABLE public.kpis FORCE ROW LEVEL SECURITY");
+    // The remedy is one.
+    test.admin().unwrap().batch_execute(&finding.remedy).unwrap();
+    assert_rules(&findings_for(&test, &test.tenant_url()), &[]);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["findings"][0]["severity"], "critical", "{json}");
+    assert!(json["hardening"].is_array() && json["fingerprint"].is_string(), "{json}");
+}
+
+#[test]
+fn a_running_service_notices_drift() {
+    let test = TestDatabase::new().unwrap();
+    let database = test.database().unwrap();
+    assert!(database.check_isolation().unwrap().is_empty());
+    assert_eq!(database.live_fingerprint().unwrap(), database.fingerprint());
+    for drift in [
+        "ALTER POLICY kpis_tenant_select ON public.kpis USING (true)",
+        "ALTER TABLE public.goals ADD COLUMN more text",
+        "CREATE OR REPLACE FUNCTION sesari.current_workspace_id() RETURNS text LANGUAGE sql STABLE AS 'SELECT ''wa'' '",
+        "GRANT SELECT ON sesari.context_keys TO sesari_tenant",
+        "ALTER TABLE public.kpis DISABLE TRIGGER kpis_audit",
+    ] {
+        let before = database.live_fingerprint().unwrap();
+        test.admin().unwrap().batch_execute(drift).unwrap();
+        assert_ne!(database.live_fingerprint().unwrap(), before, "{drift}");
+        let report = database.check_isolation().unwrap();
+        assert!(report.has("fingerprint-changed") && !report.is_safe(), "{drift}\n{report}");
+    }
+}
+
+#[test]
+fn a_recorded_fingerprint_is_insisted_on() {
+    let test = TestDatabase::new().unwrap();
+    let recorded = check(&test).fingerprint().to_owned();
+    test.builder().expect_fingerprint(&recorded).build().unwrap();
+    let Err(Error::Unsafe(report)) = test.builder().expect_fingerprint("0").build() else {
+        panic!("built")
+    };
+    assert_rules(&report, &["fingerprint-changed"]);
+    let options = IsolationOptions::tenant().expect_fingerprint("0");
+    let report = IsolationReport::check(&test.tenant_url(), &options).unwrap();
+    assert_rules(&report, &["fingerprint-changed"]);
+}
+
+fn hardened(report: &IsolationReport, measure: &str) -> HardeningState {
+    let found = report.hardening().iter().find(|hardening| hardening.rule == measure);
+    found.unwrap_or_else(|| panic!("{measure} is not measured")).state
+}
+
+/// What is typed for the login, or for the database it is in: off before, on after.
+#[test]
+fn hardening_is_seen_off_and_on() {
+    let test = TestDatabase::new().unwrap();
+    let login = Role::tenant(&test, "hard");
+    let mut admin = test.admin().unwrap();
+    let look = || IsolationReport::check(login.url(), &IsolationOptions::tenant()).unwrap();
+    for (measure, off, on) in [
+        (
+            "hardening-activity",
+            "ALTER ROLE {login} SET track_activities = on",
+            "ALTER ROLE {login} SET track_activities = off",
+        ),
+        (
+            "hardening-statements",
+            "ALTER ROLE {login} SET pg_stat_statements.track_utility = on",
+            "ALTER ROLE {login} SET pg_stat_statements.track_utility = off",
+        ),
+        (
+            "hardening-log-statements",
+            "ALTER ROLE {login} SET log_statement = 'all'",
+            "ALTER ROLE {login} SET log_statement = 'none'",
+        ),
+        (
+            "hardening-log-statements",
+            "ALTER ROLE {login} SET log_min_duration_statement = 100",
+            "ALTER ROLE {login} SET log_min_duration_statement = -1",
+        ),
+        (
+            "hardening-log-values",
+            "ALTER ROLE {login} SET log_parameter_max_length = -1",
+            "ALTER ROLE {login} SET log_parameter_max_length = 0",
+        ),
+        (
+            "hardening-statement-timeout",
+            "ALTER ROLE {login} SET statement_timeout = 0",
+            "ALTER ROLE {login} SET statement_timeout = '60s'",
+        ),
+        (
+            "hardening-connection-limit",
+            "ALTER ROLE {login} CONNECTION LIMIT -1",
+            "ALTER ROLE {login} CONNECTION LIMIT 50",
+        ),
+        (
+            "hardening-temp-files",
+            "ALTER ROLE {login} SET temp_file_limit = -1",
+            "ALTER ROLE {login} SET temp_file_limit = '2GB'",
+        ),
+        (
+            "hardening-signals",
+            "GRANT EXECUTE ON FUNCTION pg_cancel_backend(integer) TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer) FROM PUBLIC",
+        ),
+        (
+            "hardening-large-objects",
+            "GRANT EXECUTE ON FUNCTION lo_creat(integer) TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
+        ),
+        (
+            "hardening-advisory-locks",
+            "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION pg_advisory_lock(bigint), pg_advisory_lock(integer, integer),
+                 pg_try_advisory_lock(bigint), pg_try_advisory_lock(integer, integer),
+                 pg_advisory_lock_shared(bigint), pg_advisory_lock_shared(integer, integer),
+                 pg_try_advisory_lock_shared(bigint), pg_try_advisory_lock_shared(integer, integer) FROM PUBLIC",
+        ),
+        (
+            "hardening-messages",
+            "ALTER ROLE {login} SET lc_messages = ''",
+            "ALTER ROLE {login} SET lc_messages = 'C'",
+        ),
+        (
+            "hardening-isolation-level",
+            "ALTER ROLE {login} SET default_transaction_isolation = 'repeatable read'",
+            "ALTER ROLE {login} RESET default_transaction_isolation",
+        ),
+    ] {
+        // Whatever language the server speaks, '' leaves it so: only the other half is certain.
+        admin.batch_execute(&off.replace("{login}", &login.name)).expect(off);
+        if measure != "hardening-messages" && measure != "hardening-statements" {
+            assert_eq!(hardened(&look(), measure), HardeningState::Off, "{off}");
+        }
+        admin.batch_execute(&on.replace("{login}", &login.name)).expect(on);
+        // The value of log_parameter_max_length_on_error is 0 unless somebody changed it.
+        assert_eq!(hardened(&look(), measure), HardeningState::On, "{on}");
+    }
+    let report = look();
+    assert_rules(&report, &[]);
+    assert_eq!(hardened(&report, "hardening-passwords"), HardeningState::Unknown);
+    let measured = report.hardening().iter().map(|hardening| hardening.rule.as_str());
+    let listed = rules().iter().filter(|rule| rule.severity == Severity::Info).map(|rule| rule.id);
+    assert!(measured.eq(listed), "{:?}", report.hardening());
+    for hardening in report.hardening() {
+        assert!(!hardening.detail.is_empty() && !hardening.remedy.is_empty(), "{hardening:?}");
+        assert_eq!(hardening.login, login.name);
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_rule() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tenancy.md"));
+    let docs = docs.unwrap();
+    let listed: Vec<&str> = docs
+        .lines()
+        .filter(|line| {
+            line.starts_with("| `") && line.contains("` | critical |")
+                || line.contains("` | warning |")
+                || line.contains("` | info |")
+        })
+        .collect();
+    let expected: Vec<String> = rules()
+        .iter()
+        .map(|rule| {
+            let remedy = rule.remedy.replace('|', "\\|").replace("{object}", "…");
+            format!("| `{}` | {} | {} | `{}` |", rule.id, rule.severity, rule.meaning, remedy)
+        })
+        .collect();
+    assert_eq!(listed, expected, "\n{}", expected.join("\n"));
+    assert!(rule("no-such-rule").is_none());
+}
