@@ -151,13 +151,13 @@ refused! {
 refused! {
     a_definer_function_without_a_search_path_is_refused:
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'"
-        => ["function-unpinned"];
+        => ["definer-function", "function-unpinned"];
     a_definer_function_that_looks_into_temporary_tables_first_is_refused:
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER
-             SET search_path = pg_catalog AS 'SELECT 1'" => ["function-unpinned"];
+             SET search_path = pg_catalog AS 'SELECT 1'" => ["definer-function", "function-unpinned"];
     a_search_path_that_only_sounds_like_it_is_refused:
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER
-             SET search_path = not_pg_temp AS 'SELECT 1'" => ["function-unpinned"];
+             SET search_path = not_pg_temp AS 'SELECT 1'" => ["definer-function", "function-unpinned"];
     a_changed_function_body_is_refused:
         "CREATE OR REPLACE FUNCTION sesari.current_member_role() RETURNS text
              LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER

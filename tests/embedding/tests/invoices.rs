@@ -54,10 +54,15 @@ struct Books {
     test: TestDatabase,
 }
 
+/// Built by the service itself, with its own table declared.
+fn build(test: &TestDatabase) -> sesari_db::Result<Database> {
+    test.builder().tenant_table("public.invoices").build()
+}
+
 fn books() -> Books {
     let test = TestDatabase::new().unwrap();
     test.admin().unwrap().run_pending_migrations(MIGRATIONS).unwrap();
-    let db = test.database().unwrap();
+    let db = build(&test).unwrap();
     Books { a: Company::found(&db, "acme"), b: Company::found(&db, "globex"), db, test }
 }
 
@@ -141,7 +146,7 @@ fn a_database_whose_table_lost_its_wall_is_refused() {
     ] {
         let books = books();
         books.test.admin().unwrap().batch_execute(sabotage).unwrap();
-        let refused = books.test.database();
+        let refused = build(&books.test);
         assert!(matches!(refused, Err(sesari_db::Error::Unsafe(_))), "{sabotage}: {refused:?}");
     }
 }
