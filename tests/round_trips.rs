@@ -18,8 +18,8 @@ use sesari_db::page::Page;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, SeriesQuery, SubscriptionFilter,
-    TimeRange, UserChanges, UserFilter,
+    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal, SeriesQuery,
+    SubscriptionFilter, TimeRange, UserChanges, UserFilter,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -156,6 +156,10 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
         t.audit_log().list(&AuditFilter::default(), &Page::default()).map(drop)
     }),
     ("audit_log.count", |t, _| t.audit_log().count(&AuditFilter::default()).map(drop)),
+    ("audit_log.settled_before", |t, _| t.audit_log().settled_before().map(drop)),
+    ("audit_log.export", |t, _| t.audit_log().export(0, 10).map(drop)),
+    ("audit_log.checkpoint", |t, _| t.audit_log().checkpoint().map(drop)),
+    ("audit_log.verify", |t, _| t.audit_log().verify(None).map(drop)),
 ];
 
 const WRITES: &[(&str, Call<TenantConnection>)] = &[
@@ -378,7 +382,20 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
     ("integration_queue.workspaces_to_reseal", |s, _| {
         s.integration_queue().workspaces_to_reseal(&"k1".parse().unwrap(), None, 9).map(drop)
     }),
+    ("audit_log.verify", |s, _| s.audit_log().verify(None).map(drop)),
+    ("deleted_workspace_audit_log.export", |s, w| {
+        s.deleted_workspace_audit_log(&w.a.workspace).export(0, 9).map_or_else(absent, |_| Ok(()))
+    }),
+    ("refusals.record", |s, w| {
+        let refusal = Refusal::of(&Error::Denied, &w.a.member, Some(&w.a.workspace), "member.add");
+        s.refusals().record(&refusal.unwrap())
+    }),
 ];
+
+/// A workspace that is there has no log of a deleted one.
+fn absent(error: Error) -> Result<(), Error> {
+    if error.is_not_found() { Ok(()) } else { Err(error) }
+}
 
 #[test]
 fn one_call_in_a_services_guard_costs_three_round_trips() {

@@ -63,6 +63,13 @@ CREATE TABLE sesari.audit_heads (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE sesari.audit_heads IS
     'Where each workspace''s chain ends, and which entry was the last to be pruned. Its row is the chain''s lock';
+COMMENT ON COLUMN sesari.audit_heads.workspace_id IS 'The workspace, or empty';
+COMMENT ON COLUMN sesari.audit_heads.sequence IS 'Number of the last entry';
+COMMENT ON COLUMN sesari.audit_heads.occurred_at IS 'Its time';
+COMMENT ON COLUMN sesari.audit_heads.hash IS 'Its hash';
+COMMENT ON COLUMN sesari.audit_heads.pruned_sequence IS 'Number of the last entry that was pruned, or 0';
+COMMENT ON COLUMN sesari.audit_heads.pruned_at IS 'Its time';
+COMMENT ON COLUMN sesari.audit_heads.pruned_hash IS 'Its hash';
 
 -- Empty but for what running transactions have written: nothing in it outlives a commit, so it needs no
 -- write-ahead log.
@@ -80,6 +87,16 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
     CONSTRAINT audit_pending_pkey PRIMARY KEY (transaction_id, number)
 );
 COMMENT ON TABLE sesari.audit_pending IS 'Entries of running transactions, until they commit';
+COMMENT ON COLUMN sesari.audit_pending.transaction_id IS 'The transaction';
+COMMENT ON COLUMN sesari.audit_pending.number IS 'Rises within the transaction';
+COMMENT ON COLUMN sesari.audit_pending.workspace_id IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.actor_kind IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.actor_id IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.door IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.action IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.table_name IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.row_id IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.changes IS 'As in audit_log';
 
 -- Each field as "<length in bytes>:<text>,", one after the other: no two entries are written alike.
 CREATE FUNCTION sesari.audit_hash(

@@ -95,7 +95,11 @@ rules! {
     every_constraint_is_validated_and_immediate:
         "SELECT t.full_name || ' ' || c.conname AS line
            FROM pg_constraint AS c JOIN tables AS t ON t.oid = c.conrelid
-          WHERE NOT c.convalidated OR c.condeferrable",
+          WHERE NOT c.convalidated OR c.condeferrable
+            AND c.conname <> 'audit_pending_chain' -- a trigger, which runs at the commit
+         UNION ALL SELECT 'stale exception: audit_pending_chain' WHERE NOT EXISTS (
+            SELECT FROM pg_constraint WHERE conname = 'audit_pending_chain' AND contype = 't'
+               AND condeferrable AND condeferred)",
         broken by "ALTER TABLE public.kpis ADD CONSTRAINT more CHECK (name <> '') NOT VALID",
         "ALTER TABLE public.kpis ADD CONSTRAINT more UNIQUE (workspace_id, name) DEFERRABLE";
 

@@ -51,8 +51,10 @@ INSERT INTO public.goals (id, workspace_id, title, created_at)
 INSERT INTO public.goal_kpis (id, workspace_id, goal_id, kpi_id)
     SELECT 'l' || g * 10 + l, 'w' || w, 'g' || g, 'k' || g + l * 200
       FROM generate_series(1, 20) AS w, generate_series(1, 200) AS g, generate_series(0, 1) AS l;
-INSERT INTO public.audit_log (workspace_id, actor_kind, actor_id, action, table_name, row_id, changes)
-    SELECT 'w' || w, 'user', 'u1', 'kpi.purge', 'kpis', 'k' || e, '{}'
+INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name,
+                              row_id, changes, transaction_id, previous_hash, hash)
+    SELECT 'a' || e, 'w' || w, e, now() + e * interval '1 second', 'user', 'u1', 'tenant', 'kpi.purge', 'kpis',
+           'k' || e, '{}', 1, sha256(''), sha256('')
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS e;
 RESET session_replication_role;
 VACUUM ANALYZE";
@@ -166,8 +168,10 @@ fn faults(node: &Value) -> Vec<String> {
             } else {
                 value.to_string()
             };
+            // A function's rows are made once, whatever is joined to them.
+            let once = kind == "Function Scan" && written.contains("sesari.audit_head(");
             // A default is computed for each row that is inserted without one.
-            if written.contains("sesari.") && !written.contains("sesari.new_id") {
+            if written.contains("sesari.") && !written.contains("sesari.new_id") && !once {
                 faults.push(format!("{field} of {kind} calls outside of an InitPlan: {written}"));
             }
         }
@@ -356,6 +360,19 @@ fn statements(database: &Database) -> Vec<Statement> {
     });
     operation("audit_log.count", &mut |g| {
         g.audit_log().count(&AuditFilter::default()).unwrap();
+    });
+    operation("audit_log.settled_before", &mut |g| {
+        assert_eq!(g.audit_log().settled_before().unwrap(), None);
+    });
+    operation("audit_log.export", &mut |g| {
+        assert_eq!(g.audit_log().export(10, 100).unwrap().len(), 100);
+    });
+    operation("audit_log.checkpoint", &mut |g| {
+        g.audit_log().checkpoint().unwrap();
+    });
+    operation("audit_log.verify", &mut |g| {
+        // Its hashes are made up.
+        assert!(!g.audit_log().verify(None).unwrap().is_intact());
     });
     operation("audit_log.list", &mut |g| {
         g.audit_log().list(&AuditFilter::default(), &first).unwrap();

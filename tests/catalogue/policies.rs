@@ -113,7 +113,7 @@ rules! {
     an_owners_policy_serves_a_definer_function_and_strangers_have_none:
         "SELECT p.name AS line FROM policies AS p
           WHERE 'sesari_owner'::regrole = ANY (p.polroles)
-            AND (p.verb = 'delete' AND p.full_name <> 'public.kpi_rollups' OR NOT EXISTS (
+            AND (p.verb = 'delete' AND p.full_name NOT IN ('public.kpi_rollups', 'public.audit_log') OR NOT EXISTS (
                 SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
          UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r
           WHERE r NOT IN ('sesari_owner'::regrole, 'sesari_tenant'::regrole, 'sesari_service'::regrole)",

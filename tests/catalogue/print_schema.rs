@@ -40,6 +40,7 @@ fn diesel_type(sql: &str) -> &'static str {
         "bigint" => "Int8",
         "double precision" => "Float8",
         "boolean" => "Bool",
+        "bytea" => "Bytea",
         "jsonb" => "Jsonb",
         other => panic!("say here what diesel calls {other}"),
     }

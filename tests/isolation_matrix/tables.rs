@@ -30,8 +30,10 @@ pub const TABLES: &[Table] = &[
         name: "audit_log",
         own: BY_WORKSPACE,
         key: "id",
-        insert: "(workspace_id, actor_kind, actor_id, action, table_name, row_id, changes)
-                 VALUES ('{ws}', 'user', '{owner}', 'kpi.purge', 'kpis', 'x1', '{}')",
+        insert: "(id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name,
+                  row_id, changes, transaction_id, previous_hash, hash)
+                 VALUES ('x1', '{ws}', 99, now(), 'user', '{owner}', 'tenant', 'kpi.purge', 'kpis',
+                         'x1', '{}', 1, '', '')",
         update: "actor_id = 'nobody'",
         give: "workspace_id = '{there}'",
         extras: &[],

@@ -118,6 +118,7 @@ fn changes_are_audited_and_the_credentials_never() {
         raw(&mut owner, &format!("UPDATE integrations SET {set} WHERE id = '{id}'")).unwrap();
     }
     raw(&mut owner, &format!("DELETE FROM integrations WHERE id = '{id}'")).unwrap();
+    raw(&mut owner, "SET CONSTRAINTS ALL IMMEDIATE").unwrap();
     let filter = sesari_db::repo::AuditFilter {
         row_id: Some(id.to_string()),
         ..sesari_db::repo::AuditFilter::default()

@@ -11,7 +11,6 @@ use super::{choices, numbers, texts, times};
 
 /// CHECKs that no newtype stands before, and why.
 const NO_NEWTYPE: &[(&str, &str)] = &[
-    ("audit_log_actor_kind_check", "written by the audit trigger alone"),
     ("context_keys_inner_pad_check", "made by install_context_key, which checks the key"),
     ("context_keys_key_id_check", "checked with the key ring, in the tests of the context"),
     ("context_keys_outer_pad_check", "made by install_context_key, which checks the key"),
