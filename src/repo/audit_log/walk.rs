@@ -248,7 +248,17 @@ impl Walk<'_> {
                     return Err(error);
                 }
                 if let Err(breach) = followed {
-                    return verdict(Verdict::Broken(breach));
+                    // One that stands past the end, and does not continue the chain.
+                    let ends = page.head.end.as_ref().map_or(0, Checkpoint::sequence);
+                    return verdict(Verdict::Broken(if entry.sequence > ends {
+                        Breach {
+                            kind: BreachKind::Inserted,
+                            sequence: entry.sequence,
+                            entry_id: Some(entry.id.clone()),
+                        }
+                    } else {
+                        breach
+                    }));
                 }
                 rewritten |= self.differs(chain.at());
                 prune_told |= tells_of(entry, &pruned);

@@ -1,0 +1,178 @@
+//! What leaves an entry, and what each says.
+
+use serde_json::json;
+use sesari_db::Error;
+use sesari_db::credentials::Secret;
+use sesari_db::repo::{BillingEvent, NewIntegration, NewKpi, Refusal};
+use sesari_db::tenancy::ContextKey;
+use sesari_db::value::{ActorKind, Door, IntegrationProvider, Plan, Role, SubscriptionStatus};
+
+use crate::support::{World, hour, service};
+
+/// What members, workspaces and data leave is in `tests/repositories`, what integrations leave in
+/// `tests/integrations`; here is who, by which door, for each.
+#[test]
+fn each_entry_names_actor_door_and_transaction() {
+    let world = World::new();
+    world.rename("By a user");
+    let mut background = world.db.tenant(service(), &world.a.workspace).unwrap();
+    let kpi = background.kpis().create(&NewKpi::new("Gone".parse().unwrap())).unwrap();
+    let point = sesari_db::repo::NewDataPoint::new(kpi.id, 1.0, hour(1)).unwrap();
+    background.data_points().record(&point).unwrap();
+    background
+        .data_points()
+        .delete(&sesari_db::repo::PointKey {
+            kpi_id: point.kpi_id.clone(),
+            timestamp: point.timestamp,
+            source: None,
+        })
+        .unwrap();
+    background.commit().unwrap();
+    world.arrange(&format!("UPDATE workspaces SET name = 'x' WHERE id = '{}'", world.a.workspace));
+    let mut door = world.service();
+    door.users().delete(&world.a.member).unwrap();
+    door.commit().unwrap();
+    let owner = world.a.owner.as_str();
+    let expected = [
+        ("workspace.create", ActorKind::User, owner, Door::User),
+        ("member.add", ActorKind::User, owner, Door::Tenant),
+        ("data_points.delete", ActorKind::Service, "test-service", Door::Tenant),
+        ("member.remove", ActorKind::Service, "test-service", Door::Service),
+    ];
+    for (action, kind, actor, door) in expected {
+        let entry = world.entries(action).remove(0);
+        assert_eq!(
+            (entry.actor_kind, entry.actor_id.as_str(), entry.door),
+            (kind, actor, door),
+            "{action}"
+        );
+        assert!(entry.transaction_id > 0);
+    }
+    let renames = world.entries("workspace.update");
+    assert_eq!((&renames[0].actor_kind, &renames[0].door), (&ActorKind::System, &Door::None));
+    assert_eq!(renames[1].door, Door::Tenant);
+    assert!(world.verify(None).is_intact());
+}
+
+#[test]
+fn keys_of_the_context_leave_their_ids() {
+    let world = World::new();
+    let mut login = world.test.admin().unwrap();
+    let key = ContextKey::new("spare", &[7; 32]).unwrap();
+    sesari_db::migrations::install_context_key(&mut login, &key).unwrap();
+    sesari_db::migrations::install_context_key(&mut login, &key).unwrap();
+    assert!(sesari_db::migrations::retire_context_key(&mut login, "spare").unwrap());
+    for action in ["context_key.install", "context_key.retire"] {
+        let entries = world.unowned(action);
+        let ours: Vec<_> = entries.iter().filter(|entry| entry.row_id == "spare").collect();
+        assert_eq!(ours.len(), 1, "{action}");
+        assert_eq!((&ours[0].changes, &ours[0].workspace_id), (&json!({}), &None));
+    }
+    assert!(world.service().audit_log().verify(None).unwrap().is_intact());
+}
+
+#[test]
+fn a_refusal_is_written_afterwards_through_the_services_door() {
+    let world = World::new();
+    let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+    let error = member.members().add(&world.stranger, Role::Owner).unwrap_err();
+    drop(member);
+    let workspace = Some(&world.a.workspace);
+    let refusal = Refusal::of(&error, &world.a.member, workspace, "member.add").unwrap();
+    let mut door = world.service();
+    door.refusals().record(&refusal.about(world.stranger.to_string())).unwrap();
+    // One that never was has no log; it is named in that of no workspace.
+    let nowhere = "nowhere".parse().unwrap();
+    let refusal = Refusal::of(&Error::Denied, service(), Some(&nowhere), "kpi.create").unwrap();
+    door.refusals().record(&refusal).unwrap();
+    door.commit().unwrap();
+    let entry = world.entries("access.refuse").remove(0);
+    assert_eq!((entry.actor_id.as_str(), &entry.door), ("test-service", &Door::Service));
+    assert_eq!(entry.row_id, world.stranger.to_string());
+    let said = json!({
+        "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "member.add"},
+        "reason": {"new": "not allowed"}, "workspace_id": {"new": world.a.workspace},
+    });
+    assert_eq!(entry.changes, said);
+    let entry = world.unowned("access.refuse").remove(0);
+    assert_eq!(entry.changes["workspace_id"], json!({"new": "nowhere"}));
+    assert!(world.verify(None).is_intact());
+}
+
+#[test]
+fn what_is_no_refusal_is_not_recorded_and_nobody_else_records_any() {
+    let world = World::new();
+    assert_eq!(Refusal::of(&Error::Deadlock, service(), None, "kpi.create"), None);
+    let long = Refusal::of(&Error::Denied, service(), None, "x".repeat(2000)).unwrap();
+    assert!(world.service().refusals().record(&long).is_err());
+    let forged = "SELECT sesari.record_refusal('', 'user', 'u', 'x', NULL, 'x')";
+    let mut tenant = world.owner();
+    let refused = diesel::connection::SimpleConnection::batch_execute(tenant.connection(), forged);
+    assert!(Error::from(refused.unwrap_err()).is_denied());
+}
+
+#[test]
+fn the_log_of_a_deleted_workspace_is_read_by_services() {
+    let world = World::with_history(2);
+    let workspace = &world.a.workspace;
+    assert!(world.deleted(workspace).unwrap_err().is_not_found(), "it is there");
+    let noted = world.checkpoint();
+    let mut tenant = world.owner();
+    tenant.workspace().delete().unwrap();
+    tenant.commit().unwrap();
+    assert!(world.owner().audit_log().verify(None).unwrap_err().is_not_found());
+    let mut door = world.service();
+    let mut log = door.deleted_workspace_audit_log(workspace);
+    assert!(log.verify(Some(&noted)).unwrap().is_intact());
+    let entries = log.export(0, 1000).unwrap();
+    assert_eq!(entries.last().unwrap().action, "workspace.delete");
+    assert_eq!(log.checkpoint().unwrap().sequence(), entries.last().unwrap().sequence);
+    world.tamper("DELETE FROM audit_log WHERE workspace_id = '{ws}' AND sequence = 2");
+    assert!(!world.deleted(workspace).unwrap().is_intact());
+    for not_deleted in [&world.b.workspace, &"nowhere".parse().unwrap()] {
+        assert!(world.deleted(not_deleted).unwrap_err().is_not_found());
+    }
+}
+
+#[test]
+fn it_is_verified_by_whoever_may_read_it() {
+    let world = World::new();
+    let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+    assert!(member.audit_log().verify(None).unwrap_err().is_not_found());
+    assert!(member.audit_log().checkpoint().unwrap_err().is_not_found());
+    let mut stranger = world.db.tenant(&world.stranger, &world.a.workspace).unwrap();
+    assert!(stranger.audit_log().verify(None).unwrap_err().is_not_found());
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    assert!(admin.audit_log().verify(None).unwrap().is_intact());
+    let other = world.service().audit_log().checkpoint().unwrap();
+    assert!(matches!(admin.audit_log().verify(Some(&other)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn no_secret_is_in_it() {
+    const CANARY: &str = "canary-4711-sk_live";
+    let world = World::new();
+    let mut tenant = world.owner();
+    let new = NewIntegration::new(IntegrationProvider::Stripe);
+    let made = tenant.integrations().create(&new, &Secret::from(CANARY.to_owned())).unwrap();
+    tenant.integrations().replace_credentials(&made.id, &Secret::from(CANARY.to_owned())).unwrap();
+    tenant.integrations().credentials(&made.id).unwrap();
+    tenant.commit().unwrap();
+    let mut door = world.service();
+    let event = BillingEvent {
+        user_id: world.a.owner.clone(),
+        status: SubscriptionStatus::Active,
+        plan_type: Plan::Pro,
+        current_period_end: None,
+        cancel_at_period_end: false,
+        occurred_at: sesari_db::value::Timestamp::new(hour(1)).unwrap(),
+    };
+    door.subscriptions().apply(&event).unwrap();
+    door.commit().unwrap();
+    assert_eq!(world.unowned("subscription.create").len(), 1);
+    let text = world.ask("SELECT string_agg(e::text, E'\\n') FROM audit_log AS e");
+    assert!(text.contains("integration.read_credentials"));
+    for secret in [CANARY, "v1.k1.", "pad\""] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+}
