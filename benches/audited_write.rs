@@ -87,8 +87,9 @@ fn sign_up(db: &Database, name: &str) -> UserId {
     user.id
 }
 
-const WRITES: [(&str, fn(&mut Side)); 2] =
-    [("rename_workspace", Side::rename), ("change_role", Side::change_role)];
+type Write = (&'static str, fn(&mut Side));
+
+const WRITES: [Write; 2] = [("rename_workspace", Side::rename), ("change_role", Side::change_role)];
 
 fn audited_write(c: &mut Criterion) {
     let (mut plain, mut audited) = (Side::new(false), Side::new(true));
