@@ -21,6 +21,7 @@
 
 mod audit_log;
 mod data_points;
+mod diagnosis;
 mod goal_kpis;
 mod goals;
 mod integration_queue;
@@ -39,6 +40,7 @@ pub use audit_log::{
 pub use data_points::{
     DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange,
 };
+pub use diagnosis::{Cause, ContextCause, DiagnosisRepository, Wanted};
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
 pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
 pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};

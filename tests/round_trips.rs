@@ -19,7 +19,7 @@ use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
     NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal, SeriesQuery,
-    SubscriptionFilter, TimeRange, UserChanges, UserFilter,
+    SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -390,6 +390,11 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
         let refusal = Refusal::of(&Error::Denied, &w.a.member, Some(&w.a.workspace), "member.add");
         s.refusals().record(&refusal.unwrap())
     }),
+    ("diagnosis.row", |s, w| {
+        let kpi = w.a.kpi.as_str();
+        s.diagnosis().row(&w.a.owner, &w.a.workspace, "kpis", kpi, Wanted::Read).map(drop)
+    }),
+    ("diagnosis.context", |s, _| s.diagnosis().context("x", 1, hour(0)).map(drop)),
 ];
 
 /// A workspace that is there has no log of a deleted one.

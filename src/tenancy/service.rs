@@ -6,8 +6,8 @@ use super::context::ServiceName;
 use super::transaction::{Transaction, guard_methods};
 use crate::id::WorkspaceId;
 use crate::repo::{
-    AuditLogRepository, DeletedWorkspaceAuditLogRepository, IntegrationQueueRepository,
-    RefusalRepository, SubscriptionRepository, UserRepository,
+    AuditLogRepository, DeletedWorkspaceAuditLogRepository, DiagnosisRepository,
+    IntegrationQueueRepository, RefusalRepository, SubscriptionRepository, UserRepository,
 };
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
@@ -42,6 +42,11 @@ impl ServiceConnection {
     /// Which integrations are due, of all workspaces.
     pub fn integration_queue(&mut self) -> IntegrationQueueRepository<'_> {
         IntegrationQueueRepository::new(self.transaction.conn())
+    }
+
+    /// Why a user sees nothing.
+    pub fn diagnosis(&mut self) -> DiagnosisRepository<'_> {
+        DiagnosisRepository::new(self.transaction.conn())
     }
 
     /// Who changed what of that which belongs to no workspace: subscriptions, keys of the context.

@@ -11,6 +11,7 @@ const ACCESSORS: &[(&str, &str)] = &[
     ("AuditLogRepository", "audit_log"),
     ("DataPointRepository", "data_points"),
     ("DeletedWorkspaceAuditLogRepository", "deleted_workspace_audit_log"),
+    ("DiagnosisRepository", "diagnosis"),
     ("GoalKpiRepository", "goal_kpis"),
     ("GoalRepository", "goals"),
     ("IntegrationQueueRepository", "integration_queue"),

@@ -1,0 +1,127 @@
+-- Why a user sees nothing, for operators. A tenant cannot ask.
+SET LOCAL ROLE sesari_owner;
+
+-- For the function below, which runs as the owner.
+CREATE POLICY goals_owner_select ON public.goals FOR SELECT TO sesari_owner USING (true);
+CREATE POLICY goal_kpis_owner_select ON public.goal_kpis FOR SELECT TO sesari_owner USING (true);
+
+CREATE FUNCTION sesari.diagnose(
+    asked_user text, asked_workspace text, asked_table text, asked_row text, asked_verb text
+) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    anybody text[] := ARRAY['owner', 'admin', 'member'];
+    managers text[] := ARRAY['owner', 'admin'];
+    nobody text[] := ARRAY[]::text[];
+    allowed text[];
+    member_role text;
+    workspace_column text := CASE asked_table WHEN 'workspaces' THEN 'id' ELSE 'workspace_id' END;
+    row_column text := CASE WHEN asked_table IN ('kpi_data_points', 'kpi_rollups') THEN 'kpi_id' ELSE 'id' END;
+    is_here boolean;
+    is_elsewhere boolean;
+    is_deleted boolean := false;
+BEGIN
+    IF sesari.current_service() IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- Who may, by table and verb, as the policies say. tests/diagnosis.rs holds it against them.
+    SELECT CASE asked_verb WHEN 'read' THEN r.may_read WHEN 'update' THEN r.may_update WHEN 'delete' THEN r.may_delete END
+      INTO allowed
+      FROM (VALUES ('audit_log', managers, nobody, nobody),
+                   ('goal_kpis', anybody, anybody, anybody),
+                   ('goals', anybody, anybody, managers),
+                   ('integrations', anybody, managers, managers),
+                   ('kpi_data_points', anybody, anybody, anybody),
+                   ('kpi_rollups', anybody, nobody, nobody),
+                   ('kpis', anybody, anybody, managers),
+                   ('workspace_users', anybody, managers, managers),
+                   ('workspaces', anybody, managers, ARRAY['owner'])) AS r (name, may_read, may_update, may_delete)
+     WHERE r.name = asked_table;
+    IF allowed IS NULL THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected a table of workspaces, and read, update or delete';
+    END IF;
+
+    IF NOT EXISTS (SELECT FROM public.workspaces WHERE id = asked_workspace) THEN
+        RETURN 'no-workspace';
+    END IF;
+    SELECT role INTO member_role FROM public.workspace_users
+     WHERE workspace_id = asked_workspace AND user_id = asked_user;
+    IF NOT FOUND THEN
+        RETURN CASE WHEN EXISTS (
+            SELECT FROM public.audit_log
+             WHERE workspace_id = asked_workspace AND action = 'member.remove'
+               AND changes -> 'user_id' ->> 'old' = asked_user) THEN 'membership-ended' ELSE 'never-member' END;
+    END IF;
+
+    EXECUTE format('SELECT EXISTS (SELECT FROM public.%1$I WHERE %2$I = $1 AND %3$I = $2)',
+                   asked_table, workspace_column, row_column)
+       INTO is_here USING asked_workspace, asked_row;
+    IF NOT is_here THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I WHERE %I = $1)', asked_table, row_column)
+           INTO is_elsewhere USING asked_row;
+        RETURN CASE WHEN is_elsewhere THEN 'elsewhere' ELSE 'absent' END;
+    END IF;
+
+    IF asked_table = 'workspace_users' AND asked_verb <> 'read' THEN
+        -- An owner is an owner's to change; everybody may leave.
+        SELECT CASE WHEN asked_verb = 'delete' AND user_id = asked_user THEN anybody
+                    WHEN role = 'owner' THEN ARRAY['owner'] ELSE managers END
+          INTO allowed FROM public.workspace_users WHERE workspace_id = asked_workspace AND id = asked_row;
+    END IF;
+    IF member_role <> ALL (allowed) THEN
+        RETURN 'role-too-low';
+    END IF;
+    -- Policies let the row through; repositories do not, unless asked for it. A purge is of such rows.
+    IF asked_table IN ('goals', 'kpis') AND asked_verb <> 'delete' THEN
+        EXECUTE format('SELECT deleted_at IS NOT NULL FROM public.%I WHERE workspace_id = $1 AND id = $2', asked_table)
+           INTO is_deleted USING asked_workspace, asked_row;
+    END IF;
+    RETURN CASE WHEN is_deleted THEN 'soft-deleted' ELSE 'visible' END;
+END
+$$;
+COMMENT ON FUNCTION sesari.diagnose IS
+    'Why a user does not see, change or delete a row, as one word; never what is in it, or where else it is';
+GRANT EXECUTE ON FUNCTION sesari.diagnose TO sesari_service;
+
+-- The steps of verified_context, each with its name. tests/diagnosis.rs holds them against it.
+CREATE FUNCTION sesari.diagnose_context(token text, backend integer, at timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parts text[];
+    pads sesari.context_keys;
+    expected text;
+    age interval;
+BEGIN
+    IF sesari.current_service() IS NULL THEN
+        RETURN NULL;
+    END IF;
+    parts := string_to_array(token, '.');
+    IF token IS NULL OR octet_length(token) NOT BETWEEN 65 AND 512
+       OR cardinality(parts) <> 8 OR parts[1] <> '1' OR length(parts[8]) <> 64 THEN
+        RETURN 'malformed';
+    END IF;
+    SELECT * INTO pads FROM sesari.context_keys WHERE key_id = parts[2];
+    IF NOT FOUND THEN
+        RETURN 'unknown-key';
+    END IF;
+    expected := encode(sha256(pads.outer_pad || sha256(
+        pads.inner_pad || convert_to(left(token, -65), 'UTF8'))), 'hex');
+    IF sha256(pads.outer_pad || convert_to(expected, 'UTF8'))
+       <> sha256(pads.outer_pad || convert_to(parts[8], 'UTF8')) THEN
+        RETURN 'forged';
+    END IF;
+    IF parts[7] <> '0' AND parts[7]::integer <> backend THEN
+        RETURN 'other-backend';
+    END IF;
+    age := at - (to_timestamp(0) + parts[6]::bigint * interval '1 microsecond');
+    RETURN CASE WHEN age < interval '-2 seconds' THEN 'future'
+                WHEN age > interval '10 seconds' THEN 'expired' ELSE 'valid' END;
+END
+$$;
+COMMENT ON FUNCTION sesari.diagnose_context IS
+    'What is wrong with a context, had a transaction begun with it then and on that backend, as one word';
+GRANT EXECUTE ON FUNCTION sesari.diagnose_context TO sesari_service;
+
+RESET ROLE;
