@@ -254,8 +254,10 @@ fn a_revert_that_fails_leaves_the_database_as_it_was() {
     let test = empty();
     let mut conn = test.admin().unwrap();
     migrations::run(&mut conn).unwrap();
-    conn.batch_execute("CREATE VIEW public.in_the_way AS SELECT id FROM public.integrations")
-        .unwrap();
+    conn.batch_execute(
+        "CREATE VIEW public.in_the_way AS SELECT sesari.diagnose('', '', '', '', '')",
+    )
+    .unwrap();
     let before = dump(&mut conn);
     let error = migrations::revert_last(&mut conn).unwrap_err();
     assert!(matches!(error, Error::Migration(_)), "{error:?}");

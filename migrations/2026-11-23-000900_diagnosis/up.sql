@@ -14,6 +14,7 @@ DECLARE
     anybody text[] := ARRAY['owner', 'admin', 'member'];
     managers text[] := ARRAY['owner', 'admin'];
     nobody text[] := ARRAY[]::text[];
+    target regclass;
     allowed text[];
     member_role text;
     workspace_column text := CASE asked_table WHEN 'workspaces' THEN 'id' ELSE 'workspace_id' END;
@@ -26,18 +27,18 @@ BEGIN
         RETURN NULL;
     END IF;
     -- Who may, by table and verb, as the policies say. tests/diagnosis.rs holds it against them.
-    SELECT CASE asked_verb WHEN 'read' THEN r.may_read WHEN 'update' THEN r.may_update WHEN 'delete' THEN r.may_delete END
-      INTO allowed
-      FROM (VALUES ('audit_log', managers, nobody, nobody),
-                   ('goal_kpis', anybody, anybody, anybody),
-                   ('goals', anybody, anybody, managers),
-                   ('integrations', anybody, managers, managers),
-                   ('kpi_data_points', anybody, anybody, anybody),
-                   ('kpi_rollups', anybody, nobody, nobody),
-                   ('kpis', anybody, anybody, managers),
-                   ('workspace_users', anybody, managers, managers),
-                   ('workspaces', anybody, managers, ARRAY['owner'])) AS r (name, may_read, may_update, may_delete)
-     WHERE r.name = asked_table;
+    SELECT r.name, CASE asked_verb WHEN 'read' THEN r.may_read WHEN 'update' THEN r.may_update WHEN 'delete' THEN r.may_delete END
+      INTO target, allowed
+      FROM (VALUES ('public.audit_log'::regclass, managers, nobody, nobody),
+                   ('public.goal_kpis'::regclass, anybody, anybody, anybody),
+                   ('public.goals'::regclass, anybody, anybody, managers),
+                   ('public.integrations'::regclass, anybody, managers, managers),
+                   ('public.kpi_data_points'::regclass, anybody, anybody, anybody),
+                   ('public.kpi_rollups'::regclass, anybody, nobody, nobody),
+                   ('public.kpis'::regclass, anybody, anybody, managers),
+                   ('public.workspace_users'::regclass, anybody, managers, managers),
+                   ('public.workspaces'::regclass, anybody, managers, ARRAY['owner'])) AS r (name, may_read, may_update, may_delete)
+     WHERE r.name::text = 'public.' || asked_table;
     IF allowed IS NULL THEN
         RAISE invalid_parameter_value USING MESSAGE = 'expected a table of workspaces, and read, update or delete';
     END IF;
@@ -54,11 +55,11 @@ BEGIN
                AND changes -> 'user_id' ->> 'old' = asked_user) THEN 'membership-ended' ELSE 'never-member' END;
     END IF;
 
-    EXECUTE format('SELECT EXISTS (SELECT FROM public.%1$I WHERE %2$I = $1 AND %3$I = $2)',
-                   asked_table, workspace_column, row_column)
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1 AND %I = $2)',
+                   target, workspace_column, row_column)
        INTO is_here USING asked_workspace, asked_row;
     IF NOT is_here THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I WHERE %I = $1)', asked_table, row_column)
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1)', target, row_column)
            INTO is_elsewhere USING asked_row;
         RETURN CASE WHEN is_elsewhere THEN 'elsewhere' ELSE 'absent' END;
     END IF;
@@ -74,7 +75,7 @@ BEGIN
     END IF;
     -- Policies let the row through; repositories do not, unless asked for it. A purge is of such rows.
     IF asked_table IN ('goals', 'kpis') AND asked_verb <> 'delete' THEN
-        EXECUTE format('SELECT deleted_at IS NOT NULL FROM public.%I WHERE workspace_id = $1 AND id = $2', asked_table)
+        EXECUTE format('SELECT deleted_at IS NOT NULL FROM %s WHERE workspace_id = $1 AND id = $2', target)
            INTO is_deleted USING asked_workspace, asked_row;
     END IF;
     RETURN CASE WHEN is_deleted THEN 'soft-deleted' ELSE 'visible' END;

@@ -144,7 +144,7 @@ pub struct Hardening {
 
 /// What the check found in a database: every reason why it would not isolate tenants, the hardening
 /// that is on, and a fingerprint of what isolation rests on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IsolationReport {
     findings: Vec<Finding>,
     hardening: Vec<Hardening>,
@@ -254,6 +254,16 @@ impl IsolationReport {
     #[must_use]
     pub fn has(&self, rule: &str) -> bool {
         self.findings.iter().any(|finding| finding.rule == rule)
+    }
+}
+
+/// Without the hardening, which would bury the findings of a failed start.
+impl fmt::Debug for IsolationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsolationReport")
+            .field("findings", &self.findings)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 

@@ -117,7 +117,7 @@ rules! {
                 SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
          UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r
           WHERE r NOT IN ('sesari_owner'::regrole, 'sesari_tenant'::regrole, 'sesari_service'::regrole)",
-        broken by "CREATE POLICY goals_owner_select ON public.goals FOR SELECT TO sesari_owner USING (true)",
+        broken by "CREATE POLICY subscriptions_owner_select ON public.subscriptions FOR SELECT TO sesari_owner USING (true)",
         "CREATE POLICY kpis_owner_delete ON public.kpis FOR DELETE TO sesari_owner USING (true)",
         "CREATE POLICY more ON public.goals FOR SELECT TO pg_monitor USING (true)";
 }

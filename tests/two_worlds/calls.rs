@@ -7,7 +7,7 @@ use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
     NewUser, NewWorkspace, OnExisting, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter,
-    UserChanges, UserFilter, WorkspaceChanges,
+    UserChanges, UserFilter, Wanted, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -226,6 +226,10 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
         .checkpoint();
     "deleted_workspace_audit_log.verify": |s, a| s.deleted_workspace_audit_log(&a.workspace())
         .verify(None);
+    // Of their own: what it says of other rows is for operators.
+    "diagnosis.row": |s, a| s.diagnosis().row(
+        &a.own_user(), &own(a)?, "kpis", &format!("ka{}", a.n), Wanted::Read);
+    "diagnosis.context": |s, a| s.diagnosis().context("x", 1, a.at());
     "refusals.record": |s, a| s.refusals().record(
         &Refusal::of(&Error::Denied, a.own_user(), Some(&own(a)?), "kpi.create").unwrap());
 };
