@@ -102,7 +102,11 @@ fn every_error_is_reached_says_whether_to_retry_and_gives_nothing_away() {
 
     let (a, b) = (&world.a, &world.b);
     for error in &reached {
-        let texts = texts(error).to_lowercase();
+        let mut texts = texts(error).to_lowercase();
+        if let Error::Unsafe(report) = error {
+            // Anybody may know what the schema looks like.
+            texts = texts.replace(report.fingerprint(), "");
+        }
         for told in [
             SECRET,
             a.owner.as_str(),

@@ -45,7 +45,8 @@ refused! {
     a_member_of_a_role_that_makes_roles_is_refused:
         "ALTER ROLE {role} CREATEROLE; GRANT {role} TO {login}" => ["login-can-make-roles"];
     a_login_that_reads_all_data_is_refused:
-        "GRANT pg_read_all_data TO {login}" => ["login-is-privileged", "table-without-rls"];
+        "GRANT pg_read_all_data TO {login}"
+        => ["login-is-privileged", "sequence-granted", "table-without-rls"];
     a_login_that_sees_other_sessions_statements_is_refused:
         "GRANT pg_monitor TO {login}" => ["login-is-privileged"];
     a_login_that_ends_other_sessions_is_refused:
