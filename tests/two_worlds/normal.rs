@@ -5,15 +5,16 @@
 //!   So is a number of 15 digits or more: a count of microseconds.
 //!   So is a hash as a list of 32 bytes, and the number of a transaction in an entry of the audit log,
 //!   which is the accepted channel "numbers of transactions"; where it stands alone it is left out.
-//! - A moment of the run itself is named by its rank among all such moments that the program saw:
-//!   `@1`, `@2`, ... So which came first is compared, and how long things took is not.
+//! - A moment of the run itself is named by the step in which it lies, by the server's clock: `@0` before
+//!   the program, `@1` in its first step, and `@later` after the last. So what a step dates is compared,
+//!   and neither how long things took nor in which order one statement touched several rows.
 //! - The database's own name, which the logins are named after, is `<db>`.
 //!
 //! Everything else is compared to the letter: rows and their order, counts, kinds of errors with the
 //! server's text, constraint, table and column. Rows of a statement without an `ORDER BY` are sorted
 //! before that; their order is nobody's promise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -130,19 +131,15 @@ pub fn order(row: &str) -> (String, Vec<DateTime<Utc>>) {
     (text, moments)
 }
 
-/// The texts of one world, in the order in which they were seen.
+/// The texts of one world, in the order in which they were seen, and when each step ended, from the
+/// program's beginning on.
 pub fn normal<'t>(
     texts: impl Iterator<Item = &'t str> + Clone,
     database: &str,
-    since: DateTime<Utc>,
+    steps: &[DateTime<Utc>],
 ) -> Vec<String> {
+    let since = recently();
     let parsed: Vec<_> = texts.map(|text| pieces(text, since)).collect();
-    let moments: BTreeSet<_> = parsed
-        .iter()
-        .flatten()
-        .filter_map(|piece| if let Piece::Moment(at) = piece { Some(*at) } else { None })
-        .collect();
-    let ranks: BTreeMap<_, _> = moments.into_iter().zip(1..).collect();
     let mut names = BTreeMap::new();
     parsed
         .into_iter()
@@ -156,9 +153,12 @@ pub fn normal<'t>(
                         let name = names.entry(text).or_insert(next);
                         let _ = write!(out, "#{name}");
                     }
-                    Piece::Moment(at) => {
-                        let _ = write!(out, "@{}", ranks[&at]);
-                    }
+                    Piece::Moment(at) => match steps.iter().position(|end| at <= *end) {
+                        Some(step) => {
+                            let _ = write!(out, "@{step}");
+                        }
+                        None => out.push_str("@later"),
+                    },
                 }
             }
             out.replace(database, "<db>")
@@ -167,19 +167,24 @@ pub fn normal<'t>(
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the times are to be of this run")]
 fn names_are_given_and_all_else_is_kept() {
-    let started = "2026-11-24T10:00:00Z".parse().unwrap();
+    let started = Utc::now();
+    let steps = [started, started + TimeDelta::seconds(2)];
+    let at = |seconds| (started + TimeDelta::seconds(seconds)).to_rfc3339();
     let texts = [
-        "id KpiId(cjld2cjxh0000qzrmn831i7rn), at 2026-11-24T10:00:01.5Z, was 2020-01-01 00:00:00+00",
-        "(cjld2cjxh0000qzrmn831i7rn,\"2026-11-24 10:00:00.25+00\",c0123456789abcdef0123456789abcd)",
-        "Été 2026, kleft, on sesari_test_1_2_app",
+        format!("id KpiId(cjld2cjxh0000qzrmn831i7rn), at {}, was 2020-01-01 00:00:00+00", at(1)),
+        format!("(cjld2cjxh0000qzrmn831i7rn,{},c0123456789abcdef0123456789abcd) {}", at(-5), at(9)),
+        "Été 2026, kleft, on sesari_test_1_2_app, transaction_id: 17".to_owned(),
+        format!("hash: {:?}", [7; 32]),
     ];
     assert_eq!(
-        normal(texts.into_iter(), "sesari_test_1_2", started),
+        normal(texts.iter().map(String::as_str), "sesari_test_1_2", &steps),
         [
-            "id KpiId(#1), at @2, was 2020-01-01 00:00:00+00",
-            "(#1,\"@1\",#2)",
-            "Été 2026, kleft, on <db>_app",
+            "id KpiId(#1), at @1, was 2020-01-01 00:00:00+00",
+            "(#1,@0,#2) @later",
+            "Été 2026, kleft, on <db>_app, transaction_id: #3",
+            "hash: [#4]",
         ]
     );
 }

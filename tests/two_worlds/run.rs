@@ -10,7 +10,7 @@ use sesari_db::{Error, Result};
 
 use crate::calls::{Call, OF_A_SERVICE, OF_A_TENANT, OF_A_USER, learnt, server_text};
 use crate::channels::channel_of;
-use crate::normal::{normal, order, recently};
+use crate::normal::{normal, order};
 use crate::program::{Act, Actor, Asked, Program, Step, Who};
 use crate::signer::Signer;
 use crate::statements::{Forgery, Last, STATEMENTS, Statement, fill};
@@ -305,15 +305,15 @@ pub struct Seen {
 }
 
 pub fn run(side: &mut Side, n: u32, program: &Program) -> Seen {
-    let since = recently();
     let before = side.others(n);
     let signer = Signer::of(&side.test);
-    let steps = take_steps(side, n, program, &signer);
+    let mut ends = vec![side.now()];
+    let steps = take_steps(side, n, program, &signer, &mut ends);
     let after = side.others(n);
     let disturbed = (before != after).then(|| difference(&before, &after));
     let mut state = side.state(n);
     state.sort_by_cached_key(|row| order(row));
-    let (steps, state) = name(program, &steps, &state, side.test.name(), since);
+    let (steps, state) = name(program, &steps, &state, side.test.name(), &ends);
     Seen { steps, state, disturbed }
 }
 
@@ -323,7 +323,13 @@ fn difference(before: &str, after: &str) -> String {
     lost.map(|row| format!("- {row}\n")).chain(new.map(|row| format!("+ {row}\n"))).collect()
 }
 
-fn take_steps(side: &Side, n: u32, program: &Program, signer: &Signer) -> Vec<String> {
+fn take_steps(
+    side: &mut Side,
+    n: u32,
+    program: &Program,
+    signer: &Signer,
+    ends: &mut Vec<DateTime<Utc>>,
+) -> Vec<String> {
     let mut sessions: Vec<Option<Open>> = program.sessions.iter().map(|_| None).collect();
     let mut seen = Vec::new();
     for step in &program.steps {
@@ -336,6 +342,7 @@ fn take_steps(side: &Side, n: u32, program: &Program, signer: &Signer) -> Vec<St
                 Ok(guard) => guard,
                 Err(error) => {
                     seen.push(learnt(&error));
+                    ends.push(side.now());
                     continue;
                 }
             },
@@ -343,6 +350,7 @@ fn take_steps(side: &Side, n: u32, program: &Program, signer: &Signer) -> Vec<St
         let (answer, guard) = take(guard, step, n, undone, signer);
         sessions[session] = guard;
         seen.push(answer);
+        ends.push(side.now());
     }
     seen
 }
@@ -395,7 +403,7 @@ fn name(
     steps: &[String],
     state: &[String],
     database: &str,
-    since: DateTime<Utc>,
+    ends: &[DateTime<Utc>],
 ) -> (Vec<String>, Vec<String>) {
     let accepted = |i: usize| {
         let step = &program.steps[i];
@@ -408,13 +416,13 @@ fn name(
         .map(|(_, text)| text.as_str())
         .chain(state.iter().map(String::as_str))
         .collect();
-    let mut named = normal(common.into_iter(), database, since).into_iter();
+    let mut named = normal(common.into_iter(), database, ends).into_iter();
     let steps = steps
         .iter()
         .enumerate()
         .map(|(i, text)| {
             if accepted(i) {
-                normal(std::iter::once(text.as_str()), database, since).remove(0)
+                normal(std::iter::once(text.as_str()), database, ends).remove(0)
             } else {
                 named.next().unwrap()
             }

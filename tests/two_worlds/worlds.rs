@@ -17,8 +17,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
+use diesel::sql_types::Timestamptz;
 use sesari_db::Database;
 use sesari_db::testing::TestDatabase;
 
@@ -238,6 +241,15 @@ fn state(admin: &mut PgConnection) -> String {
     parts.push(part("public.users", &format!("t.id {users}")));
     parts.push(part("public.subscriptions", &format!("t.user_id {users}")));
     parts.join(" UNION ALL ")
+}
+
+impl Side {
+    /// The server's clock.
+    pub fn now(&mut self) -> DateTime<Utc> {
+        diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()"))
+            .get_result(&mut self.admin)
+            .unwrap()
+    }
 }
 
 /// Both.
