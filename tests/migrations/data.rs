@@ -10,12 +10,13 @@ use sesari_db::migrations;
 use super::support::World;
 use super::{assert_same, difference, dump, empty, lines, value, without_bookkeeping};
 
-/// The tables of the crate, from the catalogue.
+/// The tables of the crate that keep anything, from the catalogue. What is unlogged is empty between
+/// transactions.
 fn tables(conn: &mut PgConnection) -> Vec<String> {
     lines(
         conn,
         "SELECT c.oid::regclass::text AS line FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname IN ('public', 'sesari') AND c.relkind = 'r' \
+         WHERE n.nspname IN ('public', 'sesari') AND c.relkind = 'r' AND c.relpersistence = 'p' \
            AND c.relname <> '__diesel_schema_migrations' ORDER BY 1",
     )
 }
