@@ -59,7 +59,7 @@ fn main() -> Outcome<()> {
     let workspace = make_history(&db, &ada, &bob)?;
 
     println!("\nWhat was done, as the log has it, newest first:\n");
-    list(&db, &ada, &workspace)?;
+    list(&db, &ada, &bob, &workspace)?;
     println!("\nVerified: {}.", verify(&db, &ada, &workspace, None)?);
     let checkpoint = checkpoint(&db, &ada, &workspace)?;
     println!(
@@ -144,13 +144,17 @@ fn make_history(db: &Database, ada: &UserId, bob: &UserId) -> Outcome<WorkspaceI
     Ok(workspace)
 }
 
-fn list(db: &Database, ada: &UserId, workspace: &WorkspaceId) -> Outcome<()> {
+fn list(db: &Database, ada: &UserId, bob: &UserId, workspace: &WorkspaceId) -> Outcome<()> {
     let mut tenant = db.tenant_read_only(ada, workspace)?;
     let entries = tenant.audit_log().list(&AuditFilter::default(), &Page::first(50)?)?;
     for entry in entries.items {
-        let who = if entry.actor_id == ada.as_str() { "Ada" } else { "Bob" };
+        let who = match entry.actor_id.as_str() {
+            id if id == ada.as_str() => "Ada",
+            id if id == bob.as_str() => "Bob",
+            service => service,
+        };
         println!(
-            "  {:>2}  {}  {who}  {:<18} {}",
+            "  {:>2}  {}  {who:<8}  {:<18} {}",
             entry.sequence,
             entry.occurred_at.format("%H:%M:%S%.6f"),
             entry.action,
