@@ -44,6 +44,18 @@ fn each_finding_says_what_it_means_and_what_to_type() {
 }
 
 #[test]
+fn a_grant_on_what_will_be_made_is_a_warning_and_refuses_nothing() {
+    let test = TestDatabase::new().unwrap();
+    let grant = "ALTER DEFAULT PRIVILEGES FOR ROLE sesari_owner IN SCHEMA public \
+                 GRANT SELECT ON TABLES TO sesari_tenant";
+    test.admin().unwrap().batch_execute(grant).unwrap();
+    let report = check(&test);
+    assert_rules(&report, &["default-grant"]);
+    assert!(report.is_safe(), "{report}");
+    test.database().unwrap();
+}
+
+#[test]
 fn a_running_service_notices_drift() {
     let test = TestDatabase::new().unwrap();
     let database = test.database().unwrap();

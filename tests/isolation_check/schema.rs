@@ -158,6 +158,9 @@ refused! {
     a_search_path_that_only_sounds_like_it_is_refused:
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql SECURITY DEFINER
              SET search_path = not_pg_temp AS 'SELECT 1'" => ["definer-function", "function-unpinned"];
+    a_function_marked_leakproof_is_refused:
+        "CREATE FUNCTION public.f(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE LEAKPROOF
+             AS 'BEGIN RAISE ''%'', $1; END'" => ["function-leakproof"];
     a_changed_function_body_is_refused:
         "CREATE OR REPLACE FUNCTION sesari.current_member_role() RETURNS text
              LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER

@@ -1,5 +1,5 @@
 //! Every rule of the check: what it means and what to do. A test below holds the list against what the
-//! check can say, and `tests/doctor.rs` holds the table in `docs/tenancy.md` against the list.
+//! check can say, and `tests/isolation_check` holds the table in `docs/tenancy.md` against the list.
 
 use super::Severity::{self, Critical, Info, Warning};
 
@@ -48,6 +48,7 @@ const RULES: &[Rule] = &[
     rule_of(Critical, "database-writable", "the login may create schemas or temporary tables, and shadow others with them", "REVOKE CREATE, TEMPORARY ON DATABASE {object} FROM PUBLIC, <login>"),
     rule_of(Critical, "fingerprint-changed", "the schema is not the one whose fingerprint was recorded", "find the change; if it is meant, record the new fingerprint"),
     rule_of(Critical, "function-changed", "a function of this crate differs from its migration", RESTORE),
+    rule_of(Critical, "function-leakproof", "a function marked LEAKPROOF may be called on rows that a policy hides", "ALTER FUNCTION {object} NOT LEAKPROOF"),
     rule_of(Critical, "function-unpinned", "a SECURITY DEFINER function looks names up where its caller says", "ALTER FUNCTION {object} SET search_path = pg_catalog, pg_temp"),
     rule_of(Critical, "grant-changed", "a grant on what is this crate's differs from its migration", RESTORE),
     rule_of(Critical, "index-changed", "an index of this crate differs from its migration", RESTORE),
@@ -90,6 +91,7 @@ const RULES: &[Rule] = &[
     rule_of(Critical, "tenant-workspace-column", "a declared table without workspace_id text NOT NULL", "ALTER TABLE {object} ADD COLUMN workspace_id text NOT NULL DEFAULT sesari.current_workspace_id()"),
     rule_of(Critical, "trigger-changed", "a trigger of this crate differs from its migration", RESTORE),
     rule_of(Critical, "view-without-invoker", "a view that reads with its owner's rights", "ALTER VIEW {object} SET (security_invoker = true)"),
+    rule_of(Warning, "default-grant", "a role grants the login rights on all that it will make, before any policy is there", "ALTER DEFAULT PRIVILEGES FOR ROLE {object} REVOKE ALL ON TABLES FROM PUBLIC, sesari_tenant, sesari_service"),
     rule_of(Warning, "definer-function", "a function that the login may call, and that runs with its owner's rights", "see that {object} holds to the context's workspace, or REVOKE EXECUTE ON FUNCTION {object} FROM PUBLIC, sesari_tenant"),
     rule_of(Warning, "sequence-granted", "a sequence that tells how many rows all tenants have made", "REVOKE ALL ON SEQUENCE {object} FROM PUBLIC, sesari_tenant, sesari_service; use sesari.new_id()"),
     rule_of(Warning, "tenant-index", "an index that workspace_id does not lead", "CREATE INDEX ON ... (workspace_id, ...) instead of {object}"),

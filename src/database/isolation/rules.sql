@@ -122,6 +122,26 @@ findings (rule, object, explanation) AS (
        AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
        AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
     UNION ALL
+    -- What C code promises is its extension's affair.
+    SELECT 'function-leakproof', n.nspname || '.' || p.proname,
+           'is evaluated before the policies, on rows of all tenants'
+      FROM pg_catalog.pg_proc AS p
+      JOIN namespaces AS n ON n.oid = p.pronamespace
+      JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+     WHERE p.proleakproof AND l.lanname NOT IN ('c', 'internal')
+    UNION ALL
+    SELECT 'default-grant', g.rolname || coalesce(' in ' || n.nspname, ''),
+           'grants ' || string_agg(DISTINCT a.privilege_type, ', ' ORDER BY a.privilege_type)
+           || ' on what it will make'
+      FROM pg_catalog.pg_default_acl AS d
+      JOIN pg_catalog.pg_roles AS g ON g.oid = d.defaclrole
+      LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
+     CROSS JOIN LATERAL aclexplode(d.defaclacl) AS a
+     WHERE d.defaclobjtype IN ('r', 'S', 'n') AND a.grantee <> d.defaclrole
+       AND (a.grantee = 0 OR EXISTS (SELECT FROM roles AS r WHERE r.oid = a.grantee))
+       AND NOT EXISTS (SELECT FROM superuser)
+     GROUP BY g.rolname, n.nspname
+    UNION ALL
     SELECT 'definer-function', n.nspname || '.' || p.proname,
            'the login may call it, and it reads and writes as ' || o.rolname
            || CASE WHEN o.rolsuper OR o.rolbypassrls THEN ', whom no policy binds' ELSE '' END
