@@ -187,7 +187,9 @@ DECLARE
     context text[] := sesari.verified_context();
 BEGIN
     IF context[3] = 'u' AND context[5] = '' THEN
-        RETURN ARRAY(SELECT workspace_id FROM public.workspace_users WHERE user_id = context[4]);
+        -- In order, because the order of the rows' places is also that of others' writes.
+        RETURN ARRAY(SELECT workspace_id FROM public.workspace_users
+                      WHERE user_id = context[4] ORDER BY workspace_id);
     END IF;
     RETURN NULL;
 END
@@ -210,7 +212,7 @@ BEGIN
     IF workspace IS NULL THEN
         RETURN NULL;
     END IF;
-    RETURN ARRAY(SELECT user_id FROM public.workspace_users WHERE workspace_id = workspace);
+    RETURN ARRAY(SELECT user_id FROM public.workspace_users WHERE workspace_id = workspace ORDER BY user_id);
 END
 $$;
 COMMENT ON FUNCTION sesari.visible_user_ids IS

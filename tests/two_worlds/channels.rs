@@ -9,7 +9,7 @@ use std::any::Any;
 
 use diesel::connection::SimpleConnection;
 
-use crate::program::{Actor, Args, LEFT_ONLY_USER, Pick, RIGHT_ONLY_USER, Step, Who};
+use crate::program::{Actor, Args, LEFT_ONLY_USER, Pick, Program, RIGHT_ONLY_USER, Step, Who};
 use crate::worlds::{Pair, Side, worker};
 
 /// With which arguments a covered step belongs to the channel.
@@ -163,7 +163,8 @@ pub const CHANNELS: &[Channel] = &[
     },
     Channel {
         name: "places of rows",
-        reason: "ctid tells the page of a row, and the rows of all tenants share the pages",
+        reason: "ctid tells the page of a row, and the rows of all tenants share the pages; where one \
+                 statement changes several rows, their entries in the audit log follow that order",
         covers: &[],
         when: When::Workspace,
         witness: Witness::Sql(
@@ -243,8 +244,20 @@ fn elsewhere(side: &Side) -> sesari_db::TenantConnection {
     side.db.tenant(worker(), &"wboth".parse().unwrap()).unwrap()
 }
 
-/// The channel by which this step may answer differently.
-pub fn channel_of(step: &Step, who: Who) -> Option<&'static Channel> {
+/// What changes several rows, in the order in which the server finds them.
+const OF_SEVERAL_ROWS: &[&str] = &[" all", " at", " by a join", ".purge", ".delete"];
+
+/// Whether the program's step may answer differently by an accepted channel.
+pub fn is_accepted(program: &Program, step: usize) -> bool {
+    let (earlier, this) = (&program.steps[..step], &program.steps[step]);
+    let name = |step: &Step| step.aim(program.who(step)).map_or("", |aim| aim.name).to_owned();
+    let several = |step: &Step| OF_SEVERAL_ROWS.iter().any(|suffix| name(step).ends_with(suffix));
+    channel_of(this, program.who(this)).is_some()
+        || name(this).starts_with("audit_log") && earlier.iter().any(several)
+}
+
+/// The channel by which this step may answer differently, whatever was before it.
+fn channel_of(step: &Step, who: Who) -> Option<&'static Channel> {
     let aim = step.aim(who)?;
     CHANNELS.iter().find(|channel| {
         let covered = channel
@@ -263,7 +276,7 @@ pub fn channel_of(step: &Step, who: Who) -> Option<&'static Channel> {
 
 /// What the witness sees in each world.
 pub fn witness(channel: &Channel, pair: &mut Pair) -> (String, String) {
-    use crate::program::{Act, Program};
+    use crate::program::Act;
     use crate::run::{ask, call_position, run};
     let n = pair.furnish();
     match &channel.witness {

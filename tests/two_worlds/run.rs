@@ -9,7 +9,7 @@ use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::{Error, Result};
 
 use crate::calls::{Call, OF_A_SERVICE, OF_A_TENANT, OF_A_USER, learnt, server_text};
-use crate::channels::channel_of;
+use crate::channels::is_accepted;
 use crate::normal::{normal, order};
 use crate::program::{Act, Actor, Asked, Program, Step, Who};
 use crate::signer::Signer;
@@ -227,7 +227,7 @@ SELECT format('SELECT %L || concat_ws(''|'', %s) AS line FROM %I.%I AS t', c.rel
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attname <> 'transaction_id'
+   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND a.attname NOT IN ('transaction_id', 'sequence', 'hash', 'previous_hash')
    AND has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
  GROUP BY n.nspname, c.relname ORDER BY c.relname COLLATE \"C\"";
 
@@ -332,10 +332,10 @@ fn take_steps(
 ) -> Vec<String> {
     let mut sessions: Vec<Option<Open>> = program.sessions.iter().map(|_| None).collect();
     let mut seen = Vec::new();
-    for step in &program.steps {
+    for (i, step) in program.steps.iter().enumerate() {
         let who = program.who(step);
         let session = usize::from(step.session) % sessions.len();
-        let undone = channel_of(step, who).is_some();
+        let undone = is_accepted(program, i);
         let guard = match sessions[session].take() {
             Some(guard) => guard,
             None => match open(side, who, n) {
@@ -405,10 +405,7 @@ fn name(
     database: &str,
     ends: &[DateTime<Utc>],
 ) -> (Vec<String>, Vec<String>) {
-    let accepted = |i: usize| {
-        let step = &program.steps[i];
-        channel_of(step, program.who(step)).is_some()
-    };
+    let accepted = |i: usize| is_accepted(program, i);
     let common: Vec<&str> = steps
         .iter()
         .enumerate()
@@ -455,8 +452,7 @@ pub fn compare(pair: &mut Pair, program: &Program) -> Result<(), Told> {
         (left.join().unwrap(), right)
     });
     for (i, step) in program.steps.iter().enumerate() {
-        let accepted = channel_of(step, program.who(step)).is_some();
-        if left.steps[i] != right.steps[i] && !accepted {
+        if left.steps[i] != right.steps[i] && !is_accepted(program, i) {
             return Err(Told(format!(
                 "step {i} tells the worlds apart: {}\n  left:  {}\n  right: {}",
                 program.describe(step),
