@@ -24,7 +24,7 @@ pub const DEFECTS: &[Defect] = defects! {
     "all workspaces for one's own", Leaks, ["workspaces"]:
         edit!("my_workspace_ids", " WHERE user_id = context[4]", "");
     "all users for the fellow members", Leaks, ["users"]:
-        edit!("visible_user_ids", " WHERE workspace_id = workspace)", ")");
+        edit!("visible_user_ids", " WHERE workspace_id = workspace ORDER", " ORDER");
     "signed in, whatever the workspace", Stays, ["subscriptions"]:
         edit!("signed_in_user_id", "AND context[5] = ''", "");
     "members seal and open", Stays, ["integrations"]:
