@@ -60,6 +60,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// Too many callers are waiting already, in all or for this workspace. Nothing was done; to be
+    /// handled as a 503.
+    #[error("too many callers wait for a database connection")]
+    Overloaded,
+
+    /// The unit of work did not come to its commit before its deadline. Nothing was committed.
+    #[error("the deadline passed before the commit")]
+    DeadlineExceeded,
+
+    /// [`Database::shut_down`](crate::Database::shut_down) was called. Nothing was done.
+    #[error("the database is shutting down")]
+    ShuttingDown,
+
     /// The server cannot be reached, or does not let the login in.
     #[error("cannot connect to the database: {reason}")]
     Connect {
@@ -162,6 +175,12 @@ impl Error {
         )
     }
 
+    /// TEMP
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        "x"
+    }
+
     /// Whether the row does not exist for this actor.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -196,6 +215,52 @@ impl Error {
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
         )
+    }
+}
+
+/// An error that may hold one of this crate, so that a [unit of work](crate::Database::run) can tell
+/// whether to run again.
+///
+/// For an error of your own:
+///
+/// ```
+/// use sesari_db::error::{AsError, Error};
+///
+/// #[derive(Debug)]
+/// enum Failure {
+///     Database(Error),
+///     TooMany,
+/// }
+///
+/// impl From<Error> for Failure {
+///     fn from(error: Error) -> Self {
+///         Self::Database(error)
+///     }
+/// }
+///
+/// impl AsError for Failure {
+///     fn as_error(&self) -> Option<&Error> {
+///         match self {
+///             Self::Database(error) => Some(error),
+///             Self::TooMany => None,
+///         }
+///     }
+/// }
+/// ```
+pub trait AsError: From<Error> {
+    /// The error of this crate in it, if there is one.
+    fn as_error(&self) -> Option<&Error>;
+}
+
+impl AsError for Error {
+    fn as_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl AsError for Box<dyn std::error::Error + Send + Sync> {
+    fn as_error(&self) -> Option<&Error> {
+        self.downcast_ref()
     }
 }
 
@@ -246,6 +311,13 @@ pub struct DatabaseError(diesel::result::Error);
 impl DatabaseError {
     pub(crate) fn new(error: diesel::result::Error) -> Self {
         Self(error)
+    }
+
+    /// Of a server that does not answer any more.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn silent() -> Self {
+        let kind = diesel::result::DatabaseErrorKind::ClosedConnection;
+        Self(diesel::result::Error::DatabaseError(kind, Box::new("no answer".to_owned())))
     }
 
     /// The error as diesel reported it. Its text may quote values of rows.

@@ -7,6 +7,7 @@ pub mod database;
 pub mod error;
 pub mod id;
 pub mod migrations;
+mod observe;
 pub mod page;
 pub mod progress;
 pub mod repo;
@@ -19,6 +20,8 @@ pub mod tenancy;
 pub mod testing;
 pub mod value;
 
-pub use database::{Database, DatabaseBuilder};
+#[cfg(feature = "tokio")]
+pub use database::AsyncDatabase;
+pub use database::{Database, DatabaseBuilder, Scope};
 pub use error::{Error, Result};
 pub use tenancy::{ServiceConnection, TenantConnection, UserConnection};

@@ -38,6 +38,8 @@ pub(crate) mod session;
 mod tenant;
 pub(crate) mod transaction;
 mod user;
+#[cfg(feature = "tokio")]
+pub(crate) mod watch;
 
 pub use context::{Actor, ContextKey, ContextKeyRing, ServiceName};
 pub use service::ServiceConnection;

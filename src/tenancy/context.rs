@@ -86,6 +86,17 @@ pub enum Actor {
     Service(ServiceName),
 }
 
+impl Actor {
+    /// Which kind, as in the audit log: `user` or `service`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Service(_) => "service",
+        }
+    }
+}
+
 impl From<UserId> for Actor {
     fn from(user: UserId) -> Self {
         Self::User(user)

@@ -201,6 +201,13 @@ impl Session {
         }
     }
 
+    /// The backend by which another session of this login can cancel what this one runs. Behind a
+    /// transaction pooler it is somebody else's in the next moment.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cancellable(&self) -> Option<i32> {
+        self.prepares.then_some(self.backend_pid)
+    }
+
     /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must diesel.
     pub(crate) fn cleaned(&mut self) {
         self.lent = false;

@@ -1,7 +1,9 @@
 //! What the three guards share: one pooled connection, in one transaction, under one context.
 
 use std::marker::PhantomData;
-use std::time::Duration;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::pg::PgConnection;
@@ -9,6 +11,10 @@ use r2d2::PooledConnection;
 
 use super::context::Actor;
 use super::session::{Session, SessionManager};
+#[cfg(feature = "tokio")]
+use super::watch::Watch;
+use crate::database::door::Door;
+use crate::database::gate::Permit;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 
@@ -48,9 +54,24 @@ pub(crate) struct Timeouts {
     pub(crate) idle: Duration,
 }
 
+/// How a transaction begins, whoever begins it.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) access: Access,
+    pub(crate) timeouts: Timeouts,
+    /// Until when to wait for a connection.
+    pub(crate) until: Instant,
+    #[cfg(feature = "tokio")]
+    pub(crate) watch: Option<Arc<Watch>>,
+}
+
 /// An open transaction under a context. Rolls back when dropped.
 pub(crate) struct Transaction {
+    /// Given back before the permit is.
     session: PooledConnection<SessionManager>,
+    #[cfg(feature = "tokio")]
+    watch: Option<Arc<Watch>>,
+    _permit: Permit,
     /// Committed or rolled back.
     ended: bool,
     /// Not `Send`: a guard held across an `.await` or sent to another thread would keep a
@@ -62,21 +83,32 @@ impl Transaction {
     /// Begins, sets role, limits and context: one message to the server. A connection that turns
     /// out to be dead is dropped and another one taken, as nothing has happened yet.
     pub(crate) fn begin(
-        pool: &r2d2::Pool<SessionManager>,
-        manager: &SessionManager,
-        timeouts: Timeouts,
-        role: DatabaseRole,
-        access: Access,
+        door: &Door,
+        permit: Permit,
+        terms: &Terms,
         actor: &Actor,
         workspace: Option<&WorkspaceId>,
     ) -> Result<Self> {
-        let mut attempts_left = pool.max_size() + 1;
+        let mut attempts_left = door.pool.max_size() + 1;
         loop {
-            let mut session =
-                pool.get().map_err(|error| Error::PoolTimeout { reason: error.to_string() })?;
+            let mut session = door.connection(terms.until)?;
             attempts_left -= 1;
-            match Self::begin_on(&mut session, manager, timeouts, role, access, actor, workspace) {
-                Ok(()) => return Ok(Self { session, ended: false, _not_send: PhantomData }),
+            match Self::begin_on(&mut session, door, terms, actor, workspace) {
+                Ok(()) => {
+                    let begun = Self {
+                        session,
+                        #[cfg(feature = "tokio")]
+                        watch: terms.watch.clone(),
+                        _permit: permit,
+                        ended: false,
+                        _not_send: PhantomData,
+                    };
+                    #[cfg(feature = "tokio")]
+                    if let Some(watch) = &begun.watch {
+                        watch.begun(begun.session.cancellable())?;
+                    }
+                    return Ok(begun);
+                }
                 // The pool drops both: one leads nowhere, the other to a server that cannot help.
                 Err(Error::ConnectionLost(_) | Error::ReadOnlyServer) if attempts_left > 0 => {}
                 Err(error) => return Err(error),
@@ -86,13 +118,12 @@ impl Transaction {
 
     fn begin_on(
         session: &mut Session,
-        manager: &SessionManager,
-        timeouts: Timeouts,
-        role: DatabaseRole,
-        access: Access,
+        door: &Door,
+        terms: &Terms,
         actor: &Actor,
         workspace: Option<&WorkspaceId>,
     ) -> Result<()> {
+        let (manager, timeouts) = (&door.manager, terms.timeouts);
         // Until the begin has succeeded: where it fails half-way, the pool drops the connection.
         session.doubtful = true;
         if manager.is_refresh_due(session) {
@@ -114,11 +145,11 @@ impl Transaction {
              SET LOCAL idle_in_transaction_session_timeout={idle};\
              {set_context}",
             blanks = session.discretion.blanks,
-            access = match access {
+            access = match terms.access {
                 Access::ReadWrite => "READ WRITE",
                 Access::ReadOnly => "READ ONLY",
             },
-            role = role.name(),
+            role = door.role.name(),
             statement = timeouts.statement.as_millis(),
             lock = timeouts.lock.as_millis(),
             idle = timeouts.idle.as_millis(),
@@ -156,6 +187,11 @@ impl Transaction {
         if self.depth() != Some(1) {
             return Err(Error::TransactionAborted);
         }
+        // From here on it happens, or fails by itself.
+        #[cfg(feature = "tokio")]
+        if let Some(watch) = &self.watch {
+            watch.committing()?;
+        }
         // PostgreSQL answers the COMMIT of a failed transaction with a silent rollback. A savepoint
         // is refused there, and ends the message before the COMMIT.
         let cleaning = self.session.cleaning();
@@ -180,6 +216,10 @@ impl Transaction {
     }
 
     fn roll_back(&mut self) -> Result<()> {
+        #[cfg(feature = "tokio")]
+        if let Some(watch) = &self.watch {
+            watch.ended();
+        }
         let cleaning = self.session.cleaning();
         self.session.doubtful = true;
         self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;

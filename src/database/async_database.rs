@@ -1,0 +1,249 @@
+//! [`AsyncDatabase`]: units of work as futures.
+//!
+//! A unit waits for its turn as a future, and runs on one of tokio's blocking threads only once it has
+//! one: there are never more of these than the pools have connections. The waiting, the order and the
+//! limits are those of threads, since it is the same gate.
+//!
+//! What other crates offer was looked at first. `deadpool-diesel` runs each call on a blocking thread and
+//! lets it go on when its future is dropped; `diesel-async` is another connection, by another client
+//! library, and would need a second copy of every repository.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout_at};
+
+use super::door::Door;
+use super::gate::{Party, Permit, timed_out};
+use super::unit::{Failure, Next, Place, Repeat, Unit, kind_of};
+use super::{Database, Guard, Health, Scope, WriteMark};
+use crate::error::{AsError, DatabaseError, Error, Result};
+use crate::tenancy::watch::{Stage, Watch};
+
+/// How long after its deadline a thread that does not come back is waited for. The server's own limits
+/// end statements at the deadline; what does not come back then hangs on a peer that has gone silent.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How often a statement is cancelled whose caller has gone, at first and at last: the unit may be
+/// between two statements.
+const CANCEL_EVERY: Duration = Duration::from_millis(50);
+const CANCEL_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// For how long.
+const CANCEL_FOR: Duration = Duration::from_mins(1);
+
+/// A [`Database`] for async callers on tokio. Cheap to clone. Needs a runtime with time enabled.
+///
+/// Nothing here blocks the runtime. At most as many of its blocking threads are in use as the pools
+/// have connections, and callers wait without one, in fair turns.
+#[derive(Debug, Clone)]
+pub struct AsyncDatabase(Database);
+
+impl From<Database> for AsyncDatabase {
+    fn from(database: Database) -> Self {
+        Self(database)
+    }
+}
+
+impl AsyncDatabase {
+    /// The database, for threads.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.0
+    }
+
+    /// Runs a unit of work as [`Database::run`] does, on a blocking thread.
+    ///
+    /// **Dropping the future** cancels the statement that runs on the server and rolls back; once the
+    /// commit has been sent, it goes on. Behind a transaction pooler the server cannot be told, and the
+    /// statement goes on until its limit, but nothing is committed.
+    ///
+    /// ```no_run
+    /// # async fn example(db: sesari_db::AsyncDatabase, user: sesari_db::id::UserId, workspace: sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {
+    /// use sesari_db::Scope;
+    /// use sesari_db::page::Page;
+    /// use sesari_db::repo::KpiFilter;
+    ///
+    /// let scope = Scope::tenant(&user, &workspace).read_only();
+    /// let kpis = db.run("kpi.list", scope, |tenant| {
+    ///     tenant.kpis().list(&KpiFilter::default(), &Page::default())
+    /// }).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Database::run`]. Where the thread does not come back half a second after the deadline,
+    /// [`Error::DeadlineExceeded`], or [`Error::OutcomeUnknown`] if the commit had been sent; the
+    /// thread and its connection stay in use until the operating system gives the connection up.
+    pub async fn run<G, T, E>(
+        &self,
+        name: &'static str,
+        scope: Scope<G>,
+        body: impl FnMut(&mut G) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        G: Guard + 'static,
+        T: Send + 'static,
+        E: AsError + Send + 'static,
+    {
+        run(Unit::new(&self.0, name, scope, Repeat::BeforeCommit), body).await
+    }
+
+    /// As [`Database::write_mark`].
+    ///
+    /// # Errors
+    /// As [`Database::write_mark`].
+    pub async fn write_mark(&self) -> Result<WriteMark> {
+        self.blocking(Database::write_mark).await?
+    }
+
+    /// As [`Database::health`].
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`] when the runtime is.
+    pub async fn health(&self) -> Result<Health> {
+        self.blocking(Database::health).await
+    }
+
+    /// As [`Database::shut_down`].
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`] when the runtime is; then nobody was waited for.
+    pub async fn shut_down(&self, patience: Duration) -> Result<usize> {
+        self.blocking(move |db| db.shut_down(patience)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> Result<T> {
+        let db = self.0.clone();
+        joined(spawn_blocking(move || ask(&db)).await)
+    }
+}
+
+async fn run<G, T, E, F>(mut unit: Unit<G>, mut body: F) -> Result<T, E>
+where
+    G: Guard + 'static,
+    T: Send + 'static,
+    E: AsError + Send + 'static,
+    F: FnMut(&mut G) -> Result<T, E> + Send + 'static,
+{
+    loop {
+        let asked = Instant::now();
+        let entered = match unit.place() {
+            Ok(place) => enter(&place, unit.scope.party()).await.map(|permit| (place, permit)),
+            Err(error) => Err(error),
+        };
+        unit.seen.waited(asked.elapsed());
+        let outcome;
+        match entered {
+            Ok((place, permit)) => {
+                (unit, body, outcome) = attempt(unit, body, place, permit).await?;
+            }
+            Err(error) => outcome = Err(Failure::Unit(error.into())),
+        }
+        match unit.next(outcome) {
+            Next::Done(outcome) => {
+                unit.seen.finish(kind_of(&outcome));
+                return outcome;
+            }
+            Next::Again(pause) => sleep(pause).await,
+        }
+    }
+}
+
+async fn enter(place: &Place, party: Party) -> Result<Permit> {
+    let admission = place.door.gate.ask(party)?;
+    timeout_at(place.until.into(), admission).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// One transaction on a blocking thread. The unit and its body come back with the outcome; an error is that of a thread
+/// which does not.
+async fn attempt<G, T, E, F>(
+    unit: Unit<G>,
+    mut body: F,
+    place: Place,
+    permit: Permit,
+) -> Result<(Unit<G>, F, Result<T, Failure<E>>)>
+where
+    G: Guard + 'static,
+    T: Send + 'static,
+    E: AsError + Send + 'static,
+    F: FnMut(&mut G) -> Result<T, E> + Send + 'static,
+{
+    let watch = Arc::new(Watch::default());
+    let mut terms = unit.terms(&place);
+    terms.watch = Some(watch.clone());
+    let mut caller = Caller { watch, door: place.door.clone(), waits: true };
+    let until = unit.deadline + GRACE;
+    let thread = spawn_blocking(move || {
+        let outcome = unit.seen.in_span(|| unit.attempt(&place, permit, &terms, &mut body));
+        (unit, body, outcome)
+    });
+    match timeout_at(until.into(), thread).await {
+        Ok(done) => {
+            caller.waits = false;
+            joined(done)
+        }
+        Err(_) if caller.watch.cancel() == Stage::Committing => {
+            Err(Error::OutcomeUnknown(DatabaseError::silent()))
+        }
+        Err(_) => Err(Error::DeadlineExceeded),
+    }
+}
+
+fn joined<T>(done: Result<T, tokio::task::JoinError>) -> Result<T> {
+    done.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        // Blocking threads are cancelled by the end of the runtime alone.
+        Err(_) => Error::ShuttingDown,
+    })
+}
+
+/// Whoever waits for a thread. Where they do not wait to the end, what the thread does is cancelled.
+struct Caller {
+    watch: Arc<Watch>,
+    door: Arc<Door>,
+    waits: bool,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if !self.waits {
+            return;
+        }
+        if let (Stage::Running(Some(_)) | Stage::Before, Ok(runtime)) =
+            (self.watch.cancel(), Handle::try_current())
+        {
+            let (watch, door) = (self.watch.clone(), self.door.clone());
+            runtime.spawn_blocking(move || cancel(&watch, &door));
+        }
+    }
+}
+
+/// Cancels what runs in the backend until nothing does.
+fn cancel(watch: &Watch, door: &Door) {
+    let begun = Instant::now();
+    let mut pause = CANCEL_EVERY;
+    while begun.elapsed() < CANCEL_FOR {
+        let sent = door.aside(|conn| {
+            let sent = watch.while_running(|backend| {
+                diesel::sql_query("SELECT pg_catalog.pg_cancel_backend($1)")
+                    .bind::<Integer, _>(backend)
+                    .execute(conn)
+            });
+            Ok(sent.transpose()?)
+        });
+        // Nothing runs any more, or it cannot be told.
+        if !matches!(sent, Ok(Some(_))) {
+            return;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(CANCEL_AT_LEAST_EVERY);
+    }
+}

@@ -1,0 +1,436 @@
+//! [`DatabaseBuilder`]: the settings, and the check that nothing is served from an unsafe database.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::pg::PgConnection;
+
+use super::door::{Door, REPLICA};
+use super::gate::Limits;
+use super::isolation::{Declared, IsolationOptions, IsolationReport};
+use super::replica::Replica;
+use super::{Database, Inner, pooler};
+use crate::clock::Clock;
+use crate::credentials::SealingKeyRing;
+use crate::error::{Error, Result};
+use crate::tenancy::ContextKeyRing;
+use crate::tenancy::session::SessionManager;
+use crate::tenancy::transaction::{DatabaseRole, Timeouts};
+
+/// More connections than any server takes.
+const MAX_POOL: u32 = 10_000;
+/// The longest that anything waits for.
+pub(super) const MAX_PATIENCE: Duration = Duration::from_hours(24);
+
+/// Configures a [`Database`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`pool_size`](Self::pool_size) | 10 connections for each login |
+/// | [`pool_timeout`](Self::pool_timeout) | 5 s |
+/// | [`statement_timeout`](Self::statement_timeout) | 30 s |
+/// | [`lock_timeout`](Self::lock_timeout) | 5 s |
+/// | [`idle_in_transaction_timeout`](Self::idle_in_transaction_timeout) | 60 s |
+/// | [`connection_lifetime`](Self::connection_lifetime) | 30 min |
+/// | [`unit_deadline`](Self::unit_deadline) | 30 s |
+/// | [`unit_attempts`](Self::unit_attempts) | 10 |
+/// | [`workspace_share`](Self::workspace_share) | 1: all connections |
+/// | [`queue_limit`](Self::queue_limit) | 1 000 callers for each login |
+/// | [`replica_patience`](Self::replica_patience) | 0.5 s |
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Clone)]
+pub struct DatabaseBuilder {
+    tenant_url: String,
+    service_url: Option<String>,
+    keys: ContextKeyRing,
+    pool_size: u32,
+    pool_timeout: Duration,
+    connection_lifetime: Duration,
+    timeouts: Timeouts,
+    units: Units,
+    workspace_share: f64,
+    queue_limit: usize,
+    replica_url: Option<String>,
+    replica_patience: Duration,
+    transaction_pooler: bool,
+    clock: Clock,
+    sealing_keys: Option<SealingKeyRing>,
+    tables: Declared,
+    fingerprint: Option<String>,
+}
+
+/// What units of work have unless their scope says otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Units {
+    pub(super) deadline: Duration,
+    pub(super) attempts: u32,
+}
+
+impl fmt::Debug for DatabaseBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URLs have passwords in them.
+        f.debug_struct("DatabaseBuilder")
+            .field("keys", &self.keys)
+            .field("pool_size", &self.pool_size)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DatabaseBuilder {
+    pub(super) fn new(tenant_url: String, keys: ContextKeyRing) -> Self {
+        Self {
+            tenant_url,
+            service_url: None,
+            keys,
+            pool_size: 10,
+            pool_timeout: Duration::from_secs(5),
+            connection_lifetime: Duration::from_mins(30),
+            timeouts: Timeouts {
+                statement: Duration::from_secs(30),
+                lock: Duration::from_secs(5),
+                idle: Duration::from_mins(1),
+            },
+            units: Units { deadline: Duration::from_secs(30), attempts: 10 },
+            workspace_share: 1.0,
+            queue_limit: 1000,
+            replica_url: None,
+            replica_patience: Duration::from_millis(500),
+            transaction_pooler: false,
+            clock: Clock::system(),
+            sealing_keys: None,
+            tables: Declared::default(),
+            fingerprint: None,
+        }
+    }
+
+    /// URL of the service login, for [`Database::service`]. Without it that door stays shut.
+    pub fn service_url(mut self, url: impl Into<String>) -> Self {
+        self.service_url = Some(url.into());
+        self
+    }
+
+    /// Keys to seal and open the credentials of integrations with. Without them both are
+    /// [`Error::Config`].
+    pub fn sealing_keys(mut self, keys: SealingKeyRing) -> Self {
+        self.sealing_keys = Some(keys);
+        self
+    }
+
+    /// How many connections to keep at most, for each login. The sum over all processes must stay
+    /// under the server's `max_connections`.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.pool_size = connections;
+        self
+    }
+
+    /// How long to wait for a free connection, and for a new one to open.
+    pub fn pool_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_timeout = timeout;
+        self
+    }
+
+    /// How long one statement may run, to the millisecond; zero for no limit.
+    pub fn statement_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.statement = timeout;
+        self
+    }
+
+    /// How long one statement may wait for a lock, to the millisecond; zero for no limit.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.lock = timeout;
+        self
+    }
+
+    /// How long a guard may sit between two statements before the server ends its transaction, to
+    /// the millisecond; zero for no limit.
+    pub fn idle_in_transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// How long a connection is kept before it is replaced.
+    pub fn connection_lifetime(mut self, lifetime: Duration) -> Self {
+        self.connection_lifetime = lifetime;
+        self
+    }
+
+    /// How long a [unit of work](Database::run) may take until its commit is sent, attempts and waiting
+    /// included. The statements of an attempt are limited to what is left of it.
+    pub fn unit_deadline(mut self, deadline: Duration) -> Self {
+        self.units.deadline = deadline;
+        self
+    }
+
+    /// How often a [unit of work](Database::run) is tried at most, at least once. Ten attempts bridge
+    /// about three seconds, which a failover may take.
+    pub fn unit_attempts(mut self, attempts: u32) -> Self {
+        self.units.attempts = attempts;
+        self
+    }
+
+    /// The largest share of a login's connections that one workspace may use at a time, above 0 and up
+    /// to 1, rounded down to at least one connection. Below 1 it also bounds the workspace's share of the queue,
+    /// and what a workspace that floods the service can take from the others.
+    ///
+    /// A thread that holds so many guards of one workspace and asks for another waits for itself.
+    pub fn workspace_share(mut self, share: f64) -> Self {
+        self.workspace_share = share;
+        self
+    }
+
+    /// How many callers may wait for a connection of a login; the next one is [`Error::Overloaded`]
+    /// at once.
+    pub fn queue_limit(mut self, callers: usize) -> Self {
+        self.queue_limit = callers;
+        self
+    }
+
+    /// URL of the tenant login on a standby, for [units of work](Database::run) that
+    /// [ask for it](crate::Scope::from_replica). It gets a pool of its own, of the same size, and the same check
+    /// as the primary before it is used. It need not be there when the database is built.
+    pub fn replica_url(mut self, url: impl Into<String>) -> Self {
+        self.replica_url = Some(url.into());
+        self
+    }
+
+    /// How long a read may wait for the replica to catch up, before the primary answers it.
+    pub fn replica_patience(mut self, patience: Duration) -> Self {
+        self.replica_patience = patience;
+        self
+    }
+
+    /// The URLs lead to a pooler in transaction mode, such as `PgBouncer` or Supabase's: contexts
+    /// are not bound to a backend, and no statement is prepared by name.
+    ///
+    /// A context is then protected by its signature and its short life alone. Read
+    /// `docs/tenancy.md` before.
+    pub fn behind_transaction_pooler(mut self) -> Self {
+        self.transaction_pooler = true;
+        self
+    }
+
+    /// Declares a tenants' table of your own beside ours, such as `public.invoices`, so that it is held
+    /// to the rules that ours are held to. A table that a login reaches and nobody declared is refused.
+    ///
+    /// `docs/tenancy.md` has a template for its migration.
+    pub fn tenant_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.tenant.push(Declared::name(table.into()));
+        self
+    }
+
+    /// Declares a table of your own that all tenants may read, such as a list of countries. Nothing but
+    /// `SELECT` may be granted on it, and row-level security must be on and forced.
+    pub fn shared_table(mut self, table: impl Into<String>) -> Self {
+        self.tables.shared.push(Declared::name(table.into()));
+        self
+    }
+
+    /// The fingerprint that the schema must have, as recorded from
+    /// [`IsolationReport::fingerprint`] with the same tables declared. Any other is refused.
+    pub fn expect_fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.fingerprint = Some(fingerprint.into());
+        self
+    }
+
+    /// The clock to measure elapsed time with, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens a connection for each login, checks that login and schema isolate tenants, and builds
+    /// the pools.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that makes no sense, for a pooler in statement mode, and for one in
+    /// transaction mode without [`behind_transaction_pooler`](Self::behind_transaction_pooler); [`Error::Connect`] when the server cannot
+    /// be reached or does not let a login in; [`Error::ContextKeyUnknown`] when none of the keys is installed;
+    /// [`Error::Unsafe`] with every reason why this database would not isolate tenants.
+    pub fn build(self) -> Result<Database> {
+        for (name, duration) in [
+            ("statement_timeout", self.timeouts.statement),
+            ("lock_timeout", self.timeouts.lock),
+            ("idle_in_transaction_timeout", self.timeouts.idle),
+        ] {
+            if i32::try_from(duration.as_millis()).is_err() {
+                return Err(Error::Config(format!("{name} exceeds 24 days")));
+            }
+            if !duration.is_zero() && duration.as_millis() == 0 {
+                return Err(Error::Config(format!("{name} is under a millisecond")));
+            }
+        }
+        if !(1..=MAX_POOL).contains(&self.pool_size) {
+            return Err(Error::Config(format!("pool_size is not within 1 to {MAX_POOL}")));
+        }
+        for (name, duration) in [
+            ("pool_timeout", self.pool_timeout),
+            ("unit_deadline", self.units.deadline),
+            ("replica_patience", self.replica_patience),
+        ] {
+            if duration > MAX_PATIENCE {
+                return Err(Error::Config(format!("{name} exceeds a day")));
+            }
+        }
+        if self.units.deadline.is_zero() || self.units.attempts == 0 {
+            return Err(Error::Config("unit_deadline or unit_attempts is 0".into()));
+        }
+        if !(self.workspace_share > 0.0 && self.workspace_share <= 1.0) {
+            return Err(Error::Config("workspace_share is not above 0 and up to 1".into()));
+        }
+        if self.pool_timeout.is_zero() || self.connection_lifetime.is_zero() {
+            return Err(Error::Config("pool_timeout or connection_lifetime is 0".into()));
+        }
+        let mut report = IsolationReport::default();
+        let tenant = self.check(&self.tenant_url, DatabaseRole::Tenant, &mut report)?;
+        let service = match &self.service_url {
+            Some(url) => Some(self.check(url, DatabaseRole::Service, &mut report)?),
+            None => None,
+        };
+        if let Some(expected) = &self.fingerprint {
+            report.expect_fingerprint(expected);
+        }
+        if !report.is_safe() {
+            return Err(Error::Unsafe(report));
+        }
+        let fingerprint = report.fingerprint().to_owned();
+        let tenant = Arc::new(self.door("tenant", DatabaseRole::Tenant, tenant)?);
+        let service = service.map(|opened| self.door("service", DatabaseRole::Service, opened));
+        Ok(Database(Arc::new(Inner {
+            tenant,
+            service: service.transpose()?.map(Arc::new),
+            replica: self.replica(&fingerprint),
+            timeouts: self.timeouts,
+            pool_timeout: self.pool_timeout,
+            units: self.units,
+            sealing_keys: self.sealing_keys,
+            tables: self.tables,
+            fingerprint,
+        })))
+    }
+
+    /// Opens one connection by hand, as the pool would hide why it cannot be, and checks what the
+    /// login could do with it.
+    fn check(
+        &self,
+        url: &str,
+        role: DatabaseRole,
+        report: &mut IsolationReport,
+    ) -> Result<(SessionManager, PgConnection)> {
+        let manager = SessionManager {
+            url: with_limits(url, self.pool_timeout)?,
+            keys: Arc::new(self.keys.clone()),
+            clock: self.clock.clone(),
+            pooled_elsewhere: self.transaction_pooler,
+        };
+        let mut conn = manager.open()?;
+        if self.transaction_pooler {
+            pooler::refuse_statement_mode(&mut conn)?;
+        } else {
+            pooler::refuse_transaction_mode(&manager.url, &mut conn, self.pool_timeout)?;
+        }
+        let options = IsolationOptions::new(role, self.tables.clone());
+        report.extend(IsolationReport::check_connection(&mut conn, &options)?);
+        Ok((manager, conn))
+    }
+
+    fn door(
+        &self,
+        name: &'static str,
+        role: DatabaseRole,
+        opened: (SessionManager, PgConnection),
+    ) -> Result<Door> {
+        Door::open(name, role, opened, self.limits(), self.pool_timeout, self.connection_lifetime)
+    }
+
+    fn limits(&self) -> Limits {
+        let connections = self.pool_size as usize;
+        let share = |of: usize| {
+            if self.workspace_share < 1.0 { part(of, self.workspace_share).max(1) } else { of }
+        };
+        Limits {
+            connections,
+            connections_each: share(connections),
+            queue: self.queue_limit,
+            queue_each: share(self.queue_limit),
+        }
+    }
+
+    fn replica(&self, fingerprint: &str) -> Option<Replica> {
+        let (url, builder) = (self.replica_url.clone()?, self.clone());
+        let fingerprint = fingerprint.to_owned();
+        let open = move || {
+            let mut report = IsolationReport::default();
+            let opened = builder.check(&url, DatabaseRole::Tenant, &mut report)?;
+            report.expect_fingerprint(&fingerprint);
+            if report.is_safe() {
+                builder.door(REPLICA, DatabaseRole::Tenant, opened)
+            } else {
+                Err(Error::Unsafe(report))
+            }
+        };
+        Some(Replica::new(open, self.replica_patience))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a share of a number is no larger than it"
+)]
+fn part(of: usize, share: f64) -> usize {
+    (of as f64 * share) as usize
+}
+
+/// Limits that libpq does not have by itself, each unless the URL sets it. Without them it waits for a
+/// silent server for as long as the kernel does: minutes to connect, two hours for an answer.
+///
+/// A host that is gone is noticed within half a minute, whether bytes are on their way to it (the last
+/// setting) or an answer is awaited (the others). libpq leaves out what the system does not know.
+fn with_limits(url: &str, connect: Duration) -> Result<String> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(Error::Config("expected a URL that starts with postgres://".into()));
+    }
+    // libpq takes whole seconds, and 1 as 2.
+    let connect = connect.as_secs().max(2).to_string();
+    let mut limited = url.to_owned();
+    for (name, value) in [
+        ("connect_timeout", connect.as_str()),
+        ("keepalives_idle", "15"),
+        ("keepalives_interval", "5"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "30000"),
+    ] {
+        let set = url.split_once('?').is_some_and(|(_, parameters)| {
+            parameters.split('&').any(|set| set.split('=').next() == Some(name))
+        });
+        if !set {
+            limited.push(if limited.contains('?') { '&' } else { '?' });
+            limited.extend([name, "=", value]);
+        }
+    }
+    Ok(limited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_added_unless_the_url_has_its_own() {
+        let url = with_limits("postgres://u@h/d", Duration::from_millis(100)).unwrap();
+        assert_eq!(
+            url,
+            "postgres://u@h/d?connect_timeout=2&keepalives_idle=15&keepalives_interval=5\
+             &keepalives_count=3&tcp_user_timeout=30000"
+        );
+        let url = "postgres://u:keepalives_idle=@h,i/d?tcp_user_timeout=0&connect_timeout=9";
+        let limited = with_limits(url, Duration::from_secs(5)).unwrap();
+        assert_eq!(
+            limited,
+            format!("{url}&keepalives_idle=15&keepalives_interval=5&keepalives_count=3")
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! [`Database::health`] for probes, and the orderly end.
+
+use std::time::{Duration, Instant};
+
+use diesel::dsl::sql;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Double, Nullable, Text};
+
+use super::Database;
+use super::door::Door;
+use super::isolation::live_fingerprint;
+use super::replica::WriteMark;
+use crate::error::{Error, Result};
+
+/// What [`Database::health`] found.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// The tenants' login.
+    pub tenant: DoorHealth,
+    /// The services' login, where one is configured.
+    pub service: Option<DoorHealth>,
+    /// The replica, where one is configured.
+    pub replica: Option<ReplicaHealth>,
+    /// The isolation fingerprint of the schema as it is now; `None` where it could not be read.
+    pub fingerprint: Option<String>,
+    /// Whether the schema is still the one that was checked at start-up.
+    pub is_schema_unchanged: bool,
+    /// Whether [`Database::shut_down`] has been called.
+    pub is_shutting_down: bool,
+}
+
+impl Health {
+    /// Whether requests should be sent here: the primary answers both logins and takes writes, the
+    /// schema is the one that was checked, and nobody has asked to shut down. A replica may be missing.
+    ///
+    /// A pool that is busy is ready as well: to send requests elsewhere because of load is the
+    /// balancer's business.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let doors = std::iter::once(&self.tenant).chain(&self.service);
+        !self.is_shutting_down
+            && self.is_schema_unchanged
+            && doors.into_iter().all(|d| d.takes_writes)
+    }
+}
+
+/// One login and its pool.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct DoorHealth {
+    /// Connections that the pool may have.
+    pub max_connections: usize,
+    /// Connections that are open and in nobody's use.
+    pub idle: usize,
+    /// Guards that are open, or about to be.
+    pub in_use: usize,
+    /// Callers that wait for a connection.
+    pub waiting: usize,
+    /// How long the server took to answer, in milliseconds; `None` where it did not.
+    pub latency_ms: Option<f64>,
+    /// Whether the server takes writes, as a primary does.
+    pub takes_writes: bool,
+    /// The [kind](Error::kind) of error with which it did not answer.
+    pub error: Option<&'static str>,
+}
+
+/// The standby.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ReplicaHealth {
+    /// The login and its pool; `None` while the replica is not in use, since it failed or is not wanted
+    /// yet.
+    pub door: Option<DoorHealth>,
+    /// How much of the primary's log it has not replayed, in bytes.
+    pub lag_bytes: Option<u64>,
+    /// How old the last transaction that it replayed is, in seconds; 0 where nothing is missing.
+    pub lag_seconds: Option<f64>,
+}
+
+impl Database {
+    /// Asks each server for its health, by a connection beside the pools, so that a full pool does not
+    /// fail a probe. Takes some tens of milliseconds, most of it for the fingerprint; for probes every few seconds.
+    ///
+    /// Never fails: what fails is in the answer.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let inner = &self.0;
+        let tenant = probe(&inner.tenant);
+        let fingerprint = inner.tenant.aside(|conn| live_fingerprint(conn, &inner.tables)).ok();
+        Health {
+            service: inner.service.as_deref().map(probe),
+            replica: inner
+                .replica
+                .as_ref()
+                .map(|replica| self.probe_replica(replica.opened().as_deref())),
+            is_schema_unchanged: fingerprint.as_ref() == Some(&inner.fingerprint),
+            fingerprint,
+            is_shutting_down: inner.tenant.gate.is_closed(),
+            tenant,
+        }
+    }
+
+    fn probe_replica(&self, door: Option<&Door>) -> ReplicaHealth {
+        let mut health =
+            ReplicaHealth { door: door.map(probe), lag_bytes: None, lag_seconds: None };
+        // The primary first: what the replica then has is not behind of it.
+        if let (Some(door), Ok(mark)) = (door, self.write_mark())
+            && let Ok((replayed, age)) = door.aside(replayed)
+        {
+            let lag = mark.bytes_after(replayed);
+            health.lag_bytes = Some(lag);
+            health.lag_seconds = if lag == 0 { Some(0.0) } else { age };
+        }
+        health
+    }
+
+    /// Shuts down in order: from now on every caller gets [`Error::ShuttingDown`], those who wait
+    /// included, while the guards that are open go on. Returns when the last of them is gone, or after `patience`, with
+    /// how many were still open.
+    ///
+    /// Dropping the last clone of the database then closes the connections.
+    pub fn shut_down(&self, patience: Duration) -> usize {
+        let replica = self.0.replica.as_ref();
+        let opened = replica.and_then(super::replica::Replica::opened);
+        if let Some(replica) = replica {
+            replica.close();
+        }
+        self.doors().for_each(|door| door.close());
+        let now = Instant::now();
+        let until = now.checked_add(patience).unwrap_or(now + super::builder::MAX_PATIENCE);
+        self.doors().chain(&opened).map(|door| door.gate.drain(until)).sum()
+    }
+}
+
+fn probe(door: &Door) -> DoorHealth {
+    let asked = Instant::now();
+    let answer = door.aside(|conn| {
+        let standby = diesel::select(sql::<Bool>("pg_catalog.pg_is_in_recovery()"));
+        Ok(standby.get_result::<bool>(conn)?)
+    });
+    let latency = asked.elapsed();
+    let (traffic, pool) = (door.gate.traffic(), door.pool.state());
+    DoorHealth {
+        max_connections: door.pool.max_size() as usize,
+        idle: pool.idle_connections as usize,
+        in_use: traffic.inside,
+        waiting: traffic.waiting,
+        latency_ms: answer.is_ok().then(|| latency.as_secs_f64() * 1000.0),
+        takes_writes: matches!(answer, Ok(false)),
+        error: answer.err().as_ref().map(Error::kind),
+    }
+}
+
+fn replayed(conn: &mut PgConnection) -> Result<(WriteMark, Option<f64>)> {
+    let (mark, age): (Option<String>, Option<f64>) = diesel::select((
+        sql::<Nullable<Text>>("pg_catalog.pg_last_wal_replay_lsn()::text"),
+        sql::<Nullable<Double>>(
+            "extract(epoch FROM pg_catalog.clock_timestamp() \
+             - pg_catalog.pg_last_xact_replay_timestamp())::double precision",
+        ),
+    ))
+    .get_result(conn)?;
+    // One that was promoted is behind of nothing.
+    let mark = mark.map_or(Ok(WriteMark::LAST), |mark| mark.parse())?;
+    Ok((mark, age))
+}

@@ -1,0 +1,202 @@
+//! Reading from a standby: when it may be used, and when the primary answers instead.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::dsl::sql;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
+
+use super::Database;
+use super::door::Door;
+use crate::error::Result;
+use crate::value::Invalid;
+
+/// For how long a replica that failed is left alone.
+const REST: Duration = Duration::from_secs(5);
+/// How often a replica is asked whether it has caught up, at first; then half as often each time.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+
+/// Where the primary's log was at some moment. What was committed before is on a replica that has
+/// come this far.
+///
+/// Its text form, such as `16/B374D848`, may go to a client in a cookie or a header and come back: it
+/// tells how much the server has written, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteMark(u64);
+
+impl WriteMark {
+    /// After all others.
+    pub(super) const LAST: Self = Self(u64::MAX);
+
+    pub(super) fn bytes_after(self, other: Self) -> u64 {
+        self.0.saturating_sub(other.0)
+    }
+}
+
+impl fmt::Display for WriteMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xFFFF_FFFF)
+    }
+}
+
+impl FromStr for WriteMark {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let half = |text: &str| {
+            let digits =
+                (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+            digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+        };
+        text.split_once('/')
+            .and_then(|(high, low)| Some(Self(half(high)? << 32 | half(low)?)))
+            .ok_or_else(|| Invalid::new("write mark", "expected one such as 16/B374D848"))
+    }
+}
+
+/// Where a read-only unit of work reads from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    #[default]
+    Primary,
+    /// The replica, however far behind it is.
+    Replica,
+    /// The replica, once it has come so far.
+    ReplicaAfter(WriteMark),
+}
+
+/// The standby, if one is configured. Opened when it is first wanted and there, after the same check
+/// as the primary's logins.
+pub(super) struct Replica {
+    open: Box<dyn Fn() -> Result<Door> + Send + Sync>,
+    /// How long to wait for it to catch up.
+    pub(super) patience: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    door: Option<Arc<Door>>,
+    rests_until: Option<Instant>,
+    closed: bool,
+}
+
+impl Replica {
+    pub(super) fn new(
+        open: impl Fn() -> Result<Door> + Send + Sync + 'static,
+        patience: Duration,
+    ) -> Self {
+        Self { open: Box::new(open), patience, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The replica's door, unless it rests or cannot be opened. Why not, in the second case.
+    pub(super) fn door(&self) -> Result<Option<Arc<Door>>> {
+        let mut state = self.lock();
+        if state.closed || state.rests_until.is_some_and(|until| Instant::now() < until) {
+            return Ok(None);
+        }
+        if state.door.is_none() {
+            // One at a time opens it, and the others read from the primary until then.
+            state.rests_until = Instant::now().checked_add(REST);
+            drop(state);
+            let opened = Arc::new((self.open)()?);
+            state = self.lock();
+            if state.closed {
+                return Ok(None);
+            }
+            state.door = Some(opened);
+        }
+        state.rests_until = None;
+        Ok(state.door.clone())
+    }
+
+    /// It failed: the primary answers for a while.
+    pub(super) fn rest(&self) {
+        self.lock().rests_until = Instant::now().checked_add(REST);
+    }
+
+    pub(super) fn opened(&self) -> Option<Arc<Door>> {
+        self.lock().door.clone()
+    }
+
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        if let Some(door) = &state.door {
+            door.close();
+        }
+    }
+}
+
+/// Whether the standby has come as far as this within the time, asked in its own transaction.
+pub(super) fn caught_up(
+    conn: &mut PgConnection,
+    mark: WriteMark,
+    patience: Duration,
+) -> Result<bool> {
+    let until = Instant::now().checked_add(patience);
+    let mut pause = FIRST_LOOK;
+    loop {
+        // Once promoted it is no standby, and has everything that there is.
+        let there: bool = diesel::select(
+            sql::<Bool>(
+                "coalesce(NOT pg_catalog.pg_is_in_recovery() \
+                 OR pg_catalog.pg_last_wal_replay_lsn() >= ",
+            )
+            .bind::<Text, _>(mark.to_string())
+            .sql("::pg_catalog.pg_lsn, false)"),
+        )
+        .get_result(conn)?;
+        let left = until.map_or(patience, |until| until.saturating_duration_since(Instant::now()));
+        if there || left.is_zero() {
+            return Ok(there);
+        }
+        std::thread::sleep(pause.min(left));
+        pause *= 2;
+    }
+}
+
+impl Database {
+    /// Where the primary's log is now: what was committed before is on a replica that has come this far.
+    /// Ask after a commit, and read with [`Scope::from_replica_after`](super::Scope::from_replica_after)
+    /// to see it.
+    ///
+    /// # Errors
+    /// [`Error::Connect`](crate::Error::Connect) or
+    /// [`Error::ConnectionLost`](crate::Error::ConnectionLost) when the primary cannot be asked.
+    pub fn write_mark(&self) -> Result<WriteMark> {
+        let text: String = self.0.tenant.aside(|conn| {
+            Ok(diesel::select(sql::<Text>("pg_catalog.pg_current_wal_insert_lsn()::text"))
+                .get_result(conn)?)
+        })?;
+        Ok(text.parse()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_survives_its_text_form() {
+        for text in ["0/0", "16/B374D848", "FFFFFFFF/FFFFFFFF"] {
+            assert_eq!(text.parse::<WriteMark>().unwrap().to_string(), text);
+        }
+        assert!("1/0".parse::<WriteMark>().unwrap() > "0/FFFFFFFF".parse().unwrap());
+    }
+
+    #[test]
+    fn other_texts_are_no_mark() {
+        for bad in ["", "/", "1", "1/", "/1", "1/+2", "1/123456789", "1/g", "1/2/3", " 1/2"] {
+            assert!(bad.parse::<WriteMark>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Units of work: [`Database::run`], what is run again, and when it is given up.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Database;
+use super::builder::MAX_PATIENCE;
+use super::door::Door;
+use super::gate::Permit;
+use super::replica::{Replica, Source, caught_up};
+use super::scope::{Guard, Scope};
+use crate::error::{AsError, Error, Result};
+use crate::observe;
+use crate::tenancy::transaction::{Access, Terms, Timeouts};
+
+/// The first pause before another attempt, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Database {
+    /// Runs a unit of work: one transaction, committed when `body` returns `Ok` and rolled back when it
+    /// returns `Err` or panics.
+    ///
+    /// **`body` may run several times**: the whole transaction is run again, on a connection of its own,
+    /// after a serialization failure, a deadlock, a connection that was lost before the commit was sent, a
+    /// server that takes no writes (in the middle of a failover), or a context that took too long to arrive.
+    /// So what it does outside of the transaction must bear being repeated. A jittered pause comes
+    /// before each further attempt, from about 10 ms doubling up to a second. An error of `body` itself, one that is not the
+    /// database's, is never a reason to repeat.
+    ///
+    /// `name` is what spans, metrics and logs call the unit, such as `"kpi.create"`.
+    ///
+    /// ```no_run
+    /// # fn example(db: &sesari_db::Database, user: sesari_db::id::UserId, workspace: sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {
+    /// use sesari_db::Scope;
+    /// use sesari_db::repo::NewKpi;
+    ///
+    /// let kpi = db.run("kpi.create", Scope::tenant(&user, &workspace), |tenant| {
+    ///     tenant.kpis().create(&NewKpi::new("Revenue".parse()?))
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The last error of `body`; those of [`tenant`](Self::tenant);
+    /// [`Error::DeadlineExceeded`] when its time was over before the commit was sent, so that nothing
+    /// was committed; and [`Error::OutcomeUnknown`] when the connection was lost with the commit under
+    /// way, which is never run again: use [`run_once`](Self::run_once) where it should be.
+    pub fn run<G, T, E>(
+        &self,
+        name: &'static str,
+        scope: Scope<G>,
+        mut body: impl FnMut(&mut G) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        G: Guard,
+        E: AsError,
+    {
+        Unit::new(self, name, scope, Repeat::BeforeCommit).run(&mut body)
+    }
+}
+
+/// What of a unit may be run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// What was certainly not committed.
+    BeforeCommit,
+    /// What was perhaps committed as well: then it does nothing the second time.
+    Always,
+}
+
+/// A unit of work between its attempts, for threads and futures alike.
+pub(super) struct Unit<G> {
+    pub(super) db: Database,
+    pub(super) scope: Scope<G>,
+    repeat: Repeat,
+    attempts_left: u32,
+    attempts_made: u32,
+    pub(super) deadline: Instant,
+    pub(super) seen: observe::Unit,
+}
+
+/// Why an attempt came to nothing.
+pub(super) enum Failure<E> {
+    Unit(E),
+    /// The replica does not serve.
+    Replica,
+}
+
+/// What comes after an attempt.
+pub(super) enum Next<T, E> {
+    Done(Result<T, E>),
+    /// Another one, after so long.
+    Again(Duration),
+}
+
+/// Where an attempt waits for its connection, and until when.
+pub(super) struct Place {
+    pub(super) door: Arc<Door>,
+    pub(super) until: Instant,
+}
+
+impl<G: Guard> Unit<G> {
+    pub(super) fn new(db: &Database, name: &'static str, scope: Scope<G>, repeat: Repeat) -> Self {
+        let now = Instant::now();
+        let within = scope.within.unwrap_or(db.0.units.deadline).min(MAX_PATIENCE);
+        Self {
+            db: db.clone(),
+            repeat,
+            attempts_left: scope.attempts.unwrap_or(db.0.units.attempts).max(1),
+            attempts_made: 0,
+            deadline: now.checked_add(within).unwrap_or(now),
+            seen: observe::Unit::begin(
+                name,
+                G::NAME,
+                scope.actor.kind(),
+                scope.workspace.as_ref(),
+                scope.access == Access::ReadOnly,
+            ),
+            scope,
+        }
+    }
+
+    /// On this thread.
+    fn run<T, E: AsError>(mut self, body: &mut impl FnMut(&mut G) -> Result<T, E>) -> Result<T, E> {
+        loop {
+            let asked = Instant::now();
+            let entered = self
+                .place()
+                .and_then(|place| Ok((place.door.enter(self.scope.party(), place.until)?, place)));
+            self.seen.waited(asked.elapsed());
+            let outcome = match entered {
+                Ok((permit, place)) => {
+                    let terms = self.terms(&place);
+                    self.seen.in_span(|| self.attempt(&place, permit, &terms, body))
+                }
+                Err(error) => Err(Failure::Unit(error.into())),
+            };
+            match self.next(outcome) {
+                Next::Done(outcome) => {
+                    self.seen.finish(kind_of(&outcome));
+                    return outcome;
+                }
+                Next::Again(pause) => std::thread::sleep(pause),
+            }
+        }
+    }
+
+    /// Where to go next: to the replica, where it is asked for and serves, or to the primary.
+    pub(super) fn place(&self) -> Result<Place> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(Error::DeadlineExceeded);
+        }
+        let patience = self.db.0.pool_timeout;
+        let until = |patience| now.checked_add(patience).unwrap_or(now).min(self.deadline);
+        if G::ON_REPLICA && self.scope.source != Source::Primary {
+            let replica = self.db.0.replica.as_ref();
+            if let Some(Ok(Some(door))) = replica.map(Replica::door) {
+                // The primary can still answer afterwards.
+                return Ok(Place { door, until: until(patience / 2) });
+            }
+        }
+        Ok(Place { door: self.scope.door(&self.db)?.clone(), until: until(patience) })
+    }
+
+    pub(super) fn terms(&self, place: &Place) -> Terms {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // The server takes 0 for no limit.
+        let left = left.max(Duration::from_millis(1));
+        let Timeouts { statement, lock, idle } = self.db.0.timeouts;
+        let sooner = |limit: Duration| if limit.is_zero() { left } else { limit.min(left) };
+        Terms {
+            access: self.scope.access,
+            timeouts: Timeouts { statement: sooner(statement), lock, idle },
+            until: place.until,
+            #[cfg(feature = "tokio")]
+            watch: None,
+        }
+    }
+
+    /// One transaction.
+    pub(super) fn attempt<T, E: AsError>(
+        &self,
+        place: &Place,
+        permit: Permit,
+        terms: &Terms,
+        body: &mut impl FnMut(&mut G) -> Result<T, E>,
+    ) -> Result<T, Failure<E>> {
+        let failed = |error: Error| Failure::Unit(error.into());
+        let on_replica = place.door.is_replica();
+        let mut transaction = match self.scope.begin(&place.door, permit, terms) {
+            Err(error) if on_replica => {
+                if let (true, Some(replica)) = (is_outage(&error), &self.db.0.replica) {
+                    replica.rest();
+                }
+                return Err(Failure::Replica);
+            }
+            begun => begun.map_err(failed)?,
+        };
+        if let (true, Source::ReplicaAfter(mark)) = (on_replica, self.scope.source) {
+            let patience = self.db.0.replica.as_ref().map_or(Duration::ZERO, |it| it.patience);
+            if !caught_up(transaction.conn(), mark, patience).unwrap_or(false) {
+                return Err(Failure::Replica);
+            }
+        }
+        let mut guard = self.scope.guard(transaction, &self.db).map_err(failed)?;
+        let value = body(&mut guard).map_err(Failure::Unit)?;
+        if Instant::now() >= self.deadline {
+            return Err(failed(Error::DeadlineExceeded));
+        }
+        guard.end().map_err(failed)?;
+        Ok(value)
+    }
+
+    /// Judges an attempt.
+    pub(super) fn next<T, E: AsError>(&mut self, outcome: Result<T, Failure<E>>) -> Next<T, E> {
+        let error = match outcome {
+            Ok(value) => return Next::Done(Ok(value)),
+            Err(Failure::Replica) => {
+                self.scope.source = Source::Primary;
+                return Next::Again(Duration::ZERO);
+            }
+            Err(Failure::Unit(error)) => error,
+        };
+        self.attempts_left -= 1;
+        let Some(cause) = error.as_error() else { return Next::Done(Err(error)) };
+        let late = Instant::now() >= self.deadline;
+        if late && is_waiting(cause) {
+            return Next::Done(Err(Error::DeadlineExceeded.into()));
+        }
+        if self.attempts_left == 0 || !self.is_repeatable(cause) {
+            return Next::Done(Err(error));
+        }
+        let pause = pause_after(self.attempts_made);
+        if Instant::now() + pause >= self.deadline {
+            return Next::Done(Err(error));
+        }
+        self.attempts_made += 1;
+        self.seen.retry(cause);
+        // What a replica ended, the primary may not.
+        self.scope.source = Source::Primary;
+        Next::Again(pause)
+    }
+
+    fn is_repeatable(&self, error: &Error) -> bool {
+        match error {
+            Error::SerializationFailure
+            | Error::Deadlock
+            | Error::ConnectionLost(_)
+            | Error::ContextExpired
+            | Error::ReadOnlyServer => true,
+            Error::OutcomeUnknown(_) => self.repeat == Repeat::Always,
+            _ => false,
+        }
+    }
+}
+
+/// For spans and metrics.
+pub(super) fn kind_of<T, E: AsError>(outcome: &Result<T, E>) -> Option<&'static str> {
+    let error = outcome.as_ref().err()?;
+    Some(error.as_error().map_or("caller", Error::kind))
+}
+
+/// Whether the server is in question, and not what was asked of it.
+fn is_outage(error: &Error) -> bool {
+    matches!(error, Error::PoolTimeout { .. } | Error::ConnectionLost(_) | Error::Connect { .. })
+}
+
+/// Whether the error is that of a wait which the deadline cut short.
+fn is_waiting(error: &Error) -> bool {
+    matches!(error, Error::PoolTimeout { .. } | Error::StatementTimeout | Error::LockTimeout)
+}
+
+/// Doubles with each attempt, and is anything from half of that on: two that were in each other's way are
+/// not again.
+fn pause_after(attempts: u32) -> Duration {
+    let longest = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(LONGEST_PAUSE);
+    // The keys of the standard hasher are random.
+    let random = RandomState::new().hash_one(attempts) % 1000;
+    longest / 2 + (longest / 2).mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_second_and_differ() {
+        for attempts in 0..100 {
+            let longest = Duration::from_millis(10 << attempts.min(10)).min(LONGEST_PAUSE);
+            let pause = pause_after(attempts);
+            assert!(pause >= longest / 2 && pause <= longest, "{attempts}: {pause:?}");
+        }
+        let pauses: std::collections::HashSet<_> = (0..20).map(|_| pause_after(7)).collect();
+        assert!(pauses.len() > 1);
+    }
+}
