@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
+use crate::observe;
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::{Access, DatabaseRole, Timeouts, Transaction};
 use crate::tenancy::{
@@ -77,6 +78,7 @@ struct Door {
 /// | [`lock_timeout`](Self::lock_timeout) | 5 s |
 /// | [`idle_in_transaction_timeout`](Self::idle_in_transaction_timeout) | 60 s |
 /// | [`connection_lifetime`](Self::connection_lifetime) | 30 min |
+/// | [`slow_operation`](Self::slow_operation) | 1 s |
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Clone)]
 pub struct DatabaseBuilder {
@@ -92,6 +94,7 @@ pub struct DatabaseBuilder {
     sealing_keys: Option<SealingKeyRing>,
     tables: Declared,
     fingerprint: Option<String>,
+    slow_operation: Option<Duration>,
 }
 
 impl Database {
@@ -118,6 +121,7 @@ impl Database {
             sealing_keys: None,
             tables: Declared::default(),
             fingerprint: None,
+            slow_operation: None,
         }
     }
 
@@ -344,6 +348,14 @@ impl DatabaseBuilder {
         self
     }
 
+    /// How long an operation of a repository takes that is [told of](crate::observe) as slow, to the
+    /// microsecond; 1 second unless set. It holds for the whole process: of several databases, the one
+    /// that was built last with this setting decides.
+    pub fn slow_operation(mut self, threshold: Duration) -> Self {
+        self.slow_operation = Some(threshold);
+        self
+    }
+
     /// The clock to measure elapsed time with, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -395,6 +407,9 @@ impl DatabaseBuilder {
         let fingerprint = report.fingerprint().to_owned();
         let tenant = self.door(tenant, DatabaseRole::Tenant)?;
         let service = service.map(|door| self.door(door, DatabaseRole::Service)).transpose()?;
+        if let Some(threshold) = self.slow_operation {
+            observe::set_slow(threshold);
+        }
         Ok(Database(Arc::new(Inner {
             tenant,
             service,
@@ -459,6 +474,7 @@ impl Door {
         workspace: Option<&WorkspaceId>,
     ) -> Result<Transaction> {
         Transaction::begin(&self.pool, &self.manager, timeouts, self.role, access, actor, workspace)
+            .inspect_err(|error| observe::refused("begin", error))
     }
 }
 
