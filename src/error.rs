@@ -175,10 +175,42 @@ impl Error {
         )
     }
 
-    /// TEMP
+    /// What went wrong, in a word that does not change and says nothing of a row: `error.type` of
+    /// [spans](crate::observe), and a label of metrics. It is the variant's name in lower case, with
+    /// underscores, such as `not_found`, `denied` or `deadlock`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        "x"
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Denied => "denied",
+            Self::Conflict { .. } => "conflict",
+            Self::Invalid(_) => "invalid",
+            Self::LastOwner => "last_owner",
+            Self::PoolTimeout { .. } => "pool_timeout",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::ShuttingDown => "shutting_down",
+            Self::Connect { .. } => "connect",
+            Self::StatementTimeout => "statement_timeout",
+            Self::LockTimeout => "lock_timeout",
+            Self::Cancelled => "cancelled",
+            Self::ConnectionLost(_) => "connection_lost",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::SerializationFailure => "serialization_failure",
+            Self::Deadlock => "deadlock",
+            Self::ReadOnly => "read_only",
+            Self::ReadOnlyServer => "read_only_server",
+            Self::ServerFull(_) => "server_full",
+            Self::TransactionAborted => "transaction_aborted",
+            Self::ContextExpired => "context_expired",
+            Self::ContextKeyUnknown => "context_key_unknown",
+            Self::Config(_) => "config",
+            Self::Unsafe(_) => "unsafe",
+            Self::Migration(_) => "migration",
+            Self::Seal(_) => "seal",
+            Self::Open(_) => "open",
+            Self::Database(_) => "database",
+        }
     }
 
     /// Whether the row does not exist for this actor.

@@ -7,7 +7,7 @@ pub mod database;
 pub mod error;
 pub mod id;
 pub mod migrations;
-mod observe;
+pub mod observe;
 pub mod page;
 pub mod progress;
 pub mod repo;

@@ -1,24 +1,174 @@
-//! Placeholder.
-use crate::error::Error;
-use crate::id::WorkspaceId;
-use std::time::Duration;
-pub(crate) fn overloaded(_door: &'static str) {}
-pub(crate) fn pool(_door: &'static str, _size: usize, _inside: usize, _waiting: usize) {}
-pub(crate) struct Unit;
-impl Unit {
-    pub(crate) fn begin(
-        _name: &'static str,
-        _door: &'static str,
-        _actor_kind: &'static str,
-        _workspace: Option<&WorkspaceId>,
-        _read_only: bool,
-    ) -> Self {
-        Self
+//! Spans, events and metrics: what a service sees of this crate at work.
+//!
+//! With the feature `tracing` (on by default) every unit of work and every operation of a repository
+//! is a span, with the attribute names that OpenTelemetry has for databases; what is slow and what
+//! is refused is an event. With the feature `metrics` the same comes as figures through the
+//! [`metrics`](https://docs.rs/metrics) facade, for whichever exporter the service installs. Without
+//! the features nothing of it is compiled.
+//!
+//! # What is never told
+//! No value of a row, no id of a row, no text of the server, no statement, and nothing of a user but
+//! that it is one. A span of a unit of work names its workspace. The labels of metrics are names from
+//! this crate's and the caller's source code: their number does not grow with the data.
+//!
+//! # Spans
+//! Target `sesari_db`. Fields of a span that have no value are left out.
+//!
+//! | span | level | field | value |
+//! |---|---|---|---|
+//! | `sesari_db.unit` | INFO | `db.system.name` | `postgresql` |
+//! | | | `sesari.unit`, also `otel.name` | name of the unit of work, as its caller gave it |
+//! | | | `sesari.door` | `tenant`, `user` or `service` |
+//! | | | `sesari.actor_kind` | `user` or `service` |
+//! | | | `sesari.workspace_id` | the workspace, at the tenants' door |
+//! | | | `sesari.read_only` | whether it could write |
+//! | | | `sesari.retries` | how many times it was run again |
+//! | | | `sesari.pool_wait_ms` | how long it waited for connections, in milliseconds |
+//! | | | `error.type` | [`Error::kind`](crate::Error::kind), `caller` for an error of the caller's, or `abandoned` after a panic or by a future that was dropped |
+//! | `sesari_db.operation` | DEBUG | `db.system.name` | `postgresql` |
+//! | | | `db.operation.name`, also `otel.name` | such as `kpi.create`: the audit log's word where it has one |
+//! | | | `db.collection.name` | the table |
+//! | | | `db.response.returned_rows` | rows returned, or changed by a write that returns none |
+//! | | | `error.type` | [`Error::kind`](crate::Error::kind) |
+//!
+//! # Events
+//! | event | level | when | fields |
+//! |---|---|---|---|
+//! | `slow operation` | WARN | an operation took as long as [`slow_operation`](crate::DatabaseBuilder::slow_operation) says, or longer | `db.operation.name`, `sesari.duration_ms` |
+//! | `refused` | WARN | the database refused an actor or a context | `db.operation.name`, `error.type` |
+//! | `running again` | INFO | a unit of work is run again | `sesari.unit`, `error.type` |
+//!
+//! A read, or a change, of a row that is not the actor's is not among the refusals: it cannot be told
+//! from one of a row that does not exist.
+//!
+//! # Metrics
+//! | metric | kind | labels |
+//! |---|---|---|
+//! | `sesari_db_operation_seconds` | histogram | `operation`, `outcome` |
+//! | `sesari_db_slow_operations_total` | counter | `operation` |
+//! | `sesari_db_refusals_total` | counter | `operation`, `reason` |
+//! | `sesari_db_units_total` | counter | `unit`, `outcome` |
+//! | `sesari_db_unit_seconds` | histogram | `unit`, `outcome` |
+//! | `sesari_db_retries_total` | counter | `unit`, `reason` |
+//! | `sesari_db_pool_wait_seconds` | histogram | `door` |
+//! | `sesari_db_pool_connections` | gauge | `door`, `state`: `in_use` or `max` |
+//! | `sesari_db_pool_waiting` | gauge | `door` |
+//! | `sesari_db_overloaded_total` | counter | `door` |
+//!
+//! An outcome is `ok`, `caller`, `abandoned` or an [`Error::kind`](crate::Error::kind), and a reason is the latter. An
+//! operation of a refusal is its name, or `begin` where a context was refused.
+//!
+//! Guarded by `tests/observe.rs`.
+
+#[cfg(feature = "metrics")]
+mod figures;
+#[cfg(not(feature = "metrics"))]
+#[path = "observe/no_figures.rs"]
+mod figures;
+mod rows;
+#[cfg(feature = "tracing")]
+mod spans;
+#[cfg(not(feature = "tracing"))]
+#[path = "observe/no_spans.rs"]
+mod spans;
+mod unit;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "metrics")]
+pub use figures::describe_metrics;
+#[allow(unused_imports, reason = "for the pool's upkeep and the queue in front of it")]
+pub(crate) use figures::{overloaded, pool};
+pub(crate) use rows::Rows;
+#[allow(unused_imports, reason = "for what runs closures as units of work")]
+pub(crate) use unit::Unit;
+
+use crate::error::{Error, Result};
+
+/// In microseconds, for the whole process: an operation does not know its [`Database`](crate::Database).
+static SLOW: AtomicU64 = AtomicU64::new(1_000_000);
+
+/// Sets how long an operation takes that is slow.
+pub(crate) fn set_slow(threshold: Duration) {
+    SLOW.store(u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Runs an operation of a repository, `<entity>.<verb>`, and tells of it.
+///
+/// Operations do not nest: one that calls another leaves the telling to that one.
+pub(crate) fn operation<T: Rows>(
+    name: &'static str,
+    body: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if !cfg!(any(feature = "tracing", feature = "metrics")) {
+        return body();
     }
-    pub(crate) fn in_span<T>(&self, body: impl FnOnce() -> T) -> T {
-        body()
+    let begun = Instant::now();
+    spans::operation(name, |span| {
+        let result = body();
+        let took = begun.elapsed();
+        figures::operation(name, outcome(&result), took);
+        if took.as_micros() >= SLOW.load(Ordering::Relaxed).into() {
+            spans::slow(name, took);
+            figures::slow(name);
+        }
+        match &result {
+            Ok(value) => span.rows(value.rows()),
+            Err(error) => {
+                span.error(error.kind());
+                refused(name, error);
+            }
+        }
+        result
+    })
+}
+
+/// Tells of a refusal, if the error is one.
+pub(crate) fn refused(operation: &'static str, error: &Error) {
+    if matches!(error, Error::Denied | Error::ContextExpired | Error::ContextKeyUnknown) {
+        spans::refused(operation, error.kind());
+        figures::refused(operation, error.kind());
     }
-    pub(crate) fn waited(&mut self, _wait: Duration) {}
-    pub(crate) fn retry(&mut self, _error: &Error) {}
-    pub(crate) fn finish(self, _error: Option<&'static str>) {}
+}
+
+fn outcome<T>(result: &Result<T>) -> &'static str {
+    result.as_ref().err().map_or("ok", Error::kind)
+}
+
+/// The tables by the entities that operations are named after.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "a field of spans"))]
+fn table(operation: &str) -> Option<&'static str> {
+    let (entity, _) = operation.split_once('.')?;
+    Some(match entity {
+        "access" | "audit_log" | "deleted_audit_log" => "audit_log",
+        "data_point" | "data_points" | "series" => "kpi_data_points",
+        "goal" => "goals",
+        "goal_kpi" => "goal_kpis",
+        "integration" | "integration_queue" => "integrations",
+        "kpi" => "kpis",
+        "me" | "user" => "users",
+        "member" | "my_workspace" => "workspace_users",
+        "my_subscription" | "subscription" => "subscriptions",
+        "workspace" => "workspaces",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_what_the_database_refused_and_not_what_it_hid() {
+        for (error, reason) in [
+            (Error::Denied, "denied"),
+            (Error::ContextExpired, "context_expired"),
+            (Error::ContextKeyUnknown, "context_key_unknown"),
+        ] {
+            assert_eq!(error.kind(), reason);
+        }
+        assert_eq!(outcome::<()>(&Err(Error::not_found("kpi"))), "not_found");
+        assert_eq!(outcome(&Ok(())), "ok");
+    }
 }

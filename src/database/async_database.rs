@@ -217,8 +217,7 @@ impl Drop for Caller {
         if !self.waits {
             return;
         }
-        if let (Stage::Running(Some(_)) | Stage::Before, Ok(runtime)) =
-            (self.watch.cancel(), Handle::try_current())
+        if let (Stage::Running(Some(_)), Ok(runtime)) = (self.watch.cancel(), Handle::try_current())
         {
             let (watch, door) = (self.watch.clone(), self.door.clone());
             runtime.spawn_blocking(move || cancel(&watch, &door));

@@ -14,6 +14,7 @@ use super::{Database, Inner, pooler};
 use crate::clock::Clock;
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
+use crate::observe;
 use crate::tenancy::ContextKeyRing;
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::{DatabaseRole, Timeouts};
@@ -33,6 +34,7 @@ pub(super) const MAX_PATIENCE: Duration = Duration::from_hours(24);
 /// | [`lock_timeout`](Self::lock_timeout) | 5 s |
 /// | [`idle_in_transaction_timeout`](Self::idle_in_transaction_timeout) | 60 s |
 /// | [`connection_lifetime`](Self::connection_lifetime) | 30 min |
+/// | [`slow_operation`](Self::slow_operation) | 1 s |
 /// | [`unit_deadline`](Self::unit_deadline) | 30 s |
 /// | [`unit_attempts`](Self::unit_attempts) | 10 |
 /// | [`workspace_share`](Self::workspace_share) | 1: all connections |
@@ -58,6 +60,7 @@ pub struct DatabaseBuilder {
     sealing_keys: Option<SealingKeyRing>,
     tables: Declared,
     fingerprint: Option<String>,
+    slow_operation: Option<Duration>,
 }
 
 /// What units of work have unless their scope says otherwise.
@@ -102,6 +105,7 @@ impl DatabaseBuilder {
             sealing_keys: None,
             tables: Declared::default(),
             fingerprint: None,
+            slow_operation: None,
         }
     }
 
@@ -234,6 +238,14 @@ impl DatabaseBuilder {
         self
     }
 
+    /// How long an operation of a repository takes that is [told of](crate::observe) as slow, to the
+    /// microsecond; 1 second unless set. It holds for the whole process: of several databases, the one
+    /// that was built last with this setting decides.
+    pub fn slow_operation(mut self, threshold: Duration) -> Self {
+        self.slow_operation = Some(threshold);
+        self
+    }
+
     /// The clock to measure elapsed time with, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -293,6 +305,9 @@ impl DatabaseBuilder {
         }
         if !report.is_safe() {
             return Err(Error::Unsafe(report));
+        }
+        if let Some(threshold) = self.slow_operation {
+            observe::set_slow(threshold);
         }
         let fingerprint = report.fingerprint().to_owned();
         let tenant = Arc::new(self.door("tenant", DatabaseRole::Tenant, tenant)?);

@@ -11,6 +11,7 @@ use super::gate::{Party, Permit};
 use super::replica::{Source, WriteMark};
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
+use crate::observe;
 use crate::tenancy::transaction::{Access, Terms, Transaction};
 use crate::tenancy::{Actor, ServiceConnection, ServiceName, TenantConnection, UserConnection};
 
@@ -118,6 +119,7 @@ impl<G: Guard> Scope<G> {
 
     pub(super) fn begin(&self, door: &Door, permit: Permit, terms: &Terms) -> Result<Transaction> {
         Transaction::begin(door, permit, terms, &self.actor, self.workspace.as_ref())
+            .inspect_err(|error| observe::refused("begin", error))
     }
 
     pub(super) fn guard(&self, transaction: Transaction, db: &Database) -> Result<G> {

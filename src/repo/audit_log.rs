@@ -19,6 +19,7 @@ use super::debug_by_name;
 use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::audit_log;
 use crate::value::{ActorKind, Door, Timestamp};
@@ -146,23 +147,25 @@ impl<'g> AuditLogRepository<'g> {
 
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditEntry>> {
-        let mut query = self.matching(filter);
-        if let Some(cursor) = page.cursor() {
-            query = query
-                .filter(audit_log::occurred_at.le(cursor.at))
-                .filter(audit_log::occurred_at.lt(cursor.at).or(audit_log::id.lt(&cursor.id)));
-        }
-        let rows = query
-            .order((audit_log::occurred_at.desc(), audit_log::id.desc()))
-            .limit(page.fetch())
-            .select(AuditEntry::as_select())
-            .load(self.conn)?;
-        Ok(page.cut(rows, |entry: &AuditEntry| (entry.occurred_at, entry.id.as_str())))
+        operation("audit_log.list", || {
+            let mut query = self.matching(filter);
+            if let Some(cursor) = page.cursor() {
+                query = query
+                    .filter(audit_log::occurred_at.le(cursor.at))
+                    .filter(audit_log::occurred_at.lt(cursor.at).or(audit_log::id.lt(&cursor.id)));
+            }
+            let rows = query
+                .order((audit_log::occurred_at.desc(), audit_log::id.desc()))
+                .limit(page.fetch())
+                .select(AuditEntry::as_select())
+                .load(self.conn)?;
+            Ok(page.cut(rows, |entry: &AuditEntry| (entry.occurred_at, entry.id.as_str())))
+        })
     }
 
     /// How many entries match.
     pub fn count(&mut self, filter: &AuditFilter) -> Result<i64> {
-        Ok(self.matching(filter).count().get_result(self.conn)?)
+        operation("audit_log.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
     }
 
     /// The moment up to which the log is settled: what [`list`](Self::list) finds before it never
@@ -180,14 +183,18 @@ impl<'g> AuditLogRepository<'g> {
     /// in the order of the chain: what it takes to verify it elsewhere, by
     /// [`Chain`](crate::audit::Chain) or by another implementation.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        walk::entries(self.conn, Source::Table, self.workspace, after, limit)
+        operation("audit_log.export", || {
+            walk::entries(self.conn, Source::Table, self.workspace, after, limit)
+        })
     }
 
     /// Where the chain ends now, to be kept elsewhere. `NotFound` for whoever may not read the log.
     ///
     /// This is what the database says: [`verify`](Self::verify) returns one that has been checked.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
-        walk::checkpoint(self.conn, Source::Table, self.workspace)
+        operation("audit_log.checkpoint", || {
+            walk::checkpoint(self.conn, Source::Table, self.workspace)
+        })
     }
 
     /// Checks every entry against its hash and the one before, the end of the chain against where
@@ -198,6 +205,8 @@ impl<'g> AuditLogRepository<'g> {
     /// of the chain anew, with fitting hashes, and its recorded end with it. `NotFound` for whoever
     /// may not read the log, `Invalid` for a checkpoint of another log.
     pub fn verify(&mut self, noted: Option<&Checkpoint>) -> Result<Verdict> {
-        walk::verify(self.conn, Source::Table, self.workspace, noted)
+        operation("audit_log.verify", || {
+            walk::verify(self.conn, Source::Table, self.workspace, noted)
+        })
     }
 }

@@ -15,6 +15,7 @@ use self::rows::stored;
 use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Timestamp};
@@ -65,35 +66,39 @@ impl<'g> DataPointRepository<'g> {
     /// Records one point. `Conflict` when its key is taken; `NotFound` when the KPI does not exist
     /// or is deleted.
     pub fn record(&mut self, new: &NewDataPoint) -> Result<DataPoint> {
-        Ok(diesel::insert_into(points::table)
-            .values((
-                points::workspace_id.eq(self.workspace),
-                points::kpi_id.eq(&new.kpi_id),
-                points::timestamp.eq(new.timestamp),
-                points::source.eq(stored(new.source.as_ref())),
-                points::value.eq(new.value),
-            ))
-            .returning(DataPoint::as_returning())
-            .get_result(self.conn)?)
+        operation("data_point.record", || {
+            Ok(diesel::insert_into(points::table)
+                .values((
+                    points::workspace_id.eq(self.workspace),
+                    points::kpi_id.eq(&new.kpi_id),
+                    points::timestamp.eq(new.timestamp),
+                    points::source.eq(stored(new.source.as_ref())),
+                    points::value.eq(new.value),
+                ))
+                .returning(DataPoint::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Records any number of points in one statement, all or none. `NotFound` when a KPI does not
     /// exist or is deleted.
     pub fn record_many(&mut self, new: &[NewDataPoint], existing: OnExisting) -> Result<Recorded> {
-        let none = Recorded { inserted: 0, replaced: 0, kept: 0 };
-        if new.is_empty() {
-            return Ok(none);
-        }
-        let columns = Columns::of(new);
-        let workspace = self.workspace;
-        let (inserted, replaced) = match existing {
-            OnExisting::Keep => KeepExisting { workspace, columns }.get_result(self.conn),
-            OnExisting::Replace => ReplaceExisting { workspace, columns }.get_result(self.conn),
-            OnExisting::Fail => FailOnExisting { workspace, columns }.get_result(self.conn),
-        }?;
-        let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
-        let (inserted, replaced) = (count(inserted), count(replaced));
-        Ok(Recorded { inserted, replaced, kept: new.len() - inserted - replaced })
+        operation("data_point.record_many", || {
+            let none = Recorded { inserted: 0, replaced: 0, kept: 0 };
+            if new.is_empty() {
+                return Ok(none);
+            }
+            let columns = Columns::of(new);
+            let workspace = self.workspace;
+            let (inserted, replaced) = match existing {
+                OnExisting::Keep => KeepExisting { workspace, columns }.get_result(self.conn),
+                OnExisting::Replace => ReplaceExisting { workspace, columns }.get_result(self.conn),
+                OnExisting::Fail => FailOnExisting { workspace, columns }.get_result(self.conn),
+            }?;
+            let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
+            let (inserted, replaced) = (count(inserted), count(replaced));
+            Ok(Recorded { inserted, replaced, kept: new.len() - inserted - replaced })
+        })
     }
 
     /// A KPI's points within a span of time, oldest first. Of several at one moment, one without a
@@ -104,51 +109,68 @@ impl<'g> DataPointRepository<'g> {
         range: TimeRange,
         page: &Page,
     ) -> Result<Paged<DataPoint>> {
-        let query = page_of!(self.within(kpi, range), page, points::timestamp, points::source);
-        let rows = query.select(DataPoint::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, stored(point.source.as_ref()))))
+        operation("data_point.range", || {
+            let query = page_of!(self.within(kpi, range), page, points::timestamp, points::source);
+            let rows = query.select(DataPoint::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, stored(point.source.as_ref()))))
+        })
     }
 
     /// How many points [`range`](Self::range) has in all.
     pub fn count(&mut self, kpi: &KpiId, range: TimeRange) -> Result<i64> {
-        Ok(self.within(kpi, range).count().get_result(self.conn)?)
+        operation("data_point.count", || {
+            Ok(self.within(kpi, range).count().get_result(self.conn)?)
+        })
     }
 
     /// A point.
     pub fn find(&mut self, key: &PointKey) -> Result<Option<DataPoint>> {
-        Ok(at(self.workspace, key).select(DataPoint::as_select()).first(self.conn).optional()?)
+        operation("data_point.find", || {
+            Ok(at(self.workspace, key)
+                .select(DataPoint::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// A KPI's newest point: the last of its [`range`](Self::range).
     pub fn latest(&mut self, kpi: &KpiId) -> Result<Option<DataPoint>> {
-        Ok(points::table
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(kpi))
-            .order((points::timestamp.desc(), points::source.desc()))
-            .select(DataPoint::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("data_point.latest", || {
+            Ok(points::table
+                .filter(points::workspace_id.eq(self.workspace))
+                .filter(points::kpi_id.eq(kpi))
+                .order((points::timestamp.desc(), points::source.desc()))
+                .select(DataPoint::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// The newest point of each of many KPIs, in one query. KPIs without points are left out; the
     /// order is that of the ids.
     pub fn latest_of_many(&mut self, kpis: &[KpiId]) -> Result<Vec<DataPoint>> {
-        Ok(LatestOfMany { workspace: self.workspace, kpis }.load(self.conn)?)
+        operation("data_point.latest_of_many", || {
+            Ok(LatestOfMany { workspace: self.workspace, kpis }.load(self.conn)?)
+        })
     }
 
     /// Corrects the value of a point.
     pub fn correct(&mut self, key: &PointKey, value: Finite) -> Result<DataPoint> {
-        let row = diesel::update(at(self.workspace, key))
-            .set(points::value.eq(value))
-            .returning(DataPoint::as_returning())
-            .get_result(self.conn);
-        found(row, ENTITY)
+        operation("data_point.correct", || {
+            let row = diesel::update(at(self.workspace, key))
+                .set(points::value.eq(value))
+                .returning(DataPoint::as_returning())
+                .get_result(self.conn);
+            found(row, ENTITY)
+        })
     }
 
     /// Deletes a point for good.
     pub fn delete(&mut self, key: &PointKey) -> Result<()> {
-        let rows = diesel::delete(at(self.workspace, key)).execute(self.conn);
-        changed(rows, ENTITY)
+        operation("data_points.delete", || {
+            let rows = diesel::delete(at(self.workspace, key)).execute(self.conn);
+            changed(rows, ENTITY)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
 use super::{debug_by_name, static_query};
 use crate::error::Result;
 use crate::id::{UserId, WorkspaceId};
+use crate::observe::operation;
 
 debug_by_name!(DiagnosisRepository);
 
@@ -123,9 +124,11 @@ impl<'g> DiagnosisRepository<'g> {
         row: &str,
         wanted: Wanted,
     ) -> Result<Cause> {
-        let cause: Option<String> =
-            Diagnose { user, workspace, table, row, wanted }.get_result(self.conn)?;
-        Ok(Cause::read(cause.as_deref()))
+        operation("diagnosis.row", || {
+            let cause: Option<String> =
+                Diagnose { user, workspace, table, row, wanted }.get_result(self.conn)?;
+            Ok(Cause::read(cause.as_deref()))
+        })
     }
 
     /// What is wrong with a context, such as one from a log, if a transaction had begun with it at this
@@ -136,9 +139,11 @@ impl<'g> DiagnosisRepository<'g> {
         backend: i32,
         at: DateTime<Utc>,
     ) -> Result<ContextCause> {
-        let cause: Option<String> =
-            DiagnoseContext { context, backend, at }.get_result(self.conn)?;
-        Ok(ContextCause::read(cause.as_deref()))
+        operation("diagnosis.context", || {
+            let cause: Option<String> =
+                DiagnoseContext { context, backend, at }.get_result(self.conn)?;
+            Ok(ContextCause::read(cause.as_deref()))
+        })
     }
 }
 

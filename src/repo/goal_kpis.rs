@@ -7,6 +7,7 @@ use diesel::sql_types::{Double, Nullable, Text};
 use super::{Kpi, changed, debug_by_name, found, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
+use crate::observe::operation;
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Finite, Weight};
 
@@ -113,60 +114,68 @@ impl<'g> GoalKpiRepository<'g> {
     /// Links a KPI to a goal. `NotFound` unless both exist and neither is deleted; `Conflict` when
     /// they are linked already.
     pub fn link(&mut self, new: &NewGoalKpi) -> Result<GoalKpi> {
-        let both = goals::table
-            .inner_join(kpis::table.on(kpis::workspace_id.eq(goals::workspace_id)))
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(&new.goal_id))
-            .filter(goals::deleted_at.is_null())
-            .filter(kpis::id.eq(&new.kpi_id))
-            .filter(kpis::deleted_at.is_null())
-            .select((
-                goals::workspace_id,
-                (&new.id).into_sql::<Text>(),
-                goals::id,
-                kpis::id,
-                new.weight.into_sql::<Double>(),
-                new.baseline.into_sql::<Nullable<Double>>(),
-            ));
-        let row = diesel::insert_into(goal_kpis::table)
-            .values(both)
-            .into_columns((
-                goal_kpis::workspace_id,
-                goal_kpis::id,
-                goal_kpis::goal_id,
-                goal_kpis::kpi_id,
-                goal_kpis::weight,
-                goal_kpis::baseline,
-            ))
-            .returning(GoalKpi::as_returning())
-            .get_result(self.conn);
-        found(row, "goal or kpi")
+        operation("goal_kpi.link", || {
+            let both = goals::table
+                .inner_join(kpis::table.on(kpis::workspace_id.eq(goals::workspace_id)))
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(&new.goal_id))
+                .filter(goals::deleted_at.is_null())
+                .filter(kpis::id.eq(&new.kpi_id))
+                .filter(kpis::deleted_at.is_null())
+                .select((
+                    goals::workspace_id,
+                    (&new.id).into_sql::<Text>(),
+                    goals::id,
+                    kpis::id,
+                    new.weight.into_sql::<Double>(),
+                    new.baseline.into_sql::<Nullable<Double>>(),
+                ));
+            let row = diesel::insert_into(goal_kpis::table)
+                .values(both)
+                .into_columns((
+                    goal_kpis::workspace_id,
+                    goal_kpis::id,
+                    goal_kpis::goal_id,
+                    goal_kpis::kpi_id,
+                    goal_kpis::weight,
+                    goal_kpis::baseline,
+                ))
+                .returning(GoalKpi::as_returning())
+                .get_result(self.conn);
+            found(row, "goal or kpi")
+        })
     }
 
     /// The link of a KPI to a goal, also where either is deleted.
     pub fn find(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<Option<GoalKpi>> {
-        Ok(goal_kpis::table
-            .filter(goal_kpis::workspace_id.eq(self.workspace))
-            .filter(goal_kpis::goal_id.eq(goal))
-            .filter(goal_kpis::kpi_id.eq(kpi))
-            .select(GoalKpi::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("goal_kpi.find", || {
+            Ok(goal_kpis::table
+                .filter(goal_kpis::workspace_id.eq(self.workspace))
+                .filter(goal_kpis::goal_id.eq(goal))
+                .filter(goal_kpis::kpi_id.eq(kpi))
+                .select(GoalKpi::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a
     /// goal is measured by a handful.
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
-        let rows = linked(self.workspace, goal)
-            .order((kpis::created_at, kpis::id))
-            .select((GoalKpi::as_select(), Kpi::as_select()))
-            .load(self.conn)?;
-        Ok(rows.into_iter().map(|(link, kpi)| LinkedKpi { link, kpi }).collect())
+        operation("goal_kpi.list", || {
+            let rows = linked(self.workspace, goal)
+                .order((kpis::created_at, kpis::id))
+                .select((GoalKpi::as_select(), Kpi::as_select()))
+                .load(self.conn)?;
+            Ok(rows.into_iter().map(|(link, kpi)| LinkedKpi { link, kpi }).collect())
+        })
     }
 
     /// How many KPIs [`list`](Self::list) would show.
     pub fn count(&mut self, goal: &GoalId) -> Result<i64> {
-        Ok(linked(self.workspace, goal).count().get_result(self.conn)?)
+        operation("goal_kpi.count", || {
+            Ok(linked(self.workspace, goal).count().get_result(self.conn)?)
+        })
     }
 
     /// Changes a link. Without changes, only reads it.
@@ -179,14 +188,16 @@ impl<'g> GoalKpiRepository<'g> {
         if *changes == GoalKpiChanges::default() {
             return self.find(goal, kpi)?.ok_or(Error::not_found(GoalKpiId::ENTITY));
         }
-        let row = diesel::update(goal_kpis::table)
-            .filter(goal_kpis::workspace_id.eq(self.workspace))
-            .filter(goal_kpis::goal_id.eq(goal))
-            .filter(goal_kpis::kpi_id.eq(kpi))
-            .set(changes)
-            .returning(GoalKpi::as_returning())
-            .get_result(self.conn);
-        found(row, GoalKpiId::ENTITY)
+        operation("goal_kpi.update", || {
+            let row = diesel::update(goal_kpis::table)
+                .filter(goal_kpis::workspace_id.eq(self.workspace))
+                .filter(goal_kpis::goal_id.eq(goal))
+                .filter(goal_kpis::kpi_id.eq(kpi))
+                .set(changes)
+                .returning(GoalKpi::as_returning())
+                .get_result(self.conn);
+            found(row, GoalKpiId::ENTITY)
+        })
     }
 
     /// Changes how much a KPI counts.
@@ -196,11 +207,13 @@ impl<'g> GoalKpiRepository<'g> {
 
     /// Takes a KPI off a goal.
     pub fn unlink(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<()> {
-        let rows = diesel::delete(goal_kpis::table)
-            .filter(goal_kpis::workspace_id.eq(self.workspace))
-            .filter(goal_kpis::goal_id.eq(goal))
-            .filter(goal_kpis::kpi_id.eq(kpi))
-            .execute(self.conn);
-        changed(rows, GoalKpiId::ENTITY)
+        operation("goal_kpi.unlink", || {
+            let rows = diesel::delete(goal_kpis::table)
+                .filter(goal_kpis::workspace_id.eq(self.workspace))
+                .filter(goal_kpis::goal_id.eq(goal))
+                .filter(goal_kpis::kpi_id.eq(kpi))
+                .execute(self.conn);
+            changed(rows, GoalKpiId::ENTITY)
+        })
     }
 }

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use super::{Deleted, changed, debug_by_name, found, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::progress::{GoalProgress, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
@@ -129,33 +130,39 @@ impl<'g> GoalRepository<'g> {
 
     /// A goal that is not deleted.
     pub fn find(&mut self, id: &GoalId) -> Result<Option<Goal>> {
-        Ok(goals::table
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(id))
-            .filter(goals::deleted_at.is_null())
-            .select(Goal::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("goal.find", || {
+            Ok(goals::table
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_null())
+                .select(Goal::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Goals, oldest first.
     pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
-        let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
-        let rows = query.select(Goal::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
+        operation("goal.list", || {
+            let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
+            let rows = query.select(Goal::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
+        })
     }
 
     /// How many goals match.
     pub fn count(&mut self, filter: &GoalFilter) -> Result<i64> {
-        Ok(self.matching(filter).count().get_result(self.conn)?)
+        operation("goal.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
     }
 
     /// Creates a goal. `Conflict` when its id is taken in this workspace.
     pub fn create(&mut self, new: &NewGoal) -> Result<Goal> {
-        Ok(diesel::insert_into(goals::table)
-            .values((new, goals::workspace_id.eq(self.workspace)))
-            .returning(Goal::as_returning())
-            .get_result(self.conn)?)
+        operation("goal.create", || {
+            Ok(diesel::insert_into(goals::table)
+                .values((new, goals::workspace_id.eq(self.workspace)))
+                .returning(Goal::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Changes a goal that is not deleted. Without changes, only reads it.
@@ -163,14 +170,16 @@ impl<'g> GoalRepository<'g> {
         if *changes == GoalChanges::default() {
             return self.find(id)?.ok_or(Error::not_found(GoalId::ENTITY));
         }
-        let row = diesel::update(goals::table)
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(id))
-            .filter(goals::deleted_at.is_null())
-            .set(changes)
-            .returning(Goal::as_returning())
-            .get_result(self.conn);
-        found(row, GoalId::ENTITY)
+        operation("goal.update", || {
+            let row = diesel::update(goals::table)
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_null())
+                .set(changes)
+                .returning(Goal::as_returning())
+                .get_result(self.conn);
+            found(row, GoalId::ENTITY)
+        })
     }
 
     fn set_status(&mut self, id: &GoalId, status: GoalStatus) -> Result<Goal> {
@@ -194,36 +203,42 @@ impl<'g> GoalRepository<'g> {
 
     /// Deletes a goal, keeping it for a [`restore`](Self::restore).
     pub fn delete(&mut self, id: &GoalId) -> Result<()> {
-        let rows = diesel::update(goals::table)
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(id))
-            .filter(goals::deleted_at.is_null())
-            .set(goals::deleted_at.eq(diesel::dsl::now))
-            .execute(self.conn);
-        changed(rows, GoalId::ENTITY)
+        operation("goal.delete", || {
+            let rows = diesel::update(goals::table)
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_null())
+                .set(goals::deleted_at.eq(diesel::dsl::now))
+                .execute(self.conn);
+            changed(rows, GoalId::ENTITY)
+        })
     }
 
     /// Brings a deleted goal back.
     pub fn restore(&mut self, id: &GoalId) -> Result<Goal> {
-        let row = diesel::update(goals::table)
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(id))
-            .filter(goals::deleted_at.is_not_null())
-            .set(goals::deleted_at.eq(None::<DateTime<Utc>>))
-            .returning(Goal::as_returning())
-            .get_result(self.conn);
-        found(row, GoalId::ENTITY)
+        operation("goal.restore", || {
+            let row = diesel::update(goals::table)
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_not_null())
+                .set(goals::deleted_at.eq(None::<DateTime<Utc>>))
+                .returning(Goal::as_returning())
+                .get_result(self.conn);
+            found(row, GoalId::ENTITY)
+        })
     }
 
     /// Removes a deleted goal for good, with its links to KPIs. For owners and admins; to anybody
     /// else, and while the goal is not deleted, it is not found.
     pub fn purge(&mut self, id: &GoalId) -> Result<()> {
-        let rows = diesel::delete(goals::table)
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq(id))
-            .filter(goals::deleted_at.is_not_null())
-            .execute(self.conn);
-        changed(rows, GoalId::ENTITY)
+        operation("goal.purge", || {
+            let rows = diesel::delete(goals::table)
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_not_null())
+                .execute(self.conn);
+            changed(rows, GoalId::ENTITY)
+        })
     }
 
     /// The progress of a goal that is not deleted, from its KPIs that are not.
@@ -234,42 +249,44 @@ impl<'g> GoalRepository<'g> {
 
     /// The progress of many goals in one query. Goals that are not found are left out.
     pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
-        type Row = (GoalId, Option<(KpiId, f64, Option<f64>, Option<f64>, f64)>);
-        let links = goal_kpis::table.inner_join(
-            kpis::table.on(kpis::workspace_id
-                .eq(goal_kpis::workspace_id)
-                .and(kpis::id.eq(goal_kpis::kpi_id))
-                .and(kpis::deleted_at.is_null())),
-        );
-        let rows: Vec<Row> = goals::table
-            .left_join(
-                links.on(goal_kpis::workspace_id
-                    .eq(goals::workspace_id)
-                    .and(goal_kpis::goal_id.eq(goals::id))),
-            )
-            .filter(goals::workspace_id.eq(self.workspace))
-            .filter(goals::id.eq_any(ids))
-            .filter(goals::deleted_at.is_null())
-            .order((goals::id, kpis::created_at, kpis::id))
-            .select((
-                goals::id,
-                (
-                    kpis::id,
-                    kpis::current_value,
-                    kpis::target_value,
-                    goal_kpis::baseline,
-                    goal_kpis::weight,
+        operation("goal.progress", || {
+            type Row = (GoalId, Option<(KpiId, f64, Option<f64>, Option<f64>, f64)>);
+            let links = goal_kpis::table.inner_join(
+                kpis::table.on(kpis::workspace_id
+                    .eq(goal_kpis::workspace_id)
+                    .and(kpis::id.eq(goal_kpis::kpi_id))
+                    .and(kpis::deleted_at.is_null())),
+            );
+            let rows: Vec<Row> = goals::table
+                .left_join(
+                    links.on(goal_kpis::workspace_id
+                        .eq(goals::workspace_id)
+                        .and(goal_kpis::goal_id.eq(goals::id))),
                 )
-                    .nullable(),
-            ))
-            .load(self.conn)?;
-        let mut inputs: HashMap<GoalId, Vec<KpiProgressInput>> = HashMap::new();
-        for (goal, link) in rows {
-            let kpis = inputs.entry(goal).or_default();
-            if let Some((kpi_id, current, target, baseline, weight)) = link {
-                kpis.push(KpiProgressInput { kpi_id, current, target, baseline, weight });
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq_any(ids))
+                .filter(goals::deleted_at.is_null())
+                .order((goals::id, kpis::created_at, kpis::id))
+                .select((
+                    goals::id,
+                    (
+                        kpis::id,
+                        kpis::current_value,
+                        kpis::target_value,
+                        goal_kpis::baseline,
+                        goal_kpis::weight,
+                    )
+                        .nullable(),
+                ))
+                .load(self.conn)?;
+            let mut inputs: HashMap<GoalId, Vec<KpiProgressInput>> = HashMap::new();
+            for (goal, link) in rows {
+                let kpis = inputs.entry(goal).or_default();
+                if let Some((kpi_id, current, target, baseline, weight)) = link {
+                    kpis.push(KpiProgressInput { kpi_id, current, target, baseline, weight });
+                }
             }
-        }
-        inputs.into_iter().map(|(goal, kpis)| Ok((goal, goal_progress(&kpis)?))).collect()
+            inputs.into_iter().map(|(goal, kpis)| Ok((goal, goal_progress(&kpis)?))).collect()
+        })
     }
 }

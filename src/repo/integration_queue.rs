@@ -12,6 +12,7 @@ use super::{debug_by_name, static_query};
 use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
+use crate::observe::operation;
 use crate::value::{IntegrationProvider, Invalid};
 
 debug_by_name!(IntegrationQueueRepository);
@@ -56,33 +57,38 @@ impl<'g> IntegrationQueueRepository<'g> {
     /// workers; one whose worker died can be claimed again when its lease has run out. Commit, then
     /// enter each workspace as a background service.
     pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
-        let id = LeaseId::generate();
-        let lease = i64::try_from(lease.as_micros())
-            .map(PgInterval::from_microseconds)
-            .map_err(|_| Invalid::new("lease", "too long"))?;
-        let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
-            ClaimIntegrations { claim: &id, how_many: how_many.into(), lease }.load(self.conn)?;
-        let claim = |(workspace_id, integration_id, provider, leased_until)| Claim {
-            workspace_id,
-            integration_id,
-            provider,
-            lease: id.clone(),
-            leased_until,
-        };
-        Ok(rows.into_iter().map(claim).collect())
+        operation("integration_queue.claim", || {
+            let id = LeaseId::generate();
+            let lease = i64::try_from(lease.as_micros())
+                .map(PgInterval::from_microseconds)
+                .map_err(|_| Invalid::new("lease", "too long"))?;
+            let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
+                ClaimIntegrations { claim: &id, how_many: how_many.into(), lease }
+                    .load(self.conn)?;
+            let claim = |(workspace_id, integration_id, provider, leased_until)| Claim {
+                workspace_id,
+                integration_id,
+                provider,
+                lease: id.clone(),
+                leased_until,
+            };
+            Ok(rows.into_iter().map(claim).collect())
+        })
     }
 
     /// Which sealing keys are in use. A key that is not listed can be retired.
     pub fn key_usage(&mut self) -> Result<Vec<KeyUsage>> {
-        let rows: Vec<Usage> =
-            diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
-                .load(self.conn)?;
-        rows.into_iter()
-            .map(|row| {
-                let key_id = row.key_id.parse().map_err(|_| OpenError::Refused)?;
-                Ok(KeyUsage { key_id, envelopes: row.envelopes })
-            })
-            .collect()
+        operation("integration_queue.key_usage", || {
+            let rows: Vec<Usage> =
+                diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
+                    .load(self.conn)?;
+            rows.into_iter()
+                .map(|row| {
+                    let key_id = row.key_id.parse().map_err(|_| OpenError::Refused)?;
+                    Ok(KeyUsage { key_id, envelopes: row.envelopes })
+                })
+                .collect()
+        })
     }
 
     /// Workspaces with envelopes under another key than this, by id, after the one given.
@@ -92,8 +98,10 @@ impl<'g> IntegrationQueueRepository<'g> {
         after: Option<&WorkspaceId>,
         how_many: u16,
     ) -> Result<Vec<WorkspaceId>> {
-        let after = after.map_or("", WorkspaceId::as_str);
-        Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
+        operation("integration_queue.workspaces_to_reseal", || {
+            let after = after.map_or("", WorkspaceId::as_str);
+            Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::credentials::{
 };
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, SyncStatus, Timestamp};
@@ -137,63 +138,75 @@ impl<'g> IntegrationRepository<'g> {
 
     /// An integration, without its credentials.
     pub fn find(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
-        Ok(integrations::table
-            .filter(integrations::workspace_id.eq(self.workspace))
-            .filter(integrations::id.eq(id))
-            .select(Integration::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("integration.find", || {
+            Ok(integrations::table
+                .filter(integrations::workspace_id.eq(self.workspace))
+                .filter(integrations::id.eq(id))
+                .select(Integration::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Integrations, oldest first, without their credentials.
     pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
-        let query =
-            page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
-        let rows = query.select(Integration::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |row: &Integration| (row.created_at, row.id.as_str())))
+        operation("integration.list", || {
+            let query =
+                page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
+            let rows = query.select(Integration::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |row: &Integration| (row.created_at, row.id.as_str())))
+        })
     }
 
     /// How many integrations match.
     pub fn count(&mut self, filter: &IntegrationFilter) -> Result<i64> {
-        Ok(self.matching(filter).count().get_result(self.conn)?)
+        operation("integration.count", || {
+            Ok(self.matching(filter).count().get_result(self.conn)?)
+        })
     }
 
     /// Creates an integration with its credentials. For owners and admins; `Denied` otherwise.
     pub fn create(&mut self, new: &NewIntegration, secret: &Secret) -> Result<Integration> {
-        let envelope = self.seal(&new.id, &new.provider, secret)?;
-        Ok(diesel::insert_into(integrations::table)
-            .values((
-                integrations::id.eq(&new.id),
-                integrations::workspace_id.eq(self.workspace),
-                integrations::provider.eq(&new.provider),
-                integrations::credentials.eq(envelope.to_string()),
-            ))
-            .returning(Integration::as_returning())
-            .get_result(self.conn)?)
+        operation("integration.create", || {
+            let envelope = self.seal(&new.id, &new.provider, secret)?;
+            Ok(diesel::insert_into(integrations::table)
+                .values((
+                    integrations::id.eq(&new.id),
+                    integrations::workspace_id.eq(self.workspace),
+                    integrations::provider.eq(&new.provider),
+                    integrations::credentials.eq(envelope.to_string()),
+                ))
+                .returning(Integration::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Opens the credentials. For owners, admins and background services; `NotFound` otherwise.
     /// Leaves an entry in the audit log, so it is a write: commit, or the entry is gone while you have
     /// read the secret.
     pub fn credentials(&mut self, id: &IntegrationId) -> Result<Secret> {
-        let keys = self.keys()?;
-        let row = ReadCredentials { id }.get_result::<Sealed>(self.conn);
-        let sealed = found(row, IntegrationId::ENTITY)?;
-        let (envelope, salt) = sealed.parse()?;
-        let binding = Binding::integration_credentials(self.workspace, id, &sealed.provider);
-        Ok(credentials::open(keys, &salt, &binding, &envelope)?)
+        operation("integration.read_credentials", || {
+            let keys = self.keys()?;
+            let row = ReadCredentials { id }.get_result::<Sealed>(self.conn);
+            let sealed = found(row, IntegrationId::ENTITY)?;
+            let (envelope, salt) = sealed.parse()?;
+            let binding = Binding::integration_credentials(self.workspace, id, &sealed.provider);
+            Ok(credentials::open(keys, &salt, &binding, &envelope)?)
+        })
     }
 
     /// Replaces the credentials. For owners, admins and background services, which have to when a
     /// provider renews a token; `NotFound` otherwise.
     pub fn replace_credentials(&mut self, id: &IntegrationId, secret: &Secret) -> Result<()> {
         let integration = self.find(id)?.ok_or(Error::not_found(IntegrationId::ENTITY))?;
-        let envelope = match self.seal(id, &integration.provider, secret) {
-            // A member sees the row, and may not change it.
-            Err(Error::Denied) => return Err(Error::not_found(IntegrationId::ENTITY)),
-            sealed => sealed?,
-        };
-        self.store(id, &envelope)
+        operation("integration.replace_credentials", || {
+            let envelope = match self.seal(id, &integration.provider, secret) {
+                // A member sees the row, and may not change it.
+                Err(Error::Denied) => return Err(Error::not_found(IntegrationId::ENTITY)),
+                sealed => sealed?,
+            };
+            self.store(id, &envelope)
+        })
     }
 
     fn seal(
@@ -219,13 +232,15 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     fn set_active(&mut self, id: &IntegrationId, active: bool) -> Result<Integration> {
-        let row = diesel::update(integrations::table)
-            .filter(integrations::workspace_id.eq(self.workspace))
-            .filter(integrations::id.eq(id))
-            .set(integrations::is_active.eq(active))
-            .returning(Integration::as_returning())
-            .get_result(self.conn);
-        found(row, IntegrationId::ENTITY)
+        operation("integration.update", || {
+            let row = diesel::update(integrations::table)
+                .filter(integrations::workspace_id.eq(self.workspace))
+                .filter(integrations::id.eq(id))
+                .set(integrations::is_active.eq(active))
+                .returning(Integration::as_returning())
+                .get_result(self.conn);
+            found(row, IntegrationId::ENTITY)
+        })
     }
 
     /// Synchronises an integration from now on.
@@ -272,67 +287,76 @@ impl<'g> IntegrationRepository<'g> {
         error: Option<&str>,
         next: Timestamp,
     ) -> Result<Integration> {
-        let row = diesel::update(integrations::table)
-            .filter(integrations::workspace_id.eq(self.workspace))
-            .filter(integrations::id.eq(id))
-            .filter(integrations::lease_id.eq(lease))
-            .set((
-                integrations::last_sync_at.eq(diesel::dsl::now),
-                integrations::sync_status.eq(status),
-                integrations::error_message.eq(error),
-                integrations::next_sync_at.eq(next),
-                integrations::lease_id.eq(None::<LeaseId>),
-                integrations::leased_until.eq(None::<DateTime<Utc>>),
-            ))
-            .returning(Integration::as_returning())
-            .get_result(self.conn);
-        found(row, IntegrationId::ENTITY)
+        operation("integration.record_sync", || {
+            let row = diesel::update(integrations::table)
+                .filter(integrations::workspace_id.eq(self.workspace))
+                .filter(integrations::id.eq(id))
+                .filter(integrations::lease_id.eq(lease))
+                .set((
+                    integrations::last_sync_at.eq(diesel::dsl::now),
+                    integrations::sync_status.eq(status),
+                    integrations::error_message.eq(error),
+                    integrations::next_sync_at.eq(next),
+                    integrations::lease_id.eq(None::<LeaseId>),
+                    integrations::leased_until.eq(None::<DateTime<Utc>>),
+                ))
+                .returning(Integration::as_returning())
+                .get_result(self.conn);
+            found(row, IntegrationId::ENTITY)
+        })
     }
 
     /// Deletes an integration and its credentials for good. For owners and admins.
     pub fn delete(&mut self, id: &IntegrationId) -> Result<()> {
-        let rows = diesel::delete(integrations::table)
-            .filter(integrations::workspace_id.eq(self.workspace))
-            .filter(integrations::id.eq(id))
-            .execute(self.conn);
-        changed(rows, IntegrationId::ENTITY)
+        operation("integration.delete", || {
+            let rows = diesel::delete(integrations::table)
+                .filter(integrations::workspace_id.eq(self.workspace))
+                .filter(integrations::id.eq(id))
+                .execute(self.conn);
+            changed(rows, IntegrationId::ENTITY)
+        })
     }
 
     /// Seals up to so many envelopes anew, those after the given integration by id that are not
     /// under the current key yet. They stay locked until the commit. A rotation that is interrupted
     /// may start again: what was committed is not looked at twice.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
-        let keys = self.keys()?;
-        let after = after.map_or("", IntegrationId::as_str);
-        let rows: Vec<(IntegrationId, Sealed)> =
-            CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
-                .load(self.conn)?;
-        let full = rows.len() == usize::from(batch);
-        let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
-        let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
-        for (id, sealed) in rows {
-            let binding = Binding::integration_credentials(self.workspace, &id, &sealed.provider);
-            let envelope = sealed.parse().and_then(|(envelope, salt)| {
-                Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
-            });
-            match envelope {
-                Ok(None) => {}
-                Ok(Some(envelope)) => {
-                    self.store(&id, &envelope)?;
-                    resealed.moved += 1;
+        operation("integration.reseal", || {
+            let keys = self.keys()?;
+            let after = after.map_or("", IntegrationId::as_str);
+            let rows: Vec<(IntegrationId, Sealed)> =
+                CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
+                    .load(self.conn)?;
+            let full = rows.len() == usize::from(batch);
+            let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
+            let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
+            for (id, sealed) in rows {
+                let binding =
+                    Binding::integration_credentials(self.workspace, &id, &sealed.provider);
+                let envelope = sealed.parse().and_then(|(envelope, salt)| {
+                    Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
+                });
+                match envelope {
+                    Ok(None) => {}
+                    Ok(Some(envelope)) => {
+                        self.store(&id, &envelope)?;
+                        resealed.moved += 1;
+                    }
+                    Err(Error::Open(_)) => resealed.refused.push(id),
+                    Err(error) => return Err(error),
                 }
-                Err(Error::Open(_)) => resealed.refused.push(id),
-                Err(error) => return Err(error),
             }
-        }
-        Ok(resealed)
+            Ok(resealed)
+        })
     }
 
     /// Destroys what the workspace's sealing key is derived with: its envelopes stay shut for good,
     /// those in backups too unless the backup has the salt. For owners; false for anybody else, and
     /// when there was nothing to destroy. Credentials stored afterwards get a new salt.
     pub fn shred_credentials(&mut self) -> Result<bool> {
-        Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?)
+        operation("workspace.shred_credentials", || {
+            Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?)
+        })
     }
 }
 

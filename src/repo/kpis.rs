@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::{Deleted, changed, debug_by_name, found, page_of, present};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
@@ -159,33 +160,39 @@ impl<'g> KpiRepository<'g> {
 
     /// A KPI that is not deleted.
     pub fn find(&mut self, id: &KpiId) -> Result<Option<Kpi>> {
-        Ok(kpis::table
-            .filter(kpis::workspace_id.eq(self.workspace))
-            .filter(kpis::id.eq(id))
-            .filter(kpis::deleted_at.is_null())
-            .select(Kpi::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("kpi.find", || {
+            Ok(kpis::table
+                .filter(kpis::workspace_id.eq(self.workspace))
+                .filter(kpis::id.eq(id))
+                .filter(kpis::deleted_at.is_null())
+                .select(Kpi::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// KPIs, oldest first.
     pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
-        let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
-        let rows = query.select(Kpi::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))
+        operation("kpi.list", || {
+            let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
+            let rows = query.select(Kpi::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))
+        })
     }
 
     /// How many KPIs match.
     pub fn count(&mut self, filter: &KpiFilter) -> Result<i64> {
-        Ok(self.matching(filter).count().get_result(self.conn)?)
+        operation("kpi.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
     }
 
     /// Creates a KPI. `Conflict` when its id is taken in this workspace.
     pub fn create(&mut self, new: &NewKpi) -> Result<Kpi> {
-        Ok(diesel::insert_into(kpis::table)
-            .values((new, kpis::workspace_id.eq(self.workspace)))
-            .returning(Kpi::as_returning())
-            .get_result(self.conn)?)
+        operation("kpi.create", || {
+            Ok(diesel::insert_into(kpis::table)
+                .values((new, kpis::workspace_id.eq(self.workspace)))
+                .returning(Kpi::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Changes a KPI that is not deleted. Without changes, only reads it.
@@ -193,14 +200,16 @@ impl<'g> KpiRepository<'g> {
         if *changes == KpiChanges::default() {
             return self.find(id)?.ok_or(crate::Error::not_found(KpiId::ENTITY));
         }
-        let row = diesel::update(kpis::table)
-            .filter(kpis::workspace_id.eq(self.workspace))
-            .filter(kpis::id.eq(id))
-            .filter(kpis::deleted_at.is_null())
-            .set(changes)
-            .returning(Kpi::as_returning())
-            .get_result(self.conn);
-        found(row, KpiId::ENTITY)
+        operation("kpi.update", || {
+            let row = diesel::update(kpis::table)
+                .filter(kpis::workspace_id.eq(self.workspace))
+                .filter(kpis::id.eq(id))
+                .filter(kpis::deleted_at.is_null())
+                .set(changes)
+                .returning(Kpi::as_returning())
+                .get_result(self.conn);
+            found(row, KpiId::ENTITY)
+        })
     }
 
     /// Shows a KPI.
@@ -215,36 +224,42 @@ impl<'g> KpiRepository<'g> {
 
     /// Deletes a KPI, keeping it and its history for a [`restore`](Self::restore).
     pub fn delete(&mut self, id: &KpiId) -> Result<()> {
-        let rows = diesel::update(kpis::table)
-            .filter(kpis::workspace_id.eq(self.workspace))
-            .filter(kpis::id.eq(id))
-            .filter(kpis::deleted_at.is_null())
-            .set(kpis::deleted_at.eq(diesel::dsl::now))
-            .execute(self.conn);
-        changed(rows, KpiId::ENTITY)
+        operation("kpi.delete", || {
+            let rows = diesel::update(kpis::table)
+                .filter(kpis::workspace_id.eq(self.workspace))
+                .filter(kpis::id.eq(id))
+                .filter(kpis::deleted_at.is_null())
+                .set(kpis::deleted_at.eq(diesel::dsl::now))
+                .execute(self.conn);
+            changed(rows, KpiId::ENTITY)
+        })
     }
 
     /// Brings a deleted KPI back.
     pub fn restore(&mut self, id: &KpiId) -> Result<Kpi> {
-        let row = diesel::update(kpis::table)
-            .filter(kpis::workspace_id.eq(self.workspace))
-            .filter(kpis::id.eq(id))
-            .filter(kpis::deleted_at.is_not_null())
-            .set(kpis::deleted_at.eq(None::<DateTime<Utc>>))
-            .returning(Kpi::as_returning())
-            .get_result(self.conn);
-        found(row, KpiId::ENTITY)
+        operation("kpi.restore", || {
+            let row = diesel::update(kpis::table)
+                .filter(kpis::workspace_id.eq(self.workspace))
+                .filter(kpis::id.eq(id))
+                .filter(kpis::deleted_at.is_not_null())
+                .set(kpis::deleted_at.eq(None::<DateTime<Utc>>))
+                .returning(Kpi::as_returning())
+                .get_result(self.conn);
+            found(row, KpiId::ENTITY)
+        })
     }
 
     /// Removes a deleted KPI for good, with its history and its links to goals. For owners and
     /// admins; to anybody else, and while the KPI is not deleted, it is not found.
     pub fn purge(&mut self, id: &KpiId) -> Result<()> {
-        let rows = diesel::delete(kpis::table)
-            .filter(kpis::workspace_id.eq(self.workspace))
-            .filter(kpis::id.eq(id))
-            .filter(kpis::deleted_at.is_not_null())
-            .execute(self.conn);
-        changed(rows, KpiId::ENTITY)
+        operation("kpi.purge", || {
+            let rows = diesel::delete(kpis::table)
+                .filter(kpis::workspace_id.eq(self.workspace))
+                .filter(kpis::id.eq(id))
+                .filter(kpis::deleted_at.is_not_null())
+                .execute(self.conn);
+            changed(rows, KpiId::ENTITY)
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::{changed, debug_by_name, found, page_of};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::{users, workspace_users};
 use crate::tenancy::Actor;
@@ -97,67 +98,81 @@ impl<'g> MemberRepository<'g> {
 
     /// A member.
     pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
-        let row: Option<Columns> = workspace_users::table
-            .inner_join(users::table)
-            .filter(workspace_users::workspace_id.eq(self.workspace))
-            .filter(workspace_users::user_id.eq(user))
-            .select((Membership::as_select(), users::email, users::name, users::image))
-            .first(self.conn)
-            .optional()?;
-        Ok(row.map(Member::from))
+        operation("member.find", || {
+            let row: Option<Columns> = workspace_users::table
+                .inner_join(users::table)
+                .filter(workspace_users::workspace_id.eq(self.workspace))
+                .filter(workspace_users::user_id.eq(user))
+                .select((Membership::as_select(), users::email, users::name, users::image))
+                .first(self.conn)
+                .optional()?;
+            Ok(row.map(Member::from))
+        })
     }
 
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
-        let rows: Vec<Columns> =
-            page_of!(self.matching(filter), page, workspace_users::joined_at, workspace_users::id)
-                .select((Membership::as_select(), users::email, users::name, users::image))
-                .load(self.conn)?;
-        let rows = rows.into_iter().map(Member::from).collect();
-        Ok(page.cut(rows, |member: &Member| {
-            (member.membership.joined_at, member.membership.id.as_str())
-        }))
+        operation("member.list", || {
+            let rows: Vec<Columns> = page_of!(
+                self.matching(filter),
+                page,
+                workspace_users::joined_at,
+                workspace_users::id
+            )
+            .select((Membership::as_select(), users::email, users::name, users::image))
+            .load(self.conn)?;
+            let rows = rows.into_iter().map(Member::from).collect();
+            Ok(page.cut(rows, |member: &Member| {
+                (member.membership.joined_at, member.membership.id.as_str())
+            }))
+        })
     }
 
     /// How many members match.
     pub fn count(&mut self, filter: &MemberFilter) -> Result<i64> {
-        Ok(self.matching(filter).count().get_result(self.conn)?)
+        operation("member.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
     }
 
     /// Adds a user. For owners and admins, and an owner only by an owner; `Denied` otherwise.
     /// `Conflict` when the user is a member already, `NotFound` when there is no such user.
     pub fn add(&mut self, user: &UserId, role: Role) -> Result<Membership> {
-        Ok(diesel::insert_into(workspace_users::table)
-            .values((
-                workspace_users::id.eq(MembershipId::generate()),
-                workspace_users::workspace_id.eq(self.workspace),
-                workspace_users::user_id.eq(user),
-                workspace_users::role.eq(role),
-            ))
-            .returning(Membership::as_returning())
-            .get_result(self.conn)?)
+        operation("member.add", || {
+            Ok(diesel::insert_into(workspace_users::table)
+                .values((
+                    workspace_users::id.eq(MembershipId::generate()),
+                    workspace_users::workspace_id.eq(self.workspace),
+                    workspace_users::user_id.eq(user),
+                    workspace_users::role.eq(role),
+                ))
+                .returning(Membership::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Changes a member's role. For owners and admins; owners are made and unmade only by owners.
     /// `LastOwner` when nobody would own the workspace.
     pub fn change_role(&mut self, user: &UserId, role: Role) -> Result<Membership> {
-        let row = diesel::update(workspace_users::table)
-            .filter(workspace_users::workspace_id.eq(self.workspace))
-            .filter(workspace_users::user_id.eq(user))
-            .set(workspace_users::role.eq(role))
-            .returning(Membership::as_returning())
-            .get_result(self.conn);
-        found(row, "member")
+        operation("member.change_role", || {
+            let row = diesel::update(workspace_users::table)
+                .filter(workspace_users::workspace_id.eq(self.workspace))
+                .filter(workspace_users::user_id.eq(user))
+                .set(workspace_users::role.eq(role))
+                .returning(Membership::as_returning())
+                .get_result(self.conn);
+            found(row, "member")
+        })
     }
 
     /// Removes a member, whose access ends with this transaction's commit. For owners and admins,
     /// and an owner only by an owner. `LastOwner` when nobody would own the workspace.
     pub fn remove(&mut self, user: &UserId) -> Result<()> {
-        let rows = diesel::delete(workspace_users::table)
-            .filter(workspace_users::workspace_id.eq(self.workspace))
-            .filter(workspace_users::user_id.eq(user))
-            .execute(self.conn);
-        changed(rows, "member")
+        operation("member.remove", || {
+            let rows = diesel::delete(workspace_users::table)
+                .filter(workspace_users::workspace_id.eq(self.workspace))
+                .filter(workspace_users::user_id.eq(user))
+                .execute(self.conn);
+            changed(rows, "member")
+        })
     }
 
     /// Leaves the workspace. `LastOwner` when nobody would own it; `NotFound` for a service.

@@ -13,6 +13,7 @@ use self::statements::{GoalRow, OfGoal, Part, StatisticsOf, StatisticsRow, WithE
 use super::{TimeRange, debug_by_name};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
+use crate::observe::operation;
 use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
     Summary, check_percentiles, goal_series,
@@ -74,22 +75,30 @@ impl<'g> SeriesRepository<'g> {
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
-        check_cells(kpis.len(), query.grid.len())?;
-        let reading = Reading::of(&[&query.grid], query.points_only);
-        let mut summaries = self.summaries(kpis, &reading, query.ends)?;
-        Ok(series_of(kpis, &query.grid, &mut summaries, 0))
+        operation("series.read", || {
+            check_cells(kpis.len(), query.grid.len())?;
+            let reading = Reading::of(&[&query.grid], query.points_only);
+            let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+            Ok(series_of(kpis, &query.grid, &mut summaries, 0))
+        })
     }
 
     /// The series of each KPI, and the same of the [period before](Grid::before).
     pub fn compare(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Comparison>> {
-        let before = query.grid.before()?;
-        check_cells(kpis.len(), query.grid.len() + before.len())?;
-        let reading = Reading::of(&[&before, &query.grid], query.points_only);
-        let mut summaries = self.summaries(kpis, &reading, query.ends)?;
-        let start = reading.start_of(&query.grid);
-        let earlier = series_of(kpis, &before, &mut summaries, 0);
-        let now = series_of(kpis, &query.grid, &mut summaries, start);
-        Ok(now.into_iter().zip(earlier).map(|(now, before)| Comparison { now, before }).collect())
+        operation("series.compare", || {
+            let before = query.grid.before()?;
+            check_cells(kpis.len(), query.grid.len() + before.len())?;
+            let reading = Reading::of(&[&before, &query.grid], query.points_only);
+            let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+            let start = reading.start_of(&query.grid);
+            let earlier = series_of(kpis, &before, &mut summaries, 0);
+            let now = series_of(kpis, &query.grid, &mut summaries, start);
+            Ok(now
+                .into_iter()
+                .zip(earlier)
+                .map(|(now, before)| Comparison { now, before })
+                .collect())
+        })
     }
 
     /// Figures of each KPI's points within a range, in the order of the ids; `None` where there are
@@ -100,62 +109,67 @@ impl<'g> SeriesRepository<'g> {
         range: TimeRange,
         percentiles: &[f64],
     ) -> Result<Vec<Option<Statistics>>> {
-        check_percentiles(percentiles)?;
-        let query = StatisticsOf {
-            workspace: self.workspace,
-            kpis,
-            from: range.from(),
-            to: range.to(),
-            percentiles,
-        };
-        let rows: Vec<StatisticsRow> = query.load(self.conn)?;
-        let mut all = vec![None; kpis.len()];
-        for row in rows {
-            if let Some(place) = place_of(row.0, all.len()) {
-                all[place] = Some(statistics_of(row));
+        operation("series.statistics", || {
+            check_percentiles(percentiles)?;
+            let query = StatisticsOf {
+                workspace: self.workspace,
+                kpis,
+                from: range.from(),
+                to: range.to(),
+                percentiles,
+            };
+            let rows: Vec<StatisticsRow> = query.load(self.conn)?;
+            let mut all = vec![None; kpis.len()];
+            for row in rows {
+                if let Some(place) = place_of(row.0, all.len()) {
+                    all[place] = Some(statistics_of(row));
+                }
             }
-        }
-        Ok(all)
+            Ok(all)
+        })
     }
 
     /// The progress of a goal that is not deleted at the end of each bucket, from the last values of
     /// its KPIs that are not deleted, with targets, baselines and weights as they are now. A value
     /// stands until the next one, from before the first bucket too; before the first of all it is 0.
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
-        // A goal has a handful of KPIs.
-        let reading = Reading::of(&[grid], false);
-        let query = OfGoal {
-            workspace: self.workspace,
-            goal,
-            reading: &reading,
-            from: grid.range().from(),
-        };
-        let rows: Vec<GoalRow> = query.load(self.conn)?;
-        if rows.is_empty() {
-            return Err(Error::not_found(GoalId::ENTITY));
-        }
-        let mut links: Vec<(GoalLink, Vec<Part>)> = Vec::new();
-        for (kpi, target, baseline, weight, before, part) in rows {
-            let Some(kpi_id) = kpi else { continue };
-            if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
-                let series = Series { kpi_id, buckets: Vec::new() };
-                let weight = weight.unwrap_or_default();
-                links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+        operation("series.goal_progress", || {
+            // A goal has a handful of KPIs.
+            let reading = Reading::of(&[grid], false);
+            let query = OfGoal {
+                workspace: self.workspace,
+                goal,
+                reading: &reading,
+                from: grid.range().from(),
+            };
+            let rows: Vec<GoalRow> = query.load(self.conn)?;
+            if rows.is_empty() {
+                return Err(Error::not_found(GoalId::ENTITY));
             }
-            if let (Some((_, parts)), Some(part)) = (links.last_mut(), part) {
-                parts.push(part);
+            let mut links: Vec<(GoalLink, Vec<Part>)> = Vec::new();
+            for (kpi, target, baseline, weight, before, part) in rows {
+                let Some(kpi_id) = kpi else { continue };
+                if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
+                    let series = Series { kpi_id, buckets: Vec::new() };
+                    let weight = weight.unwrap_or_default();
+                    links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+                }
+                if let (Some((_, parts)), Some(part)) = (links.last_mut(), part) {
+                    parts.push(part);
+                }
             }
-        }
-        let links: Vec<_> = links
-            .into_iter()
-            .map(|(mut link, parts)| {
-                let kpi = [link.series.kpi_id.clone()];
-                let mut summaries = vec![merge(parts, grid.len())];
-                link.series.buckets = series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
-                link
-            })
-            .collect();
-        Ok(goal_series(grid.edges().get(1..).unwrap_or_default(), &links)?)
+            let links: Vec<_> = links
+                .into_iter()
+                .map(|(mut link, parts)| {
+                    let kpi = [link.series.kpi_id.clone()];
+                    let mut summaries = vec![merge(parts, grid.len())];
+                    link.series.buckets =
+                        series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
+                    link
+                })
+                .collect();
+            Ok(goal_series(grid.edges().get(1..).unwrap_or_default(), &links)?)
+        })
     }
 
     /// For each KPI, the summary of each bucket of the reading.

@@ -9,6 +9,7 @@ use diesel::upsert::excluded;
 use super::{changed, debug_by_name, page_of};
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
@@ -92,16 +93,18 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A user's subscription.
     pub fn find_by_user(&mut self, user: &UserId) -> Result<Option<Subscription>> {
-        of_user(self.conn, user)
+        operation("subscription.find_by_user", || of_user(self.conn, user))
     }
 
     /// A subscription.
     pub fn find(&mut self, id: &SubscriptionId) -> Result<Option<Subscription>> {
-        Ok(subscriptions::table
-            .find(id)
-            .select(Subscription::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("subscription.find", || {
+            Ok(subscriptions::table
+                .find(id)
+                .select(Subscription::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Subscriptions, oldest first.
@@ -110,15 +113,23 @@ impl<'g> SubscriptionRepository<'g> {
         filter: &SubscriptionFilter,
         page: &Page,
     ) -> Result<Paged<Subscription>> {
-        let query =
-            page_of!(Self::matching(filter), page, subscriptions::created_at, subscriptions::id);
-        let rows = query.select(Subscription::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |row: &Subscription| (row.created_at, row.id.as_str())))
+        operation("subscription.list", || {
+            let query = page_of!(
+                Self::matching(filter),
+                page,
+                subscriptions::created_at,
+                subscriptions::id
+            );
+            let rows = query.select(Subscription::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |row: &Subscription| (row.created_at, row.id.as_str())))
+        })
     }
 
     /// How many subscriptions match.
     pub fn count(&mut self, filter: &SubscriptionFilter) -> Result<i64> {
-        Ok(Self::matching(filter).count().get_result(self.conn)?)
+        operation("subscription.count", || {
+            Ok(Self::matching(filter).count().get_result(self.conn)?)
+        })
     }
 
     /// Applies an event: creates the user's subscription or brings it up to date, in one statement.
@@ -127,31 +138,36 @@ impl<'g> SubscriptionRepository<'g> {
     ///
     /// `NotFound` when there is no such user.
     pub fn apply(&mut self, event: &BillingEvent) -> Result<Option<Subscription>> {
-        let upsert = diesel::insert_into(subscriptions::table)
-            .values((event, subscriptions::id.eq(SubscriptionId::generate())))
-            .on_conflict(subscriptions::user_id)
-            .do_update()
-            .set((
-                subscriptions::status.eq(excluded(subscriptions::status)),
-                subscriptions::plan_type.eq(excluded(subscriptions::plan_type)),
-                subscriptions::current_period_end.eq(excluded(subscriptions::current_period_end)),
-                subscriptions::cancel_at_period_end
-                    .eq(excluded(subscriptions::cancel_at_period_end)),
-                subscriptions::last_event_at.eq(excluded(subscriptions::last_event_at)),
-            ));
-        let newer = subscriptions::last_event_at.le(excluded(subscriptions::last_event_at));
-        Ok(diesel::query_dsl::methods::FilterDsl::filter(upsert, newer)
-            .returning(Subscription::as_returning())
-            .get_result(self.conn)
-            .optional()?)
+        operation("subscription.apply", || {
+            let upsert = diesel::insert_into(subscriptions::table)
+                .values((event, subscriptions::id.eq(SubscriptionId::generate())))
+                .on_conflict(subscriptions::user_id)
+                .do_update()
+                .set((
+                    subscriptions::status.eq(excluded(subscriptions::status)),
+                    subscriptions::plan_type.eq(excluded(subscriptions::plan_type)),
+                    subscriptions::current_period_end
+                        .eq(excluded(subscriptions::current_period_end)),
+                    subscriptions::cancel_at_period_end
+                        .eq(excluded(subscriptions::cancel_at_period_end)),
+                    subscriptions::last_event_at.eq(excluded(subscriptions::last_event_at)),
+                ));
+            let newer = subscriptions::last_event_at.le(excluded(subscriptions::last_event_at));
+            Ok(diesel::query_dsl::methods::FilterDsl::filter(upsert, newer)
+                .returning(Subscription::as_returning())
+                .get_result(self.conn)
+                .optional()?)
+        })
     }
 
     /// Deletes a user's subscription for good.
     pub fn delete(&mut self, user: &UserId) -> Result<()> {
-        let rows = diesel::delete(subscriptions::table)
-            .filter(subscriptions::user_id.eq(user))
-            .execute(self.conn);
-        changed(rows, SubscriptionId::ENTITY)
+        operation("subscription.delete", || {
+            let rows = diesel::delete(subscriptions::table)
+                .filter(subscriptions::user_id.eq(user))
+                .execute(self.conn);
+            changed(rows, SubscriptionId::ENTITY)
+        })
     }
 }
 
@@ -169,7 +185,7 @@ impl<'g> MySubscriptionRepository<'g> {
 
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
-        of_user(self.conn, self.user)
+        operation("my_subscription.find", || of_user(self.conn, self.user))
     }
 }
 

@@ -8,6 +8,7 @@ use diesel::upsert::excluded;
 use super::{changed, debug_by_name, found, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::UserId;
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
@@ -112,36 +113,44 @@ impl<'g> UserRepository<'g> {
 
     /// A user.
     pub fn find(&mut self, id: &UserId) -> Result<Option<User>> {
-        Ok(users::table.find(id).select(User::as_select()).first(self.conn).optional()?)
+        operation("user.find", || {
+            Ok(users::table.find(id).select(User::as_select()).first(self.conn).optional()?)
+        })
     }
 
     /// A user by e-mail address.
     pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
-        Ok(users::table
-            .filter(users::email.eq(email))
-            .select(User::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("user.find_by_email", || {
+            Ok(users::table
+                .filter(users::email.eq(email))
+                .select(User::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Users, oldest first.
     pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
-        let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
-        let rows = query.select(User::as_select()).load(self.conn)?;
-        Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
+        operation("user.list", || {
+            let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
+            let rows = query.select(User::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
+        })
     }
 
     /// How many users match.
     pub fn count(&mut self, filter: &UserFilter) -> Result<i64> {
-        Ok(Self::matching(filter).count().get_result(self.conn)?)
+        operation("user.count", || Ok(Self::matching(filter).count().get_result(self.conn)?))
     }
 
     /// Creates a user. `Conflict` when the e-mail address or the account at the provider is taken.
     pub fn create(&mut self, new: &NewUser) -> Result<User> {
-        Ok(diesel::insert_into(users::table)
-            .values(new)
-            .returning(User::as_returning())
-            .get_result(self.conn)?)
+        operation("user.create", || {
+            Ok(diesel::insert_into(users::table)
+                .values(new)
+                .returning(User::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// The user of an account at the provider, made if there is none, in one statement.
@@ -150,21 +159,22 @@ impl<'g> UserRepository<'g> {
     /// the user's own choice alone. `Conflict` when another user has the address: accounts are
     /// never joined because their addresses are alike.
     pub fn sign_in(&mut self, account: &NewUser) -> Result<User> {
-        use diesel::dsl::case_when;
-        Ok(diesel::insert_into(users::table)
-            .values(account)
-            .on_conflict((users::provider, users::provider_id))
-            .do_update()
-            .set((
-                users::email.eq(excluded(users::email)),
-                users::name
-                    .eq(case_when(users::name.is_null(), excluded(users::name))
+        operation("user.sign_in", || {
+            use diesel::dsl::case_when;
+            Ok(diesel::insert_into(users::table)
+                .values(account)
+                .on_conflict((users::provider, users::provider_id))
+                .do_update()
+                .set((
+                    users::email.eq(excluded(users::email)),
+                    users::name.eq(case_when(users::name.is_null(), excluded(users::name))
                         .otherwise(users::name)),
-                users::image.eq(case_when(users::image.is_null(), excluded(users::image))
-                    .otherwise(users::image)),
-            ))
-            .returning(User::as_returning())
-            .get_result(self.conn)?)
+                    users::image.eq(case_when(users::image.is_null(), excluded(users::image))
+                        .otherwise(users::image)),
+                ))
+                .returning(User::as_returning())
+                .get_result(self.conn)?)
+        })
     }
 
     /// Changes a user. Without changes, only reads the row.
@@ -172,17 +182,21 @@ impl<'g> UserRepository<'g> {
         if *changes == UserChanges::default() {
             return self.find(id)?.ok_or(Error::not_found(UserId::ENTITY));
         }
-        let row = diesel::update(users::table.find(id))
-            .set(changes)
-            .returning(User::as_returning())
-            .get_result(self.conn);
-        found(row, UserId::ENTITY)
+        operation("user.update", || {
+            let row = diesel::update(users::table.find(id))
+                .set(changes)
+                .returning(User::as_returning())
+                .get_result(self.conn);
+            found(row, UserId::ENTITY)
+        })
     }
 
     /// Deletes a user for good, with memberships and subscription. `LastOwner` while the user is
     /// the only owner of a workspace.
     pub fn delete(&mut self, id: &UserId) -> Result<()> {
-        changed(diesel::delete(users::table.find(id)).execute(self.conn), UserId::ENTITY)
+        operation("user.delete", || {
+            changed(diesel::delete(users::table.find(id)).execute(self.conn), UserId::ENTITY)
+        })
     }
 }
 
@@ -231,7 +245,13 @@ impl<'g> MeRepository<'g> {
 
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
-        Ok(users::table.find(self.user).select(Profile::as_select()).first(self.conn).optional()?)
+        operation("me.find", || {
+            Ok(users::table
+                .find(self.user)
+                .select(Profile::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Changes name and picture. Without changes, only reads the row.
@@ -239,10 +259,12 @@ impl<'g> MeRepository<'g> {
         if *changes == ProfileChanges::default() {
             return self.find()?.ok_or(Error::not_found(UserId::ENTITY));
         }
-        let row = diesel::update(users::table.find(self.user))
-            .set(changes)
-            .returning(Profile::as_returning())
-            .get_result(self.conn);
-        found(row, UserId::ENTITY)
+        operation("me.update", || {
+            let row = diesel::update(users::table.find(self.user))
+                .set(changes)
+                .returning(Profile::as_returning())
+                .get_result(self.conn);
+            found(row, UserId::ENTITY)
+        })
     }
 }

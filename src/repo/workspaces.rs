@@ -8,6 +8,7 @@ use diesel::sql_types::Text;
 use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
+use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::{workspace_users, workspaces};
 use crate::value::{Role, Slug, WorkspaceName};
@@ -75,11 +76,13 @@ impl<'g> WorkspaceRepository<'g> {
 
     /// The workspace, or `None` for an actor who is not in it.
     pub fn find(&mut self) -> Result<Option<Workspace>> {
-        Ok(workspaces::table
-            .filter(workspaces::id.eq(self.workspace))
-            .select(Workspace::as_select())
-            .first(self.conn)
-            .optional()?)
+        operation("workspace.find", || {
+            Ok(workspaces::table
+                .filter(workspaces::id.eq(self.workspace))
+                .select(Workspace::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// Changes the workspace. For owners and admins; `NotFound` otherwise. `Conflict` when the slug
@@ -88,12 +91,14 @@ impl<'g> WorkspaceRepository<'g> {
         if *changes == WorkspaceChanges::default() {
             return self.find()?.ok_or(Error::not_found(WorkspaceId::ENTITY));
         }
-        let row = diesel::update(workspaces::table)
-            .filter(workspaces::id.eq(self.workspace))
-            .set(changes)
-            .returning(Workspace::as_returning())
-            .get_result(self.conn);
-        found(row, WorkspaceId::ENTITY)
+        operation("workspace.update", || {
+            let row = diesel::update(workspaces::table)
+                .filter(workspaces::id.eq(self.workspace))
+                .set(changes)
+                .returning(Workspace::as_returning())
+                .get_result(self.conn);
+            found(row, WorkspaceId::ENTITY)
+        })
     }
 
     /// Changes the display name.
@@ -109,10 +114,12 @@ impl<'g> WorkspaceRepository<'g> {
     /// Deletes the workspace for good, with everything in it but its audit log. For owners;
     /// `NotFound` otherwise.
     pub fn delete(&mut self) -> Result<()> {
-        let rows = diesel::delete(workspaces::table)
-            .filter(workspaces::id.eq(self.workspace))
-            .execute(self.conn);
-        changed(rows, WorkspaceId::ENTITY)
+        operation("workspace.delete", || {
+            let rows = diesel::delete(workspaces::table)
+                .filter(workspaces::id.eq(self.workspace))
+                .execute(self.conn);
+            changed(rows, WorkspaceId::ENTITY)
+        })
     }
 }
 
@@ -149,54 +156,68 @@ impl<'g> MyWorkspaceRepository<'g> {
 
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
-        let row: Option<Columns> = workspace_users::table
-            .inner_join(workspaces::table)
-            .filter(workspace_users::user_id.eq(self.user))
-            .filter(workspace_users::workspace_id.eq(id))
-            .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
-            .first(self.conn)
-            .optional()?;
-        Ok(row.map(MyWorkspace::from))
+        operation("my_workspace.find", || {
+            let row: Option<Columns> = workspace_users::table
+                .inner_join(workspaces::table)
+                .filter(workspace_users::user_id.eq(self.user))
+                .filter(workspace_users::workspace_id.eq(id))
+                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
+                .first(self.conn)
+                .optional()?;
+            Ok(row.map(MyWorkspace::from))
+        })
     }
 
     /// One of the user's workspaces by its name in addresses.
     pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
-        let row: Option<Columns> = workspace_users::table
-            .inner_join(workspaces::table)
-            .filter(workspace_users::user_id.eq(self.user))
-            .filter(workspaces::slug.eq(slug))
-            .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
-            .first(self.conn)
-            .optional()?;
-        Ok(row.map(MyWorkspace::from))
+        operation("my_workspace.find_by_slug", || {
+            let row: Option<Columns> = workspace_users::table
+                .inner_join(workspaces::table)
+                .filter(workspace_users::user_id.eq(self.user))
+                .filter(workspaces::slug.eq(slug))
+                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
+                .first(self.conn)
+                .optional()?;
+            Ok(row.map(MyWorkspace::from))
+        })
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
-        let query = workspace_users::table
-            .inner_join(workspaces::table)
-            .filter(workspace_users::user_id.eq(self.user))
-            .into_boxed();
-        let rows: Vec<Columns> =
-            page_of!(query, page, workspace_users::joined_at, workspace_users::workspace_id)
-                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
-                .load(self.conn)?;
-        let rows = rows.into_iter().map(MyWorkspace::from).collect();
-        Ok(page.cut(rows, |mine: &MyWorkspace| (mine.joined_at, mine.workspace.id.as_str())))
+        operation("my_workspace.list", || {
+            let query = workspace_users::table
+                .inner_join(workspaces::table)
+                .filter(workspace_users::user_id.eq(self.user))
+                .into_boxed();
+            let rows: Vec<Columns> =
+                page_of!(query, page, workspace_users::joined_at, workspace_users::workspace_id)
+                    .select((
+                        Workspace::as_select(),
+                        workspace_users::role,
+                        workspace_users::joined_at,
+                    ))
+                    .load(self.conn)?;
+            let rows = rows.into_iter().map(MyWorkspace::from).collect();
+            Ok(page.cut(rows, |mine: &MyWorkspace| (mine.joined_at, mine.workspace.id.as_str())))
+        })
     }
 
     /// In how many workspaces the user is.
     pub fn count(&mut self) -> Result<i64> {
-        Ok(workspace_users::table
-            .filter(workspace_users::user_id.eq(self.user))
-            .count()
-            .get_result(self.conn)?)
+        operation("my_workspace.count", || {
+            Ok(workspace_users::table
+                .filter(workspace_users::user_id.eq(self.user))
+                .count()
+                .get_result(self.conn)?)
+        })
     }
 
     /// Creates a workspace with the user as its owner. `Conflict` when the slug is taken.
     pub fn create(&mut self, new: &NewWorkspace) -> Result<Workspace> {
-        let membership = MembershipId::generate();
-        Ok(CreateWorkspace { new, membership: &membership }.get_result(self.conn)?)
+        operation("workspace.create", || {
+            let membership = MembershipId::generate();
+            Ok(CreateWorkspace { new, membership: &membership }.get_result(self.conn)?)
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use super::walk::{self, Source};
 use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::error::Result;
 use crate::id::WorkspaceId;
+use crate::observe::operation;
 use crate::repo::debug_by_name;
 
 debug_by_name!(DeletedWorkspaceAuditLogRepository);
@@ -27,16 +28,22 @@ impl<'g> DeletedWorkspaceAuditLogRepository<'g> {
     /// Up to so many entries after the one of this number, 0 for the first, as they are hashed and
     /// in the order of the chain.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        walk::entries(self.conn, Source::DeletedWorkspace, Some(self.workspace), after, limit)
+        operation("deleted_audit_log.export", || {
+            walk::entries(self.conn, Source::DeletedWorkspace, Some(self.workspace), after, limit)
+        })
     }
 
     /// Where the chain ends.
     pub fn checkpoint(&mut self) -> Result<Checkpoint> {
-        walk::checkpoint(self.conn, Source::DeletedWorkspace, Some(self.workspace))
+        operation("deleted_audit_log.checkpoint", || {
+            walk::checkpoint(self.conn, Source::DeletedWorkspace, Some(self.workspace))
+        })
     }
 
     /// Checks the chain, see [`AuditLogRepository::verify`](super::AuditLogRepository::verify).
     pub fn verify(&mut self, noted: Option<&Checkpoint>) -> Result<Verdict> {
-        walk::verify(self.conn, Source::DeletedWorkspace, Some(self.workspace), noted)
+        operation("deleted_audit_log.verify", || {
+            walk::verify(self.conn, Source::DeletedWorkspace, Some(self.workspace), noted)
+        })
     }
 }

@@ -6,6 +6,7 @@ use diesel::sql_types::{Nullable, Text};
 
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
+use crate::observe::operation;
 use crate::repo::debug_by_name;
 use crate::tenancy::Actor;
 
@@ -66,22 +67,24 @@ impl<'g> RefusalRepository<'g> {
 
     /// Writes an entry. `Invalid` for one that has more than 1000 bytes of text.
     pub fn record(&mut self, refusal: &Refusal) -> Result<()> {
-        let (kind, id) = match &refusal.actor {
-            Actor::User(user) => ("user", user.as_str()),
-            Actor::Service(service) => ("service", service.as_str()),
-        };
-        let workspace = refusal.workspace.as_ref().map_or("", WorkspaceId::as_str);
-        let done: QueryResult<usize> = diesel::select(record_refusal(
-            workspace,
-            kind,
-            id,
-            &refusal.action,
-            refusal.row_id.as_deref(),
-            &refusal.reason,
-        ))
-        .execute(self.conn);
-        done?;
-        Ok(())
+        operation("access.refuse", || {
+            let (kind, id) = match &refusal.actor {
+                Actor::User(user) => ("user", user.as_str()),
+                Actor::Service(service) => ("service", service.as_str()),
+            };
+            let workspace = refusal.workspace.as_ref().map_or("", WorkspaceId::as_str);
+            let done: QueryResult<usize> = diesel::select(record_refusal(
+                workspace,
+                kind,
+                id,
+                &refusal.action,
+                refusal.row_id.as_deref(),
+                &refusal.reason,
+            ))
+            .execute(self.conn);
+            done?;
+            Ok(())
+        })
     }
 }
 
