@@ -18,6 +18,7 @@ use std::fmt;
 use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
 use crate::id::ParseIdError;
+use crate::idempotency::IdempotencyError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -156,6 +157,10 @@ pub enum Error {
     /// Credentials were not opened: see [`OpenError`].
     #[error("the credentials were not opened")]
     Open(#[from] OpenError),
+
+    /// An idempotency key was no help: see [`IdempotencyError`].
+    #[error("idempotency: {0}")]
+    Idempotency(#[from] IdempotencyError),
 
     /// Anything else that the server or diesel reported.
     #[error(transparent)]

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod database;
 pub mod error;
 pub mod id;
+pub mod idempotency;
 pub mod migrations;
 pub mod observe;
 pub mod page;

@@ -132,7 +132,7 @@ pub fn retire_context_key(conn: &mut PgConnection, id: &str) -> Result<bool> {
     .get_result(conn)?)
 }
 
-/// Entries of the audit log dropped in one transaction.
+/// Entries of the audit log, or idempotency keys, dropped in one transaction.
 const PRUNE_BATCH: i32 = 10_000;
 
 /// Drops the entries of a workspace's audit log from before a moment, or of the log of no
@@ -159,6 +159,37 @@ pub fn prune_audit_log(
             diesel::dsl::sql::<BigInt>("sesari.prune_audit_log(")
                 .bind::<Text, _>(workspace.map_or("", WorkspaceId::as_str))
                 .sql(", ")
+                .bind::<Timestamptz, _>(before)
+                .sql(", ")
+                .bind::<Integer, _>(PRUNE_BATCH)
+                .sql(")"),
+        )
+        .get_result(conn)?;
+        pruned += batch.unsigned_abs();
+        if batch < i64::from(PRUNE_BATCH) {
+            return Ok(pruned);
+        }
+    }
+}
+
+/// Drops the idempotency keys of all workspaces that were made before a moment, the oldest first and
+/// in transactions of at most 10 000. Returns how many went. A key that a transaction is just asking
+/// for stays until the next time.
+///
+/// What was done under a dropped key is done again when it is asked for again: keep keys for longer
+/// than any caller retries, such as a week.
+///
+/// For the login that runs the migrations, outside of a transaction. Interrupted, it may be started
+/// again.
+///
+/// # Errors
+/// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
+/// stays dropped.
+pub fn prune_idempotency_keys(conn: &mut PgConnection, before: Timestamp) -> Result<u64> {
+    let mut pruned = 0;
+    loop {
+        let batch: i64 = diesel::select(
+            diesel::dsl::sql::<BigInt>("sesari.prune_idempotency_keys(")
                 .bind::<Timestamptz, _>(before)
                 .sql(", ")
                 .bind::<Integer, _>(PRUNE_BATCH)

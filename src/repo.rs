@@ -24,6 +24,7 @@ mod data_points;
 mod diagnosis;
 mod goal_kpis;
 mod goals;
+pub(crate) mod idempotency_keys;
 mod integration_queue;
 mod integrations;
 mod kpis;

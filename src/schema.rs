@@ -77,6 +77,28 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What was done under which key, and the answer, so that asking again does nothing again
+    idempotency_keys (workspace_id, actor_kind, actor_id, key) {
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// user or service
+        actor_kind -> Text,
+        /// User id or service name, whose key it is
+        actor_id -> Text,
+        /// The key, 1 to 255 visible ASCII characters; unique for its actor in the workspace
+        key -> Text,
+        /// Name of the unit of work
+        operation -> Text,
+        /// SHA-256 of the request, if the caller bound the key to it
+        fingerprint -> Nullable<Bytea>,
+        /// The answer as JSON, at most 65536 bytes; null until the work is done, which no other transaction sees
+        result -> Nullable<Text>,
+        /// When the row was made
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Connections of a workspace to outside services
     integrations (workspace_id, id) {
         /// CUID, unique within the workspace
@@ -259,6 +281,7 @@ diesel::table! {
 }
 
 diesel::joinable!(goals -> workspaces (workspace_id));
+diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(integrations -> workspaces (workspace_id));
 diesel::joinable!(kpis -> workspaces (workspace_id));
 diesel::joinable!(subscriptions -> users (user_id));
@@ -269,6 +292,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     goal_kpis,
     goals,
+    idempotency_keys,
     integrations,
     kpi_data_points,
     kpi_rollups,

@@ -115,7 +115,7 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 11] = [
+    const TABLES: [&str; 12] = [
         "workspace_users_",
         "workspaces_",
         "users_",
@@ -124,6 +124,7 @@ fn check(constraint: &str) -> Invalid {
         "kpis_",
         "goal_kpis_",
         "goals_",
+        "idempotency_keys_",
         "integrations_",
         "subscriptions_",
         "audit_log_",

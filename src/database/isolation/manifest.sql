@@ -53,13 +53,16 @@ SELECT 'index ' || t.name || ' ' || pg_catalog.pg_get_indexdef(i.indexrelid)
   FROM tables AS t
   JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
 UNION ALL
+-- A question with several answers is written on several lines.
 SELECT 'policy ' || t.name || '.' || p.polname
        || CASE WHEN p.polpermissive THEN '' ELSE ' RESTRICTIVE' END
        || ' for ' || p.polcmd::text || ' to '
        || (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(r) END, ',' ORDER BY r)
              FROM unnest(p.polroles) AS r)
-       || coalesce(' using ' || pg_catalog.pg_get_expr(p.polqual, p.polrelid), '')
-       || coalesce(' check ' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
+       || pg_catalog.regexp_replace(
+              coalesce(' using ' || pg_catalog.pg_get_expr(p.polqual, p.polrelid), '')
+              || coalesce(' check ' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), ''),
+              '\s*\n\s*', ' ', 'g')
   FROM tables AS t
   JOIN pg_catalog.pg_policy AS p ON p.polrelid = t.oid
 UNION ALL

@@ -1,0 +1,145 @@
+//! What was done under which key. Behind [`crate::idempotency`].
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Bool, Nullable, Text};
+
+use super::{changed, static_query};
+use crate::error::Result;
+use crate::id::WorkspaceId;
+use crate::idempotency::{IdempotencyError, IdempotencyKey, MAX_RESULT};
+use crate::tenancy::Actor;
+use crate::value::Invalid;
+
+/// What a key stands for.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// Nothing yet: the work is this transaction's to do, and its answer to be stored.
+    Fresh,
+    /// The work was done, and this JSON was its answer.
+    Done(String),
+}
+
+/// The columns that say whose key it is, as `sesari.current_actor` does.
+fn parts(actor: &Actor) -> (&'static str, &str) {
+    match actor {
+        Actor::User(user) => ("user", user.as_str()),
+        Actor::Service(service) => ("service", service.as_str()),
+    }
+}
+
+struct ClaimQuery<'a> {
+    workspace: &'a WorkspaceId,
+    actor_kind: &'a str,
+    actor_id: &'a str,
+    operation: &'a str,
+    key: &'a str,
+    fingerprint: Option<&'a [u8]>,
+}
+
+// An insert that meets the same key in a transaction under way waits for its end. The update changes
+// nothing, and makes the statement return the row as it is then, whatever its snapshot shows.
+static_query!(ClaimQuery: (Bool, Text, Nullable<Binary>, Nullable<Text>), |query, pass| {
+    pass.push_sql(
+        "INSERT INTO public.idempotency_keys AS k \
+         (workspace_id, actor_kind, actor_id, key, operation, fingerprint) VALUES (",
+    );
+    pass.push_bind_param::<Text, _>(query.workspace)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&query.actor_kind)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&query.actor_id)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&query.key)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(&query.operation)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Nullable<Binary>, _>(&query.fingerprint)?;
+    pass.push_sql(
+        ") ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result \
+         RETURNING xmax = 0, operation, fingerprint, result",
+    );
+});
+
+struct StoreQuery<'a> {
+    workspace: &'a WorkspaceId,
+    actor_kind: &'a str,
+    actor_id: &'a str,
+    key: &'a str,
+    result: &'a str,
+}
+
+static_query!(StoreQuery: (), |query, pass| {
+    pass.push_sql("UPDATE public.idempotency_keys SET result = ");
+    pass.push_bind_param::<Text, _>(&query.result)?;
+    pass.push_sql(" WHERE workspace_id = ");
+    pass.push_bind_param::<Text, _>(query.workspace)?;
+    pass.push_sql(" AND actor_kind = ");
+    pass.push_bind_param::<Text, _>(&query.actor_kind)?;
+    pass.push_sql(" AND actor_id = ");
+    pass.push_bind_param::<Text, _>(&query.actor_id)?;
+    pass.push_sql(" AND key = ");
+    pass.push_bind_param::<Text, _>(&query.key)?;
+});
+
+/// Takes the key for this transaction, or says what was answered under it. Waits for a transaction
+/// that has taken the same key.
+///
+/// # Errors
+/// [`IdempotencyError::Reused`] when the key stands for another operation or request;
+/// [`IdempotencyError::InUse`] when this very transaction has taken it and not answered yet;
+/// [`Error::Denied`](crate::Error::Denied) for somebody who is not a member;
+/// [`Error::ReadOnly`](crate::Error::ReadOnly) through a read-only guard;
+/// [`Error::LockTimeout`](crate::Error::LockTimeout) when the other transaction takes too long; and
+/// those of any query.
+pub(crate) fn claim(
+    conn: &mut PgConnection,
+    workspace: &WorkspaceId,
+    actor: &Actor,
+    operation: &str,
+    key: &IdempotencyKey,
+) -> Result<Claim> {
+    let (actor_kind, actor_id) = parts(actor);
+    let (is_fresh, taken_for, fingerprint, result): (
+        bool,
+        String,
+        Option<Vec<u8>>,
+        Option<String>,
+    ) = ClaimQuery {
+        workspace,
+        actor_kind,
+        actor_id,
+        operation,
+        key: key.as_str(),
+        fingerprint: key.fingerprint(),
+    }
+    .get_result(conn)?;
+    if is_fresh {
+        return Ok(Claim::Fresh);
+    }
+    if taken_for != operation || fingerprint.as_deref() != key.fingerprint() {
+        return Err(IdempotencyError::Reused.into());
+    }
+    result.map(Claim::Done).ok_or_else(|| IdempotencyError::InUse.into())
+}
+
+/// Stores the answer under a key that this transaction has claimed.
+///
+/// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) when it is longer than [`MAX_RESULT`], or the key was
+/// answered before; [`Error::NotFound`](crate::Error::NotFound) when the key was not claimed, or the
+/// actor is no member any more; and those of any query.
+pub(crate) fn store(
+    conn: &mut PgConnection,
+    workspace: &WorkspaceId,
+    actor: &Actor,
+    key: &IdempotencyKey,
+    result: &str,
+) -> Result<()> {
+    if result.len() > MAX_RESULT {
+        return Err(Invalid::new("result", "expected at most 65536 bytes of JSON").into());
+    }
+    let (actor_kind, actor_id) = parts(actor);
+    let query = StoreQuery { workspace, actor_kind, actor_id, key: key.as_str(), result };
+    changed(query.execute(conn), "idempotency key")
+}

@@ -1,0 +1,234 @@
+//! Whose a key is: by the crate's own statements, and by SQL, where row-level security is all there is.
+
+use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
+use sesari_db::error::Result;
+use sesari_db::id::UserId;
+use sesari_db::idempotency::IdempotencyKey;
+use sesari_db::tenancy::Actor;
+use sesari_db::{Error, TenantConnection};
+
+use super::{ask, is_fresh, key, made, make_kpi, world};
+use crate::logins;
+use crate::support::{World, service};
+
+fn tenant(world: &World, actor: impl Into<Actor>) -> TenantConnection {
+    world.db.tenant(actor, &world.a.workspace).unwrap()
+}
+
+#[test]
+fn a_key_of_somebody_else_is_not_seen_and_not_in_the_way() {
+    let world = world();
+    let key = key();
+    ask(&world, &key).unwrap();
+    let ours = &world.a.workspace;
+    let others: [(Actor, _); 4] = [
+        ((&world.a.admin).into(), ours),
+        ((&world.a.member).into(), ours),
+        ((&service()).into(), ours),
+        ((&world.b.owner).into(), &world.b.workspace),
+    ];
+    for (actor, workspace) in others {
+        let mut tenant = world.db.tenant(actor.clone(), workspace).unwrap();
+        assert!(is_fresh(&mut tenant, &key).unwrap(), "{actor:?}");
+        tenant.commit().unwrap();
+        let mut tenant = world.db.tenant(actor.clone(), workspace).unwrap();
+        assert!(!is_fresh(&mut tenant, &key).unwrap(), "{actor:?}");
+    }
+    assert_eq!(made(&world), 4);
+}
+
+#[test]
+fn a_service_and_a_user_of_one_name_are_two() {
+    let world = world();
+    let key = key();
+    ask(&world, &key).unwrap();
+    let namesake: sesari_db::tenancy::ServiceName = world.a.owner.as_str().parse().unwrap();
+    let mut tenant = tenant(&world, &namesake);
+    assert!(is_fresh(&mut tenant, &key).unwrap());
+}
+
+#[test]
+fn who_is_in_two_workspaces_has_keys_in_each() {
+    let world = world();
+    let mut other = world.db.tenant(&world.b.owner, &world.b.workspace).unwrap();
+    other.members().add(&world.a.owner, sesari_db::value::Role::Member).unwrap();
+    other.commit().unwrap();
+    let key = key();
+    ask(&world, &key).unwrap();
+    let mut other = world.db.tenant(&world.a.owner, &world.b.workspace).unwrap();
+    assert!(is_fresh(&mut other, &key).unwrap());
+}
+
+fn remove(world: &World, user: &UserId) {
+    let mut owner = tenant(world, &world.a.owner);
+    owner.members().remove(user).unwrap();
+    owner.commit().unwrap();
+}
+
+#[test]
+fn who_is_no_member_any_more_gets_no_answer() {
+    let world = world();
+    let member = &world.a.member;
+    let key = key();
+    let mut guard = tenant(&world, member);
+    guard.once("make a kpi", &key, make_kpi).unwrap();
+    guard.commit().unwrap();
+    remove(&world, member);
+    for actor in [member, &world.stranger, &world.b.owner] {
+        for key in [key.clone(), super::key()] {
+            let refused = tenant(&world, actor).once("make a kpi", &key, make_kpi);
+            assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
+        }
+    }
+    assert_eq!(rows(&mut tenant(&world, member)), [""; 0]);
+}
+
+/// The work itself would no more be allowed; work that asks nothing of the database is.
+#[test]
+fn who_is_removed_meanwhile_leaves_no_answer() {
+    let world = world();
+    let key = key();
+    let mut guard = tenant(&world, &world.a.member);
+    let gone: Result<()> = guard.once("nothing", &key, |_| {
+        remove(&world, &world.a.member);
+        Ok(())
+    });
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+}
+
+/// Keys that a session sees.
+fn rows(tenant: &mut TenantConnection) -> Vec<String> {
+    logins::lines(
+        tenant.connection(),
+        "SELECT actor_id || ' ' || key AS line FROM public.idempotency_keys ORDER BY 1",
+    )
+}
+
+fn run(tenant: &mut TenantConnection, sql: &str) -> Result<usize> {
+    tenant.transaction(|tenant| Ok(diesel::sql_query(sql).execute(tenant.connection())?))
+}
+
+fn insert(world: &World, kind: &str, id: &str, key: &IdempotencyKey) -> String {
+    format!(
+        "INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation)
+         VALUES ('{}', '{kind}', '{id}', '{key}', 'x')",
+        world.a.workspace
+    )
+}
+
+#[test]
+fn sql_reaches_ones_own_keys_and_nobody_elses() {
+    let world = world();
+    let (first, second) = (key(), key());
+    ask(&world, &first).unwrap();
+    let (owner, admin) = (&world.a.owner, &world.a.admin);
+    let mut guard = tenant(&world, admin);
+    guard.once("make a kpi", &first, make_kpi).unwrap();
+    guard.commit().unwrap();
+
+    let mut guard = tenant(&world, admin);
+    assert_eq!(rows(&mut guard), [format!("{admin} {first}")]);
+    // Not read, not even by a condition; not written; not made in another's name.
+    let any = "UPDATE public.idempotency_keys SET result = 'null'";
+    let theirs = format!("{any} WHERE actor_id = '{owner}'");
+    assert_eq!(run(&mut guard, &theirs).unwrap(), 0);
+    for (kind, id) in [("user", owner.as_str()), ("service", "sync"), ("service", admin.as_str())] {
+        let forged = run(&mut guard, &insert(&world, kind, id, &second));
+        assert!(matches!(forged, Err(Error::Denied)), "{forged:?}");
+    }
+    // Nor is it told that another has the key.
+    run(&mut guard, &insert(&world, "user", admin.as_str(), &second)).unwrap();
+    assert_eq!(
+        run(&mut guard, any).unwrap_err().to_string(),
+        "invalid id: columns that identify a row cannot be changed"
+    );
+    assert_eq!(run(&mut guard, &format!("{any} WHERE result IS NULL")).unwrap(), 1);
+    // What is not granted to anybody.
+    for sql in [
+        "DELETE FROM public.idempotency_keys",
+        "UPDATE public.idempotency_keys SET key = 'x'",
+        "UPDATE public.idempotency_keys SET actor_id = 'x'",
+        "SELECT sesari.prune_idempotency_keys(now(), 10)",
+    ] {
+        let refused = run(&mut guard, sql);
+        assert!(matches!(refused, Err(Error::Denied)), "{sql}: {refused:?}");
+    }
+}
+
+/// What a query through two contexts of one backend reads.
+fn read_between_two_contexts(world: &World) -> Vec<String> {
+    let context = |user: &UserId| {
+        let mut tenant = tenant(world, user);
+        logins::value(tenant.connection(), "current_setting('sesari.context')")
+    };
+    let (admin, member) = (context(&world.a.admin), context(&world.a.member));
+    let mut guard = tenant(world, &world.a.member);
+    let conn = guard.connection();
+    conn.batch_execute("SET LOCAL enable_hashjoin=off; SET LOCAL enable_mergejoin=off; SET LOCAL enable_material=off")
+        .unwrap();
+    logins::lines(
+        conn,
+        &format!(
+            "SELECT k.actor_id AS line
+               FROM (SELECT set_config('sesari.context', c, true) AS s
+                       FROM (VALUES ('{member}'), ('{admin}'), ('{member}')) AS v (c) OFFSET 0) AS x
+               CROSS JOIN LATERAL (SELECT actor_id FROM public.idempotency_keys
+                                    WHERE x.s IS NOT NULL) AS k"
+        ),
+    )
+}
+
+/// Two contexts that one backend has seen make no third: rows are one actor's in one workspace.
+#[test]
+fn a_statement_that_changes_its_context_sees_one_actors_keys() {
+    let test = sesari_db::testing::TestDatabase::new().unwrap();
+    let db = test.builder().pool_size(1).build().unwrap();
+    let world = World::on(test, db);
+    for user in [&world.a.admin, &world.a.member] {
+        let mut guard = tenant(&world, user);
+        guard.once("make a kpi", &key(), make_kpi).unwrap();
+        guard.commit().unwrap();
+    }
+    let seen = read_between_two_contexts(&world);
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+}
+
+/// A test that cannot fail guards nothing.
+#[test]
+fn each_policy_is_what_holds() {
+    let asked = "(workspace_id = (SELECT sesari.current_workspace_id()))";
+    for (verb, clauses) in [
+        ("select", format!("USING {asked}")),
+        ("insert", format!("WITH CHECK {asked}")),
+        ("update", format!("USING {asked} WITH CHECK {asked}")),
+    ] {
+        let world = world();
+        ask(&world, &key()).unwrap();
+        let spoil = format!(
+            "ALTER POLICY idempotency_keys_tenant_{verb} ON public.idempotency_keys {clauses};
+             -- An update sees what reading does.
+             {}",
+            if verb == "update" {
+                format!(
+                    "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys USING {asked}"
+                )
+            } else {
+                String::new()
+            }
+        );
+        world.test.admin().unwrap().batch_execute(&spoil).unwrap();
+        let owner = world.a.owner.as_str();
+        let mut guard = tenant(&world, &world.a.admin);
+        let leaked = match verb {
+            "select" => rows(&mut guard).len() == 1,
+            "insert" => run(&mut guard, &insert(&world, "user", owner, &key())).is_ok(),
+            // An update that changes nothing passes the trigger.
+            _ => {
+                let sql = "UPDATE public.idempotency_keys SET result = result";
+                run(&mut guard, sql).unwrap() == 1
+            }
+        };
+        assert!(leaked, "{verb}");
+    }
+}

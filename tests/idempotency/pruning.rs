@@ -1,0 +1,95 @@
+//! Keys are dropped when they are old, by whoever runs the migrations.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use sesari_db::idempotency::IdempotencyKey;
+use sesari_db::value::Timestamp;
+use sesari_db::{Error, migrations};
+
+use super::{ask, key, made, make_kpi, world};
+use crate::logins;
+use crate::support::{World, hour};
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::new(hour(hours)).unwrap()
+}
+
+/// Makes this key as old as that hour. Nobody but a superuser without triggers can.
+fn age(world: &World, key: &IdempotencyKey, hours: i64) {
+    let mut admin = world.test.admin().unwrap();
+    let sql = format!(
+        "SET session_replication_role = replica;
+         UPDATE public.idempotency_keys SET created_at = '{}' WHERE key = '{key}'",
+        hour(hours)
+    );
+    admin.batch_execute(&sql).unwrap();
+}
+
+#[test]
+fn keys_made_before_a_moment_go_and_their_work_can_be_done_again() {
+    let world = world();
+    let keys: Vec<_> = (0..3).map(|_| key()).collect();
+    for (key, hours) in keys.iter().zip(0..) {
+        ask(&world, key).unwrap();
+        age(&world, key, hours);
+    }
+    let mut theirs = world.db.tenant(&world.b.owner, &world.b.workspace).unwrap();
+    theirs.once("make a kpi", &keys[0], make_kpi).unwrap();
+    theirs.commit().unwrap();
+    age(&world, &keys[0], 0);
+
+    let mut admin = world.test.admin().unwrap();
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(0)).unwrap(), 0);
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 3);
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 0);
+    for key in &keys {
+        ask(&world, key).unwrap();
+    }
+    assert_eq!(made(&world), 5);
+}
+
+#[test]
+fn more_than_a_batch_goes_in_one_call() {
+    let world = world();
+    let mut admin = world.test.admin().unwrap();
+    admin
+        .batch_execute(&format!(
+            "INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, created_at)
+             SELECT '{}', 'user', 'u1', 'k' || n, 'x', '2026-01-01 00:00Z'::timestamptz + n * interval '1 second'
+               FROM generate_series(1, 25000) AS n",
+            world.a.workspace
+        ))
+        .unwrap();
+    let before = Timestamp::new(hour(0) + chrono::TimeDelta::seconds(24_990)).unwrap();
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, before).unwrap(), 24_989);
+    assert_eq!(logins::value(&mut admin, "SELECT count(*) FROM public.idempotency_keys"), "11");
+}
+
+/// Pruning does not wait for it either.
+#[test]
+fn a_key_that_is_just_asked_for_stays() {
+    let world = world();
+    let (asked, idle) = (key(), key());
+    for key in [&asked, &idle] {
+        ask(&world, key).unwrap();
+        age(&world, key, 0);
+    }
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    tenant.once("make a kpi", &asked, make_kpi).unwrap();
+    let mut admin = world.test.admin().unwrap();
+    admin.batch_execute("SET lock_timeout = '2s'").unwrap();
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
+    tenant.commit().unwrap();
+    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
+}
+
+#[test]
+fn no_login_of_a_service_prunes() {
+    let world = world();
+    ask(&world, &key()).unwrap();
+    for url in [world.test.tenant_url(), world.test.service_url()] {
+        let mut conn = PgConnection::establish(&url).unwrap();
+        let refused = migrations::prune_idempotency_keys(&mut conn, at(1_000_000));
+        assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
+    }
+}
