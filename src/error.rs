@@ -212,6 +212,7 @@ impl Error {
             Self::Config(_) => "config",
             Self::Unsafe(_) => "unsafe",
             Self::Migration(_) => "migration",
+            Self::Idempotency(_) => "idempotency",
             Self::Seal(_) => "seal",
             Self::Open(_) => "open",
             Self::Database(_) => "database",

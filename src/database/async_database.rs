@@ -23,6 +23,8 @@ use super::gate::{Party, Permit, timed_out};
 use super::unit::{Failure, Next, Place, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
 use crate::error::{AsError, DatabaseError, Error, Result};
+use crate::idempotency::IdempotencyKey;
+use crate::tenancy::TenantConnection;
 use crate::tenancy::watch::{Stage, Watch};
 
 /// How long after its deadline a thread that does not come back is waited for. The server's own limits
@@ -79,18 +81,42 @@ impl AsyncDatabase {
     /// As [`Database::run`]. Where the thread does not come back half a second after the deadline,
     /// [`Error::DeadlineExceeded`], or [`Error::OutcomeUnknown`] if the commit had been sent; the
     /// thread and its connection stay in use until the operating system gives the connection up.
-    pub async fn run<G, T, E>(
+    pub fn run<G, T, E, F>(
         &self,
         name: &'static str,
         scope: Scope<G>,
-        body: impl FnMut(&mut G) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+        body: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<G, T, E, F>
     where
         G: Guard + 'static,
         T: Send + 'static,
         E: AsError + Send + 'static,
+        F: FnMut(&mut G) -> Result<T, E> + Send + 'static,
     {
-        run(Unit::new(&self.0, name, scope, Repeat::BeforeCommit), body).await
+        run(Unit::new(&self.0, name, scope, Repeat::BeforeCommit), body)
+    }
+
+    /// Runs a unit of work once and for all, as [`Database::run_once`] does, on a blocking thread. A
+    /// future that was dropped leaves nothing in doubt: call again with the same key.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) and [`Database::run_once`].
+    pub fn run_once<T, E, F>(
+        &self,
+        name: &'static str,
+        scope: Scope<TenantConnection>,
+        key: IdempotencyKey,
+        mut body: F,
+    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+        E: AsError + Send + 'static,
+        F: FnMut(&mut TenantConnection) -> Result<T, E> + Send + 'static,
+    {
+        let unit = Unit::new(&self.0, name, scope, Repeat::Always);
+        run(unit, move |tenant: &mut TenantConnection| {
+            tenant.once_or_roll_back(name, &key, &mut body)
+        })
     }
 
     /// As [`Database::write_mark`].

@@ -23,6 +23,8 @@ pub struct Health {
     pub service: Option<DoorHealth>,
     /// The replica, where one is configured.
     pub replica: Option<ReplicaHealth>,
+    /// The newest migration that is applied; `None` where it could not be read.
+    pub schema_version: Option<String>,
     /// The isolation fingerprint of the schema as it is now; `None` where it could not be read.
     pub fingerprint: Option<String>,
     /// Whether the schema is still the one that was checked at start-up.
@@ -95,6 +97,7 @@ impl Database {
                 .replica
                 .as_ref()
                 .map(|replica| self.probe_replica(replica.opened().as_deref())),
+            schema_version: inner.tenant.aside(schema_version).ok().flatten(),
             is_schema_unchanged: fingerprint.as_ref() == Some(&inner.fingerprint),
             fingerprint,
             is_shutting_down: inner.tenant.gate.is_closed(),
@@ -151,6 +154,11 @@ fn probe(door: &Door) -> DoorHealth {
         takes_writes: matches!(answer, Ok(false)),
         error: answer.err().as_ref().map(Error::kind),
     }
+}
+
+fn schema_version(conn: &mut PgConnection) -> Result<Option<String>> {
+    let newest = sql::<Nullable<Text>>("(SELECT max(v) FROM sesari.applied_migrations() AS v)");
+    Ok(diesel::select(newest).get_result(conn)?)
 }
 
 fn replayed(conn: &mut PgConnection) -> Result<(WriteMark, Option<f64>)> {

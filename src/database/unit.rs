@@ -11,7 +11,9 @@ use super::gate::Permit;
 use super::replica::{Replica, Source, caught_up};
 use super::scope::{Guard, Scope};
 use crate::error::{AsError, Error, Result};
+use crate::idempotency::IdempotencyKey;
 use crate::observe;
+use crate::tenancy::TenantConnection;
 use crate::tenancy::transaction::{Access, Terms, Timeouts};
 
 /// The first pause before another attempt, and the longest.
@@ -58,6 +60,32 @@ impl Database {
         E: AsError,
     {
         Unit::new(self, name, scope, Repeat::BeforeCommit).run(&mut body)
+    }
+
+    /// Runs a unit of work once and for all: its answer is stored under the key, in its transaction, and
+    /// whoever comes again with the key gets the stored answer. So it is also run again where the
+    /// connection was lost with the commit under way: what was committed is not done twice.
+    ///
+    /// The unit's name is part of what the key stands for. See
+    /// [`TenantConnection::once`] for what is stored, and [`idempotency`](crate::idempotency).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) and [`TenantConnection::once`]. [`Error::OutcomeUnknown`] when the last attempt
+    /// ended so: call again with the same key.
+    pub fn run_once<T, E>(
+        &self,
+        name: &'static str,
+        scope: Scope<TenantConnection>,
+        key: &IdempotencyKey,
+        mut body: impl FnMut(&mut TenantConnection) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        E: AsError,
+    {
+        Unit::new(self, name, scope, Repeat::Always).run(&mut |tenant: &mut TenantConnection| {
+            tenant.once_or_roll_back(name, key, &mut body)
+        })
     }
 }
 

@@ -36,6 +36,15 @@ pub(crate) struct Proxy {
     state: Arc<State>,
 }
 
+/// Sets a proxy's fault from elsewhere.
+pub(crate) struct Switch(Arc<State>);
+
+impl Switch {
+    pub(crate) fn set(&self, fault: Fault) {
+        *self.0.fault.lock().unwrap() = fault;
+    }
+}
+
 struct State {
     server: Mutex<String>,
     fault: Mutex<Fault>,
@@ -71,7 +80,11 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, fault: Fault) {
-        *self.state.fault.lock().unwrap() = fault;
+        self.fault().set(fault);
+    }
+
+    pub(crate) fn fault(&self) -> Switch {
+        Switch(self.state.clone())
     }
 
     /// Lets so many bytes pass that way, and breaks.
