@@ -173,16 +173,14 @@ fn tasks(bench: &Bench, callers: usize, slice: Duration, seen: &mut Seen) {
         // Each caller has its units made here, since they borrow nothing.
         let mut all = tokio::task::JoinSet::new();
         for _ in 0..callers {
-            let (futures, scope, kpi) =
-                (bench.futures.clone(), bench.scope(), bench.kpi.clone());
+            let (futures, scope, kpi) = (bench.futures.clone(), bench.scope(), bench.kpi.clone());
             all.spawn(async move {
                 let mut latencies = Vec::new();
                 while latencies.is_empty() || start.elapsed() < slice {
                     let kpi = kpi.clone();
                     let asked = Instant::now();
-                    let unit = futures.run("kpi.find", scope.clone(), move |tenant| {
-                        tenant.kpis().find(&kpi)
-                    });
+                    let unit = futures
+                        .run("kpi.find", scope.clone(), move |tenant| tenant.kpis().find(&kpi));
                     black_box(unit.await.unwrap().unwrap());
                     latencies.push(asked.elapsed());
                 }
@@ -201,7 +199,14 @@ fn print_rates(bench: &Bench, slice: Duration, rounds: usize) {
     println!("\nOne KPI by id, a pool of {POOL}: requests/s, and p99 in ms");
     println!(
         "{:>7} {:>16} {:>16} {:>16} {:>16} {:>11} {:>13} {:>11}",
-        "callers", "plain diesel", "guard", "run", "async run", "run/guard", "async/guard", "run/plain"
+        "callers",
+        "plain diesel",
+        "guard",
+        "run",
+        "async run",
+        "run/guard",
+        "async/guard",
+        "run/plain"
     );
     for callers in CALLERS {
         let mut seen: [Seen; 4] = std::array::from_fn(|_| Seen::default());

@@ -249,6 +249,7 @@ impl Error {
                 | Self::Deadlock
                 | Self::LockTimeout
                 | Self::PoolTimeout { .. }
+                | Self::Overloaded
                 | Self::ConnectionLost(_)
                 | Self::ContextExpired
                 | Self::ReadOnlyServer

@@ -34,17 +34,17 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether requests should be sent here: the primary answers both logins and takes writes, the
-    /// schema is the one that was checked, and nobody has asked to shut down. A replica may be missing.
+    /// Whether requests should be sent here: the primary answers both logins and takes writes, and
+    /// nobody has asked to shut down.
     ///
-    /// A pool that is busy is ready as well: to send requests elsewhere because of load is the
-    /// balancer's business.
+    /// A replica may be missing, and the pools may be busy. Nor does it matter here whether the schema has
+    /// changed, since a migration would make every process unready at once: be alerted by
+    /// [`is_schema_unchanged`](Self::is_schema_unchanged), and ask
+    /// [`check_isolation`](Database::check_isolation) what it is about.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let doors = std::iter::once(&self.tenant).chain(&self.service);
-        !self.is_shutting_down
-            && self.is_schema_unchanged
-            && doors.into_iter().all(|d| d.takes_writes)
+        let mut doors = std::iter::once(&self.tenant).chain(&self.service);
+        !self.is_shutting_down && doors.all(|door| door.takes_writes)
     }
 }
 

@@ -13,7 +13,7 @@ use sesari_db::id::KpiId;
 use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
-use sesari_db::{Database, Error, TenantConnection, migrations};
+use sesari_db::{Database, Error, Scope, TenantConnection, migrations};
 
 use crate::support::{World, hour, service};
 
@@ -67,7 +67,24 @@ pub(crate) fn reach_all(world: &World) -> Vec<Error> {
     reached.extend(sealing(world));
     reached.push(deadlock(world));
     reached.push(cancelled(world));
+    reached.extend(turned_away(world));
     reached
+}
+
+/// What callers get for whom there is no room or no time.
+fn turned_away(world: &World) -> Vec<Error> {
+    let scope = || Scope::tenant(&world.a.owner, &world.a.workspace);
+    let late = world.db.run(SECRET, scope().within(SHORT), |_| -> Result<(), Error> {
+        std::thread::sleep(SHORT);
+        Ok(())
+    });
+    let db = world.test.builder().pool_size(1).queue_limit(0).build().unwrap();
+    let inside = open(world, &db);
+    let full = db.tenant(&world.a.owner, &world.a.workspace);
+    drop(inside);
+    db.shut_down(SHORT);
+    let closed = db.tenant(&world.a.owner, &world.a.workspace);
+    vec![late.unwrap_err(), full.unwrap_err(), closed.unwrap_err()]
 }
 
 /// What the rows and the rules refuse.

@@ -19,7 +19,11 @@ fn what_was_confirmed_survives_every_crash_once_and_the_pool_heals() {
     std::thread::scope(|scope| {
         for writer in 0..6 {
             let (log, db, tenant) = (&log, &db, &tenants[writer % 2]);
-            scope.spawn(move || log.write(db, tenant, &format!("w{writer}")));
+            let prefix = format!("w{writer}");
+            scope.spawn(move || match writer {
+                0..3 => log.write(db, tenant, &prefix),
+                _ => log.write_once(db, tenant, &prefix),
+            });
         }
         let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..kills {

@@ -9,8 +9,9 @@ use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::NewKpi;
-use sesari_db::{Database, Error};
+use sesari_db::{Database, Error, Scope, TenantConnection};
 
 use crate::support::Tenant;
 
@@ -36,6 +37,7 @@ pub(crate) fn kind(error: &Error) -> &'static str {
         Error::LockTimeout => "lock timeout",
         Error::StatementTimeout => "statement timeout",
         Error::ContextExpired => "context expired",
+        Error::DeadlineExceeded => "deadline exceeded",
         other => panic!("not an error of a failing server: {other:?}"),
     }
 }
@@ -50,11 +52,16 @@ fn stored(db: &Database, tenant: &Tenant, name: &str) -> Result<i64, Error> {
 /// Stores a KPI, and looks that everything in sight is the tenant's own.
 pub(crate) fn store(db: &Database, tenant: &Tenant, name: &str) -> Result<(), Error> {
     let mut guard = db.tenant(&tenant.owner, &tenant.workspace)?;
+    store_in(&mut guard, tenant, name)?;
+    guard.commit()
+}
+
+fn store_in(guard: &mut TenantConnection, tenant: &Tenant, name: &str) -> Result<(), Error> {
     guard.kpis().create(&NewKpi::new(name.parse()?))?;
     let seen = "(SELECT string_agg(DISTINCT workspace_id, ' ') FROM kpis)";
     let seen: String = diesel::select(sql::<Text>(seen)).get_result(guard.connection())?;
     assert_eq!(seen, tenant.workspace.as_str(), "another workspace's rows");
-    guard.commit()
+    Ok(())
 }
 
 impl Log {
@@ -69,6 +76,24 @@ impl Log {
     fn note(&self, error: &Error) {
         *self.errors().entry(kind(error)).or_default() += 1;
         std::thread::sleep(Duration::from_millis(10));
+    }
+
+    /// Writes until told to stop, each under a key with which it may be tried again and again without a
+    /// look, whatever became of it.
+    pub(crate) fn write_once(&self, db: &Database, tenant: &Tenant, prefix: &str) {
+        let mut number = 0;
+        while !self.stop.load(SeqCst) {
+            let (name, key) = (format!("{prefix}-{number}"), IdempotencyKey::generate());
+            let scope = Scope::tenant(&tenant.owner, &tenant.workspace);
+            while let Err(error) =
+                db.run_once("kpi.create", scope.clone(), &key, |t| store_in(t, tenant, &name))
+            {
+                self.note(&error);
+            }
+            self.confirmed.lock().unwrap().push(name);
+            self.count.fetch_add(1, SeqCst);
+            number += 1;
+        }
     }
 
     /// Writes until told to stop. Does nothing twice: where it is unknown whether something was done,
