@@ -87,6 +87,13 @@ impl FromStr for IdempotencyKey {
     }
 }
 
+/// The key, without the request that it is bound to.
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> String {
+        key.key.into_string()
+    }
+}
+
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key)

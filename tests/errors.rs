@@ -53,6 +53,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("DeadlineExceeded", false),
     ("Deadlock", true),
     ("Denied", false),
+    ("Idempotency", false),
     ("Invalid", false),
     ("LastOwner", false),
     ("LockTimeout", true),

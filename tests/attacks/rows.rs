@@ -34,6 +34,32 @@ pub const ATTACKS: &[Attack] = &[
         "DO $$ DECLARE r record; BEGIN FOR r IN EXECUTE 'SELECT * FROM kpis' LOOP
              IF r.workspace_id <> '{a}' THEN RAISE 'globex'; END IF; END LOOP; END $$"
     ),
+    attack!(
+        "B's stored answers",
+        Statement,
+        Runs,
+        "SELECT * FROM idempotency_keys WHERE workspace_id = '{b}' OR result IS NOT NULL"
+    ),
+    attack!(
+        "an answer to what B has begun",
+        Statement,
+        Runs,
+        "UPDATE idempotency_keys SET result = '0'"
+    ),
+    attack!(
+        "a key of B's, claimed as B does",
+        Statement,
+        Refused("row-level security"),
+        "INSERT INTO idempotency_keys AS k (workspace_id, actor_kind, actor_id, key, operation)
+         SELECT '{b}', actor_kind, actor_id, 'globex', 'globex' FROM sesari.current_actor()
+         ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result RETURNING *"
+    ),
+    attack!(
+        "B's keys, pruned",
+        Statement,
+        Refused("permission denied for function"),
+        "SELECT sesari.prune_idempotency_keys(now(), 1000)"
+    ),
     attack!("an update of everything", Statement, Runs, "UPDATE kpis SET unit = 'EUR'"),
     attack!(
         "an update by B's id",

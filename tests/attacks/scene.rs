@@ -9,6 +9,9 @@ pub const WORK_OF_B: &str = "SAVEPOINT work; SET LOCAL lock_timeout = 250;
     INSERT INTO kpi_data_points (kpi_id, value) VALUES ('bwork', 1);
     INSERT INTO goals (id, title) VALUES ('bwork', 'Globex works');
     INSERT INTO goal_kpis (goal_id, kpi_id) VALUES ('bwork', 'bwork');
+    INSERT INTO idempotency_keys (actor_kind, actor_id, key, operation)
+        SELECT actor_kind, actor_id, 'bwork', 'Globex works' FROM sesari.current_actor();
+    UPDATE idempotency_keys SET result = '1' WHERE key = 'bwork';
     UPDATE kpis SET unit = unit; UPDATE goals SET description = description;
     UPDATE kpi_data_points SET value = value + 1; UPDATE goal_kpis SET weight = weight;
     UPDATE workspaces SET name = name; UPDATE workspace_users SET role = role;
@@ -35,6 +38,9 @@ pub fn marks(world: &World) -> String {
          INSERT INTO integrations (workspace_id, provider, credentials)
          VALUES ('{}', 'stripe', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
          INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro');
+         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
+         VALUES ('{workspace}', 'user', '{owner}', 'globex', 'globex', '{NUMBER}'),
+                ('{workspace}', 'user', '{owner}', 'open', 'globex', NULL);
          ANALYZE",
         a.workspace
     )
@@ -73,6 +79,7 @@ pub fn rows_of(world: &World) -> String {
         "goals",
         "goal_kpis",
         "integrations",
+        "idempotency_keys",
         "audit_log",
     ] {
         arms.push(format!(

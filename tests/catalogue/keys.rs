@@ -65,6 +65,7 @@ rules! {
           WHERE a.attname <> 'workspace_id'
             AND i.relname <> 'idx_workspace_users_user_id' -- a user's own workspaces, and the foreign key to users
             AND i.relname <> 'idx_integrations_next_sync_at' -- what is due, for the workers of all workspaces
+            AND i.relname <> 'idx_idempotency_keys_created_at' -- what is old, for pruning all workspaces
          UNION ALL SELECT 'an expression leads ' || x.indexrelid::regclass FROM pg_index AS x
            JOIN tenant_tables AS t ON t.oid = x.indrelid WHERE x.indkey[0] = 0",
         broken by "CREATE INDEX more ON public.kpis (created_at)",
@@ -123,6 +124,8 @@ rules! {
                    AND g.tgfoid = 'sesari.refuse_change'::regproc
                    AND pg_get_triggerdef(g.oid) ~ CASE t.name
                        WHEN 'kpi_data_points' THEN 'old\\.kpi_id IS DISTINCT FROM new\\.kpi_id'
+                       WHEN 'idempotency_keys' THEN 'old\\.actor_kind IS DISTINCT FROM new\\.actor_kind.*'
+                           'old\\.actor_id IS DISTINCT FROM new\\.actor_id.*old\\.key IS DISTINCT FROM new\\.key'
                        ELSE 'old\\.id IS DISTINCT FROM new\\.id' END
                    AND (t.name IN ('users', 'subscriptions', 'workspaces')
                         OR pg_get_triggerdef(g.oid) ~ 'old\\.workspace_id IS DISTINCT FROM new\\.workspace_id'))

@@ -48,6 +48,7 @@ rules! {
           CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles) AND e IS NOT NULL
             AND p.table_name <> 'workspace_users'
+            AND e !~ 'current_actor' -- below
             AND regexp_replace(e, '\\s+', ' ', 'g') !~
                 '^\\(\\(?workspace_id = \\( SELECT sesari\\.(current_workspace_id\\(\\)|workspace_id_as\\(''\\{[a-z,]+\\}''::text\\[\\]\\)) AS \\w+\\)\\)( AND .*\\))?$'",
         broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (true)",
@@ -57,6 +58,26 @@ rules! {
         "ALTER POLICY kpis_tenant_select ON public.kpis
              USING (is_active AND workspace_id = (SELECT sesari.current_workspace_id()))",
         "ALTER POLICY kpis_tenant_insert ON public.kpis WITH CHECK (workspace_id IS NOT NULL)";
+
+    /// Workspace and actor in one question: a statement could change its context between two.
+    a_policy_on_what_is_one_actors_own_is_this:
+        "SELECT p.name || ': ' || e AS line
+           FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
+          WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
+            AND (e ~ 'current_actor' OR p.table_name = 'idempotency_keys')
+            AND regexp_replace(e, '\\s+', ' ', 'g') <>
+                '((workspace_id, actor_kind, actor_id) = ( SELECT a.workspace_id, a.actor_kind, a.actor_id '
+                'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id)))'",
+        broken by "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
+             USING (workspace_id = (SELECT sesari.current_workspace_id()))",
+        "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
+             USING ((actor_kind, actor_id) = (SELECT a.actor_kind, a.actor_id FROM sesari.current_actor() AS a))",
+        "ALTER POLICY idempotency_keys_tenant_insert ON public.idempotency_keys
+             WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
+                 AND (actor_kind, actor_id) = (SELECT a.actor_kind, a.actor_id FROM sesari.current_actor() AS a))",
+        "ALTER POLICY idempotency_keys_tenant_update ON public.idempotency_keys
+             WITH CHECK ((workspace_id, actor_kind, actor_id)
+                 = (SELECT a.workspace_id, a.actor_kind, idempotency_keys.actor_id FROM sesari.current_actor() AS a))";
 
     /// They compare with what belongs to the signed-in user.
     the_policies_of_tables_without_a_workspace_are_these:
@@ -101,8 +122,9 @@ rules! {
     a_policy_calls_functions_only_once_a_statement:
         "SELECT p.name || ': ' || e AS line
            FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
-          WHERE regexp_replace(e, 'SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)', '', 'g') ~ '\\w\\('
-             OR regexp_replace(e, '\\(\\s*SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)\\s+AS\\s+\\w+\\)', '', 'g') ~ 'SELECT'",
+          WHERE e !~ 'current_actor' -- above
+            AND (regexp_replace(e, 'SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)', '', 'g') ~ '\\w\\('
+             OR regexp_replace(e, '\\(\\s*SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)\\s+AS\\s+\\w+\\)', '', 'g') ~ 'SELECT')",
         broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = sesari.current_workspace_id())",
         "ALTER POLICY kpis_tenant_select ON public.kpis
              USING (workspace_id = (SELECT sesari.current_workspace_id()) AND lower(name) <> '')",
@@ -113,7 +135,7 @@ rules! {
     an_owners_policy_serves_a_definer_function_and_strangers_have_none:
         "SELECT p.name AS line FROM policies AS p
           WHERE 'sesari_owner'::regrole = ANY (p.polroles)
-            AND (p.verb = 'delete' AND p.full_name NOT IN ('public.kpi_rollups', 'public.audit_log') OR NOT EXISTS (
+            AND (p.verb = 'delete' AND p.full_name NOT IN ('public.kpi_rollups', 'public.audit_log', 'public.idempotency_keys') OR NOT EXISTS (
                 SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
          UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r
           WHERE r NOT IN ('sesari_owner'::regrole, 'sesari_tenant'::regrole, 'sesari_service'::regrole)",

@@ -23,6 +23,11 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER POLICY subscriptions_tenant_select ON subscriptions USING (true)";
     "reading the audit log: no condition", Leaks, ["audit_log"]:
         "ALTER POLICY audit_log_tenant_select ON audit_log USING (true)";
+    "reading idempotency keys: no condition", Leaks, ["idempotency_keys"]:
+        "ALTER POLICY idempotency_keys_tenant_select ON idempotency_keys USING (true)";
+    "reading idempotency keys: the actor forgotten", Stays, ["idempotency_keys"]:
+        "ALTER POLICY idempotency_keys_tenant_select ON idempotency_keys
+         USING (workspace_id = (SELECT sesari.current_workspace_id()))";
     "reading kpis: any workspace will do", Leaks, ["kpis"]:
         "ALTER POLICY kpis_tenant_select ON kpis USING (sesari.current_workspace_id() IS NOT NULL)";
     "reading goals: and one workspace for demonstrations", Leaks, ["goals"]:
@@ -41,6 +46,8 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true)";
     "updating goals: the check loosened, the key not fixed", Leaks, ["goals"]:
         "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true); DROP TRIGGER goals_key ON goals";
+    "updating idempotency keys: no condition", Leaks, ["idempotency_keys"]:
+        "ALTER POLICY idempotency_keys_tenant_update ON idempotency_keys USING (true) WITH CHECK (true)";
     "deleting points: no condition", Leaks, ["kpi_data_points"]:
         "ALTER POLICY kpi_data_points_tenant_delete ON kpi_data_points USING (true)";
     "deleting kpis: the workspace forgotten", Leaks, ["kpis"]:
@@ -53,6 +60,8 @@ pub const DEFECTS: &[Defect] = defects! {
     "inserting links: any workspace will do", Leaks, ["goal_kpis"]:
         "ALTER POLICY goal_kpis_tenant_insert ON goal_kpis
          WITH CHECK (sesari.current_workspace_id() IS NOT NULL)";
+    "inserting idempotency keys: no check", Leaks, ["idempotency_keys"]:
+        "ALTER POLICY idempotency_keys_tenant_insert ON idempotency_keys WITH CHECK (true)";
     "inserting memberships: no check", Leaks, ["workspace_users"]:
         "ALTER POLICY workspace_users_tenant_insert ON workspace_users WITH CHECK (true)";
     "inserting integrations: the role forgotten", Stays, ["integrations"]:

@@ -10,6 +10,7 @@ use diesel::sql_types::BigInt;
 use sesari_db::clock::Clock;
 use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
+use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
@@ -119,6 +120,16 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     ] {
         refuse(&mut |t| Ok(t.connection().batch_execute(&sql)?));
     }
+    let key: IdempotencyKey = SECRET.parse().unwrap();
+    refuse(&mut |t| t.once(SECRET, &key, |t| t.once(SECRET, &key, |_| Ok::<_, Error>(()))));
+    refuse(&mut |t| {
+        t.once(SECRET, &key, |_| Ok::<_, Error>(SECRET.to_owned()))?;
+        t.once(SECRET, &key.clone().for_request(SECRET), |_| Ok(()))
+    });
+    refuse(&mut |t| {
+        t.once(SECRET, &key, |_| Ok::<_, Error>(SECRET.to_owned()))?;
+        t.once(SECRET, &key, |_| Ok(()))
+    });
     let _ = tenant.kpis().create(&NewKpi { id: kpi.id.clone(), ..secret_kpi() });
     reached.push(tenant.commit().unwrap_err());
 

@@ -87,6 +87,11 @@ refused! {
         "ALTER POLICY kpis_tenant_update ON public.kpis WITH CHECK (true)" => ["policy-changed"];
     an_additional_policy_is_refused:
         "CREATE POLICY more ON public.kpis FOR SELECT TO sesari_tenant USING (true)" => ["policy-changed"];
+    a_policy_that_takes_the_actor_from_the_row_is_refused:
+        "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
+             USING ((workspace_id, actor_kind, actor_id)
+                 = (SELECT a.workspace_id, a.actor_kind, idempotency_keys.actor_id FROM sesari.current_actor() AS a))"
+        => ["policy-changed"];
     a_policy_for_everyone_is_refused:
         "ALTER POLICY kpis_tenant_select ON public.kpis TO PUBLIC" => ["policy-changed"];
     a_policy_of_another_role_is_refused:

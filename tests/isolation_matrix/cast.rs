@@ -38,6 +38,7 @@ impl Stage {
         let mut admin = world.test.admin().unwrap();
         for tenant in [&world.a, &world.b] {
             let (workspace, owner) = (&tenant.workspace, &tenant.owner);
+            let (admin_of_it, member) = (&tenant.admin, &tenant.member);
             admin
                 .batch_execute(&format!(
                     "INSERT INTO public.kpis (id, workspace_id, name)
@@ -46,7 +47,11 @@ impl Stage {
                      VALUES ('{workspace}', 'stripe',
                              'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
                      INSERT INTO public.subscriptions (user_id, status, plan_type)
-                     VALUES ('{owner}', 'active', 'pro')"
+                     VALUES ('{owner}', 'active', 'pro');
+                     INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation)
+                     SELECT '{workspace}', kind, id, 'taken', 'work'
+                       FROM (VALUES ('user', '{owner}'), ('user', '{admin_of_it}'), ('user', '{member}'),
+                                    ('user', '{removed}'), ('user', '{both}'), ('service', 'sync')) AS v (kind, id)"
                 ))
                 .unwrap();
         }

@@ -57,6 +57,25 @@ pub const SABOTAGES: &[Sabotage] = &[
          WITH CHECK (sesari.current_workspace_id() IS NOT NULL)"
     ),
     sabotage!(
+        "a policy for one's own keys that forgets the workspace",
+        "idempotency_keys",
+        "idempotency_keys, member of both, select",
+        "ALTER POLICY idempotency_keys_tenant_select ON idempotency_keys
+         USING ((actor_kind, actor_id) = (SELECT a.actor_kind, a.actor_id FROM sesari.current_actor() AS a))"
+    ),
+    sabotage!(
+        "a key may be claimed anywhere",
+        "idempotency_keys",
+        "idempotency_keys, member, insert",
+        "ALTER POLICY idempotency_keys_tenant_insert ON idempotency_keys WITH CHECK (true)"
+    ),
+    sabotage!(
+        "any key may be answered",
+        "idempotency_keys",
+        "idempotency_keys, member, update",
+        "ALTER POLICY idempotency_keys_tenant_update ON idempotency_keys USING (true) WITH CHECK (true)"
+    ),
+    sabotage!(
         "rows may be given away",
         "kpi_data_points",
         "kpi_data_points, member, give away",

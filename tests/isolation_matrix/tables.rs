@@ -60,6 +60,29 @@ pub const TABLES: &[Table] = &[
         }],
     },
     Table {
+        name: "idempotency_keys",
+        own: BY_WORKSPACE,
+        key: "concat_ws(' ', actor_id, key)",
+        insert: "(workspace_id, actor_kind, actor_id, key, operation)
+                 VALUES ('{ws}', 'user', '{member}', 'new', 'work')",
+        update: "result = '1'",
+        give: "workspace_id = '{there}'",
+        extras: &[
+            Extra {
+                name: "in one's own name",
+                sql: "INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation)
+                      SELECT '{ws}', a.actor_kind, a.actor_id, 'own', 'work' FROM sesari.current_actor() AS a
+                       WHERE a.actor_id IS NOT NULL",
+            },
+            Extra {
+                name: "under a taken key",
+                sql: "INSERT INTO public.idempotency_keys AS k (workspace_id, actor_kind, actor_id, key, operation)
+                      VALUES ('{ws}', 'user', '{owner}', 'taken', 'work')
+                      ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result",
+            },
+        ],
+    },
+    Table {
         name: "integrations",
         own: BY_WORKSPACE,
         key: "id",

@@ -321,6 +321,7 @@ fn snapshot(world: &World) -> String {
         "goal_kpis",
         "kpi_data_points",
         "kpi_rollups",
+        "idempotency_keys",
         "workspace_users",
         "integrations",
     ];

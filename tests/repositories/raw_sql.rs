@@ -19,9 +19,12 @@ fn tables_with(world: &World, column: &str) -> Vec<String> {
 fn furnish(world: &World) {
     world.arrange(&format!(
         "INSERT INTO integrations (workspace_id, provider, credentials) VALUES \
-         ('{}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
-         INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{}', 'active', 'pro')",
-        world.a.workspace, world.a.owner
+         ('{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
+         INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
+         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation) \
+         VALUES ('{workspace}', 'user', '{owner}', 'k', 'o')",
+        workspace = world.a.workspace,
+        owner = world.a.owner
     ));
 }
 
@@ -73,12 +76,17 @@ fn a_row_without_a_workspace_gets_that_of_the_context() {
             "INSERT INTO goal_kpis (goal_id, kpi_id) SELECT id, '{}' FROM goals WHERE title = 'x'",
             world.b.kpi
         ),
+        format!(
+            "INSERT INTO idempotency_keys (actor_kind, actor_id, key, operation) \
+             VALUES ('user', '{}', 'x', 'x')",
+            world.b.owner
+        ),
     ] {
         assert_eq!(raw(&mut tenant, &sql).unwrap(), 1, "{sql}");
     }
     let mut tables = tables_with(&world, "workspace_id");
     tables.retain(|table| table != "audit_log" && table != "kpi_rollups"); // by triggers alone
-    assert_eq!(tables.len(), 6, "each is inserted into above: {tables:?}");
+    assert_eq!(tables.len(), 7, "each is inserted into above: {tables:?}");
 }
 
 #[test]

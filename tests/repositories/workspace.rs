@@ -48,7 +48,9 @@ fn only_owners_delete_a_workspace_and_all_but_the_log_goes() {
     let id = &world.a.workspace;
     world.arrange(&format!(
         "INSERT INTO integrations (workspace_id, provider, credentials) VALUES \
-         ('{id}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345')"
+         ('{id}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
+         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation) \
+         VALUES ('{id}', 'service', 'sync', 'k', 'o')"
     ));
     let tables: Vec<String> = {
         use diesel::prelude::*;

@@ -153,6 +153,15 @@ const TABLES: &[Table] = &[
         key: "workspace_id, id",
     },
     Table {
+        name: "idempotency_keys",
+        row: "t::text",
+        workspace: "workspace_id",
+        one: "key = '{k}'",
+        new: ("actor_kind, actor_id, key, operation", "'user', '{u}', '{k}', 'x'"),
+        set: "result = {text}",
+        key: "workspace_id, actor_kind, actor_id, key",
+    },
+    Table {
         name: "workspace_users",
         row: "t::text",
         workspace: "workspace_id",

@@ -73,6 +73,9 @@ INSERT INTO integrations (id, workspace_id, provider, credentials, error_message
 INSERT INTO sesari.sealing_salts (workspace_id, salt) VALUES ('wboth', sha256('{x}')), ('w{x}', sha256('{x}'));
 INSERT INTO subscriptions (id, user_id, status, plan_type) VALUES
     ('sboth', 'ubo', '{status}', '{plan}'), ('s{x}', 'u{x}', 'active', 'free');
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
+    SELECT w, 'user', u, k, 'Of {x}', CASE k WHEN 'kboth' THEN '{value}' END
+      FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['ubo', 'u{x}']) AS u, unnest(ARRAY['kboth', 'k{x}']) AS k;
 DELETE FROM kpi_data_points WHERE workspace_id = 'w{x}' AND kpi_id = 'k{x}' AND value > {value} + 3;
 ";
 
@@ -111,6 +114,9 @@ INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) VALUES
 INSERT INTO integrations (id, workspace_id, provider, credentials, next_sync_at, lease_id, leased_until)
     VALUES ('ia{n}', 'wa{n}', 'stripe', 'v1.k0.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2998-01-01', 'lease', '2999-01-01'),
            ('ib{n}', 'wa{n}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2998-01-01', NULL, NULL);
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result, created_at)
+    SELECT 'wa{n}', 'user', u || '{n}', k || '{n}', 'work', CASE k WHEN 'ka' THEN '1' END, '2025-06-01'
+      FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k;
 INSERT INTO subscriptions (id, user_id, status, plan_type, last_event_at) VALUES ('sa{n}', 'uo{n}', 'active', 'pro', '2025-06-01');
 ";
 
@@ -129,6 +135,9 @@ INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) SELECT 'l' || substr(g
    WHERE g.workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
 INSERT INTO integrations (id, workspace_id, provider, credentials, next_sync_at) SELECT i || '{n}', 'wt{n}', 'google_analytics',
     'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2999-01-01' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
+    SELECT 'wt{n}', 'user', u || '{n}', k || '{n}', 'Twin', '777'
+      FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k ON CONFLICT DO NOTHING;
 ";
 
 /// One world.

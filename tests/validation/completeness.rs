@@ -14,6 +14,13 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("context_keys_inner_pad_check", "made by install_context_key, which checks the key"),
     ("context_keys_key_id_check", "checked with the key ring, in the tests of the context"),
     ("context_keys_outer_pad_check", "made by install_context_key, which checks the key"),
+    ("idempotency_keys_actor_kind_check", "written from the kind of the guard's actor"),
+    ("idempotency_keys_fingerprint_check", "a SHA-256, made by the library"),
+    (
+        "idempotency_keys_operation_check",
+        "a name in the caller's source; walked in tests/idempotency",
+    ),
+    ("idempotency_keys_result_check", "measured before it is sent; walked in tests/idempotency"),
     ("integrations_credentials_check", "sealed text, made by no caller; walked beside the table"),
     ("integrations_error_message_check", "cut by whoever writes it; walked beside the table"),
     ("sealing_salts_salt_check", "made by the library, of its own length"),

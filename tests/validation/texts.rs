@@ -7,6 +7,7 @@ use diesel::sql_types::Text;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sesari_db::id;
+use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::value;
 
 use super::corpus::{nasty, texts};
@@ -74,6 +75,9 @@ fields! {
         // Stored, the empty text is no source, which the newtype does not stand for.
         "INSERT INTO kpi_data_points (workspace_id, kpi_id, value, source) \
          VALUES ('{workspace}', '{kpi}', 1, coalesce(nullif($1, ''), '-'))";
+    idempotency_keys_key_check: IdempotencyKey, 255, same,
+        "INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, operation, key) \
+         VALUES ('{workspace}', 'user', 'u', 'o', $1)";
     users_id_check: id::UserId, 32, |text| format!("a{text}"),
         "INSERT INTO users (provider, provider_id, email, id) VALUES ('google', 'p', 'e@e', $1)";
     workspaces_id_check: id::WorkspaceId, 32, |text| format!("a{text}"),

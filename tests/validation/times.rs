@@ -31,6 +31,8 @@ times! {
     kpi_data_points "workspace_id, kpi_id, value" = "'{workspace}', '{kpi}', 1": timestamp;
     goals "workspace_id, title" = "'{workspace}', 't'":
         target_date created_at updated_at deleted_at;
+    idempotency_keys "workspace_id, actor_kind, actor_id, key, operation" =
+        "'{workspace}', 'user', 'u', 'k', 'o'": created_at;
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
         last_sync_at next_sync_at leased_until created_at updated_at;
