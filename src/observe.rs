@@ -101,17 +101,12 @@ pub(crate) fn operation<T: Rows>(
     name: &'static str,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    if !cfg!(any(feature = "tracing", feature = "metrics")) {
-        return body();
-    }
-    let begun = Instant::now();
+    // The clock is the dearest part: it is not asked while nobody listens.
+    let begun = (cfg!(feature = "metrics") || spans::heard()).then(Instant::now);
     spans::operation(name, |span| {
         let result = body();
-        let took = begun.elapsed();
-        figures::operation(name, outcome(&result), took);
-        if took.as_micros() >= SLOW.load(Ordering::Relaxed).into() {
-            spans::slow(name, took);
-            figures::slow(name);
+        if let Some(begun) = begun {
+            timed(name, outcome(&result), begun.elapsed());
         }
         match &result {
             Ok(value) => span.rows(value.rows()),
@@ -122,6 +117,14 @@ pub(crate) fn operation<T: Rows>(
         }
         result
     })
+}
+
+fn timed(name: &'static str, outcome: &'static str, took: Duration) {
+    figures::operation(name, outcome, took);
+    if took.as_micros() >= SLOW.load(Ordering::Relaxed).into() {
+        spans::slow(name, took);
+        figures::slow(name);
+    }
 }
 
 /// Tells of a refusal, if the error is one.

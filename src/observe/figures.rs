@@ -88,3 +88,56 @@ pub(crate) fn pool(door: &'static str, max: usize, in_use: usize, waiting: usize
 pub(crate) fn overloaded(door: &'static str) {
     counter!("sesari_db_overloaded_total", "door" => door).increment(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    /// The names at the beginning of a table's lines.
+    fn in_tables(text: &str) -> BTreeSet<&str> {
+        text.lines()
+            .filter_map(|line| line.trim_start_matches("//! ").strip_prefix("| `sesari_db_"))
+            .filter_map(|rest| rest.split('`').next())
+            .collect()
+    }
+
+    #[test]
+    fn every_metric_is_described_and_in_both_tables() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe_metrics();
+            operation("kpi.find", "ok", Duration::ZERO);
+            slow("kpi.find");
+            refused("kpi.create", "denied");
+            unit("unit", "ok", Duration::ZERO);
+            retry("unit", "deadlock");
+            waited("tenant", Duration::ZERO);
+            pool("tenant", 10, 4, 2, 1);
+            overloaded("tenant");
+        });
+        let text = recorder.handle().render();
+        let named = |prefix: &str| -> BTreeSet<&str> {
+            text.lines()
+                .filter_map(|line| line.strip_prefix(prefix)?.strip_prefix(" sesari_db_"))
+                .filter_map(|rest| rest.split(' ').next())
+                .collect()
+        };
+        let all = named("# TYPE");
+        assert_eq!(all.len(), 10);
+        assert_eq!(named("# HELP"), all);
+        assert_eq!(in_tables(include_str!("../observe.rs")), all);
+        assert_eq!(in_tables(include_str!("../../docs/observability.md")), all);
+        for line in [
+            "sesari_db_pool_connections{door=\"tenant\",state=\"in_use\"} 4",
+            "sesari_db_pool_connections{door=\"tenant\",state=\"max\"} 10",
+            "sesari_db_pool_waiting{door=\"tenant\"} 1",
+            "sesari_db_overloaded_total{door=\"tenant\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

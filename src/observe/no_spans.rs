@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::id::WorkspaceId;
 
+pub(super) fn heard() -> bool {
+    false
+}
+
 pub(super) struct OperationSpan;
 
 pub(super) fn operation<T>(_: &'static str, body: impl FnOnce(&OperationSpan) -> T) -> T {

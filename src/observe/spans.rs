@@ -9,6 +9,11 @@ use crate::id::WorkspaceId;
 
 const TARGET: &str = "sesari_db";
 
+/// Whether anybody listens to events.
+pub(super) fn heard() -> bool {
+    tracing::enabled!(target: TARGET, tracing::Level::WARN)
+}
+
 pub(super) struct OperationSpan(Span);
 
 /// Runs `body` in the span of an operation.

@@ -77,3 +77,107 @@ impl Drop for Unit {
         }
     }
 }
+
+#[cfg(all(test, feature = "tracing", feature = "metrics"))]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tracing_subscriber::fmt::format::FmtSpan;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of spans as they close, and what Prometheus reads.
+    fn told(body: impl FnOnce()) -> (String, String) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::CLOSE)
+            .with_ansi(false)
+            .with_writer(move || written.clone())
+            .finish();
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            tracing::subscriber::with_default(subscriber, body);
+        });
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        (lines, recorder.handle().render())
+    }
+
+    fn all_in(text: &str, parts: &[&str]) {
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_a_span_around_its_operations_with_its_retries_and_waits() {
+        let workspace = WorkspaceId::generate();
+        let (lines, figures) = told(|| {
+            let mut unit = Unit::begin("move_kpi", "tenant", "user", Some(&workspace), false);
+            unit.waited(Duration::from_millis(2));
+            unit.retry(&Error::Deadlock);
+            unit.waited(Duration::from_millis(3));
+            unit.in_span(|| super::super::operation("kpi.update", || Ok(()))).unwrap();
+            unit.finish(None);
+        });
+        let operation = lines.lines().find(|line| line.contains("sesari_db.operation{")).unwrap();
+        all_in(operation, &["sesari_db.unit{", "}:sesari_db.operation{", "kpi.update"]);
+        all_in(
+            &lines,
+            &[
+                "running again",
+                "error.type=\"deadlock\"",
+                "sesari.unit=\"move_kpi\"",
+                "sesari.door=\"tenant\"",
+                "sesari.actor_kind=\"user\"",
+                &format!("sesari.workspace_id=\"{workspace}\""),
+                "sesari.read_only=false",
+                "sesari.retries=1",
+                "sesari.pool_wait_ms=5.0",
+            ],
+        );
+        all_in(
+            &figures,
+            &[
+                "sesari_db_units_total{unit=\"move_kpi\",outcome=\"ok\"} 1",
+                "sesari_db_unit_seconds_count{unit=\"move_kpi\",outcome=\"ok\"} 1",
+                "sesari_db_retries_total{unit=\"move_kpi\",reason=\"deadlock\"} 1",
+                "sesari_db_pool_wait_seconds_count{door=\"tenant\"} 2",
+            ],
+        );
+        assert!(!figures.contains(workspace.as_str()), "{figures}");
+    }
+
+    #[test]
+    fn a_unit_that_ends_without_an_outcome_was_abandoned() {
+        let (lines, figures) = told(|| {
+            drop(Unit::begin("gone", "user", "user", None, true));
+            Unit::begin("failed", "service", "service", None, true).finish(Some("not_found"));
+        });
+        all_in(&lines, &["error.type=\"abandoned\"", "error.type=\"not_found\""]);
+        assert!(!lines.contains("workspace_id"), "{lines}");
+        all_in(
+            &figures,
+            &[
+                "sesari_db_units_total{unit=\"gone\",outcome=\"abandoned\"} 1",
+                "sesari_db_units_total{unit=\"failed\",outcome=\"not_found\"} 1",
+            ],
+        );
+    }
+}

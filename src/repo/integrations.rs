@@ -138,14 +138,16 @@ impl<'g> IntegrationRepository<'g> {
 
     /// An integration, without its credentials.
     pub fn find(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
-        operation("integration.find", || {
-            Ok(integrations::table
-                .filter(integrations::workspace_id.eq(self.workspace))
-                .filter(integrations::id.eq(id))
-                .select(Integration::as_select())
-                .first(self.conn)
-                .optional()?)
-        })
+        operation("integration.find", || self.row(id))
+    }
+
+    fn row(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
+        Ok(integrations::table
+            .filter(integrations::workspace_id.eq(self.workspace))
+            .filter(integrations::id.eq(id))
+            .select(Integration::as_select())
+            .first(self.conn)
+            .optional()?)
     }
 
     /// Integrations, oldest first, without their credentials.
@@ -198,8 +200,8 @@ impl<'g> IntegrationRepository<'g> {
     /// Replaces the credentials. For owners, admins and background services, which have to when a
     /// provider renews a token; `NotFound` otherwise.
     pub fn replace_credentials(&mut self, id: &IntegrationId, secret: &Secret) -> Result<()> {
-        let integration = self.find(id)?.ok_or(Error::not_found(IntegrationId::ENTITY))?;
         operation("integration.replace_credentials", || {
+            let integration = self.row(id)?.ok_or(Error::not_found(IntegrationId::ENTITY))?;
             let envelope = match self.seal(id, &integration.provider, secret) {
                 // A member sees the row, and may not change it.
                 Err(Error::Denied) => return Err(Error::not_found(IntegrationId::ENTITY)),

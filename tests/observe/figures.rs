@@ -1,0 +1,59 @@
+//! Metrics, as Prometheus reads them.
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use sesari_db::id::KpiId;
+use sesari_db::repo::NewKpi;
+
+use crate::support::{Tenant, World};
+
+/// What Prometheus would read after a few operations.
+fn rendered(world: &World, a: &Tenant) -> String {
+    let recorder = PrometheusBuilder::new().set_buckets(&[0.01, 1.0]).unwrap().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        sesari_db::observe::describe_metrics();
+        let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
+        for _ in 0..2 {
+            tenant.kpis().find(&a.kpi).unwrap();
+        }
+        tenant.kpis().delete(&KpiId::generate()).unwrap_err();
+        drop(tenant);
+        let mut stranger = world.db.tenant(&world.stranger, &a.workspace).unwrap();
+        stranger.kpis().create(&NewKpi::new("Planted".parse().unwrap())).unwrap_err();
+    });
+    recorder.handle().render()
+}
+
+#[test]
+fn operations_and_refusals_are_counted_by_name_and_outcome() {
+    let world = World::new();
+    let text = rendered(&world, &world.a);
+    for line in [
+        r#"sesari_db_operation_seconds_count{operation="kpi.find",outcome="ok"} 2"#,
+        r#"sesari_db_operation_seconds_count{operation="kpi.delete",outcome="not_found"} 1"#,
+        r#"sesari_db_operation_seconds_count{operation="kpi.create",outcome="denied"} 1"#,
+        r#"sesari_db_refusals_total{operation="kpi.create",reason="denied"} 1"#,
+        "# HELP sesari_db_operation_seconds Time that an operation of a repository took",
+        "# TYPE sesari_db_operation_seconds histogram",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn no_label_grows_with_the_data() {
+    let world = World::new();
+    let text = rendered(&world, &world.a);
+    let mut labels = 0;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((_, rest)) = line.split_once('{') else { continue };
+        let (inside, _) = rest.split_once('}').unwrap();
+        for label in inside.split(',').filter(|label| !label.starts_with("le=")) {
+            let (_, value) = label.split_once('=').unwrap();
+            let word = value.trim_matches('"');
+            // An id is letters and digits.
+            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{line}");
+            labels += 1;
+        }
+    }
+    assert!(labels > 10, "{text}");
+}
