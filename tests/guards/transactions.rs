@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use sesari_db::credentials::Secret;
+use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::{
     BillingEvent, GoalChanges, NewDataPoint, NewGoal, NewIntegration, NewUser, NewWorkspace,
     OnExisting, PointKey, ProfileChanges, UserChanges,
@@ -52,7 +53,8 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     tenant.members().change_role(&a.member, Role::Admin).unwrap();
     tenant.members().remove(&a.admin).unwrap();
     tenant.members().add(&world.stranger, Role::Member).unwrap();
-    let kpi = tenant.kpis().create(&churn()).unwrap();
+    let key = IdempotencyKey::generate();
+    let kpi = tenant.once("kpi.create", &key, |tenant| tenant.kpis().create(&churn())).unwrap();
     tenant.kpis().deactivate(&a.kpi).unwrap();
     tenant.kpis().delete(&a.kpi).unwrap();
     tenant.kpis().restore(&a.kpi).unwrap();
