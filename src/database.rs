@@ -1,8 +1,10 @@
 //! [`Database`]: the pools, the limits, and the check that nothing is served from an unsafe
 //! database.
 
+mod import;
 pub(crate) mod isolation;
 mod pooler;
+mod retention;
 mod rotation;
 
 use std::fmt;

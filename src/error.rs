@@ -18,6 +18,7 @@ use std::fmt;
 use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
 use crate::id::ParseIdError;
+use crate::import::ImportError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -143,6 +144,10 @@ pub enum Error {
     /// Credentials were not opened: see [`OpenError`].
     #[error("the credentials were not opened")]
     Open(#[from] OpenError),
+
+    /// An import ended early: see [`ImportError`].
+    #[error(transparent)]
+    Import(#[from] ImportError),
 
     /// Anything else that the server or diesel reported.
     #[error(transparent)]

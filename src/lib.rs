@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod database;
 pub mod error;
 pub mod id;
+pub mod import;
 pub mod migrations;
 pub mod page;
 pub mod progress;

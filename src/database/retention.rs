@@ -1,0 +1,43 @@
+//! Deleting old points, in transactions that nobody waits for long.
+
+use super::Database;
+use crate::error::Result;
+use crate::id::{KpiId, WorkspaceId};
+use crate::tenancy::Actor;
+use crate::value::Timestamp;
+
+impl Database {
+    /// Deletes all points of a workspace before a moment for good, or those of one of its KPIs, in
+    /// transactions of at most `batch` points each, while everything else goes on. `progress` is
+    /// called after each with the number deleted so far, which is returned at the end.
+    ///
+    /// Each transaction is one statement on one KPI, which other writers to that KPI wait for; see
+    /// [`delete_before`](crate::repo::DataPointRepository::delete_before). Interrupted, it may be
+    /// started again, and goes on with what is left.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) unless `batch` is 1 to 100 000; otherwise those of
+    /// [`tenant`](Self::tenant) and of any query. What was committed before stays.
+    pub fn delete_points_before(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+        kpi: Option<&KpiId>,
+        before: Timestamp,
+        batch: u32,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64> {
+        let actor = actor.into();
+        let mut deleted = 0;
+        loop {
+            let mut tenant = self.tenant(actor.clone(), workspace)?;
+            let points = tenant.data_points().delete_before(kpi, before, batch)?;
+            tenant.commit()?;
+            if points == 0 {
+                return Ok(deleted);
+            }
+            deleted += points as u64;
+            progress(deleted);
+        }
+    }
+}
