@@ -144,4 +144,14 @@ fn imports_and_streams_of_any_length_take_the_same_memory() {
     let third = new_kpi();
     let before = import(&third, 10_000);
     timed("import", before, &mut || import(&third, rows));
+
+    // One line of that size, two gigabytes in the long form.
+    let before = memory();
+    timed("one line", before, &mut || {
+        let line = io::repeat(b'x').take(rows * 200);
+        let csv = (&b"kpi_id,timestamp,value\n"[..]).chain(line);
+        let imported = world.db.import_csv(actor, workspace, csv, None, &options, |_, _| ());
+        assert_eq!(imported.unwrap().refused, 1);
+        memory()
+    });
 }

@@ -6,6 +6,9 @@ use crate::id::{KpiId, WorkspaceId};
 use crate::tenancy::Actor;
 use crate::value::Timestamp;
 
+/// KPIs asked for at a time.
+const PAGE: u16 = 1000;
+
 impl Database {
     /// Deletes all points of a workspace before a moment for good, or those of one of its KPIs, in
     /// transactions of at most `batch` points each, while everything else goes on. `progress` is
@@ -29,15 +32,34 @@ impl Database {
     ) -> Result<u64> {
         let actor = actor.into();
         let mut deleted = 0;
+        let mut delete_of = |kpi: &KpiId| -> Result<()> {
+            loop {
+                let mut tenant = self.tenant(actor.clone(), workspace)?;
+                let points = tenant.data_points().delete_before(Some(kpi), before, batch)?;
+                tenant.commit()?;
+                if points == 0 {
+                    return Ok(());
+                }
+                deleted += points as u64;
+                progress(deleted);
+            }
+        };
+        if let Some(kpi) = kpi {
+            delete_of(kpi)?;
+            return Ok(deleted);
+        }
+        let mut last = None;
         loop {
-            let mut tenant = self.tenant(actor.clone(), workspace)?;
-            let points = tenant.data_points().delete_before(kpi, before, batch)?;
+            let mut tenant = self.tenant_read_only(actor.clone(), workspace)?;
+            let kpis = tenant.data_points().kpis_before(before, last.as_ref(), PAGE)?;
             tenant.commit()?;
-            if points == 0 {
+            for kpi in &kpis {
+                delete_of(kpi)?;
+            }
+            last = kpis.last().cloned();
+            if last.is_none() {
                 return Ok(deleted);
             }
-            deleted += points as u64;
-            progress(deleted);
         }
     }
 }

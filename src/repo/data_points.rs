@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
 use self::batch::{Columns, FailOnExisting, KeepExisting, ReplaceExisting};
-use self::retention::{DeleteOfAll, DeleteOfOne};
+use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
 use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::Result;
@@ -233,7 +233,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// Deletes up to `batch` of the oldest points before a moment for good, of one KPI; says how
     /// many, and 0 when none is left. Without a KPI it takes the first that has such points, by the
-    /// order of their ids. Deleted KPIs have theirs deleted too.
+    /// order of their ids, which it asks for before. Deleted KPIs have theirs deleted too.
     ///
     /// A batch ends with a whole day of UTC, so that no day is rolled up twice, unless the first
     /// day has more points than the batch. Commit between calls: until then other writers to the
@@ -247,11 +247,20 @@ impl<'g> DataPointRepository<'g> {
         batch: u32,
     ) -> Result<usize> {
         let batch = retention::checked(batch)?;
-        let workspace = self.workspace;
-        Ok(match kpi {
-            Some(kpi) => DeleteOfOne { workspace, kpi, before, batch }.execute(self.conn),
-            None => DeleteOfAll { workspace, before, batch }.execute(self.conn),
-        }?)
+        let first = if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
+        let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
+        Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }.execute(self.conn)?)
+    }
+
+    /// Up to so many KPIs that have points before a moment, by their ids, after this one.
+    pub(crate) fn kpis_before(
+        &mut self,
+        before: Timestamp,
+        after: Option<&KpiId>,
+        limit: u16,
+    ) -> Result<Vec<KpiId>> {
+        let (workspace, after) = (self.workspace, after.map_or("", KpiId::as_str));
+        Ok(KpisBefore { workspace, after, before, limit: limit.into() }.load(self.conn)?)
     }
 }
 

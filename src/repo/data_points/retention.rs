@@ -22,89 +22,80 @@ pub(super) fn checked(batch: u32) -> Result<i64> {
     }
 }
 
-/// The oldest points of a KPI.
-pub(super) struct DeleteOfOne<'a> {
+/// Up to so many KPIs that have points before a moment, by their ids, after this one.
+pub(super) struct KpisBefore<'a> {
     pub(super) workspace: &'a WorkspaceId,
-    pub(super) kpi: &'a KpiId,
+    pub(super) after: &'a str,
     pub(super) before: Timestamp,
-    pub(super) batch: i64,
+    pub(super) limit: i64,
 }
 
-static_query!(DeleteOfOne: (), |query, pass| {
-    pass.push_sql("WITH kpi AS MATERIALIZED (SELECT ");
-    pass.push_bind_param::<Text, _>(query.kpi)?;
-    pass.push_sql(" AS id)");
-    push_delete(query.workspace, &query.before, &query.batch, &mut pass)?;
-});
-
-/// The oldest points of the first KPI that has any.
-pub(super) struct DeleteOfAll<'a> {
-    pub(super) workspace: &'a WorkspaceId,
-    pub(super) before: Timestamp,
-    pub(super) batch: i64,
-}
-
-static_query!(DeleteOfAll: (), |query, pass| {
-    // One descent of the points' key for each KPI until one is found.
+static_query!(KpisBefore: Text, |query, pass| {
+    // One descent of the points' key for each KPI.
     pass.push_sql(
-        "WITH kpi AS MATERIALIZED (SELECT k.id FROM public.kpis AS k \
-         CROSS JOIN LATERAL (SELECT FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
+        "SELECT k.id FROM public.kpis AS k CROSS JOIN LATERAL (\
+         SELECT FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
     );
     pass.push_bind_param::<Text, _>(query.workspace)?;
     pass.push_sql(" AND p.kpi_id = k.id AND p.\"timestamp\" < ");
     pass.push_bind_param::<Timestamptz, _>(&query.before)?;
     pass.push_sql(" LIMIT 1) AS p WHERE k.workspace_id = ");
     pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(" ORDER BY k.id LIMIT 1)");
-    push_delete(query.workspace, &query.before, &query.batch, &mut pass)?;
+    pass.push_sql(" AND k.id > ");
+    pass.push_bind_param::<Text, _>(query.after)?;
+    pass.push_sql(" ORDER BY k.id LIMIT ");
+    pass.push_bind_param::<BigInt, _>(&query.limit)?;
 });
 
-/// Deletes the points of `kpi` before `cut`: where the batch is not full, the moment asked for; else
+/// The oldest points of a KPI before `cut`: where the batch is not full, the moment asked for; else
 /// the first point that is too many, or the start of its day where there are points before that.
-fn push_delete<'b>(
-    workspace: &'b WorkspaceId,
-    before: &'b Timestamp,
-    batch: &'b i64,
-    pass: &mut AstPass<'_, 'b, Pg>,
-) -> QueryResult<()> {
-    pass.push_sql(", oldest AS MATERIALIZED (SELECT p.\"timestamp\"");
-    push_due(workspace, before, pass)?;
+pub(super) struct DeleteBefore<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) kpi: &'a KpiId,
+    pub(super) before: Timestamp,
+    pub(super) batch: i64,
+}
+
+static_query!(DeleteBefore: (), |query, pass| {
+    pass.push_sql("WITH oldest AS MATERIALIZED (SELECT p.\"timestamp\"");
+    query.push_due(&mut pass)?;
     pass.push_sql(
         " LIMIT 1), next AS MATERIALIZED (SELECT p.\"timestamp\", p.source, \
          date_bin('24 hours', p.\"timestamp\", '2000-01-01 00:00:00+00') AS day",
     );
-    push_due(workspace, before, pass)?;
+    query.push_due(&mut pass)?;
     pass.push_sql(" LIMIT 1 OFFSET ");
-    pass.push_bind_param::<BigInt, _>(batch)?;
+    pass.push_bind_param::<BigInt, _>(&query.batch)?;
     pass.push_sql(
         "), cut AS MATERIALIZED (SELECT \
          CASE WHEN o.\"timestamp\" < n.day THEN n.day ELSE coalesce(n.\"timestamp\", ",
     );
-    pass.push_bind_param::<Timestamptz, _>(before)?;
+    pass.push_bind_param::<Timestamptz, _>(&query.before)?;
     pass.push_sql(
         ") END AS \"timestamp\", \
          CASE WHEN o.\"timestamp\" < n.day THEN '' ELSE coalesce(n.source, '') END AS source \
          FROM oldest AS o LEFT JOIN next AS n ON true) \
          DELETE FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
     );
-    pass.push_bind_param::<Text, _>(workspace)?;
+    pass.push_bind_param::<Text, _>(query.workspace)?;
+    pass.push_sql(" AND p.kpi_id = ");
+    pass.push_bind_param::<Text, _>(query.kpi)?;
     pass.push_sql(
-        " AND p.kpi_id = (SELECT id FROM kpi) AND (p.\"timestamp\", p.source) < \
+        " AND (p.\"timestamp\", p.source) < \
          ((SELECT \"timestamp\" FROM cut), (SELECT source FROM cut))",
     );
-    Ok(())
-}
+});
 
-/// The points of `kpi` before the moment, in the order of their key.
-fn push_due<'b>(
-    workspace: &'b WorkspaceId,
-    before: &'b Timestamp,
-    pass: &mut AstPass<'_, 'b, Pg>,
-) -> QueryResult<()> {
-    pass.push_sql(" FROM public.kpi_data_points AS p WHERE p.workspace_id = ");
-    pass.push_bind_param::<Text, _>(workspace)?;
-    pass.push_sql(" AND p.kpi_id = (SELECT id FROM kpi) AND p.\"timestamp\" < ");
-    pass.push_bind_param::<Timestamptz, _>(before)?;
-    pass.push_sql(" ORDER BY p.\"timestamp\", p.source");
-    Ok(())
+impl DeleteBefore<'_> {
+    /// The KPI's points before the moment, in the order of their key.
+    fn push_due<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(" FROM public.kpi_data_points AS p WHERE p.workspace_id = ");
+        pass.push_bind_param::<Text, _>(self.workspace)?;
+        pass.push_sql(" AND p.kpi_id = ");
+        pass.push_bind_param::<Text, _>(self.kpi)?;
+        pass.push_sql(" AND p.\"timestamp\" < ");
+        pass.push_bind_param::<Timestamptz, _>(&self.before)?;
+        pass.push_sql(" ORDER BY p.\"timestamp\", p.source");
+        Ok(())
+    }
 }
