@@ -19,6 +19,7 @@ use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
 use crate::id::ParseIdError;
 use crate::idempotency::IdempotencyError;
+use crate::import::ImportError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -162,6 +163,10 @@ pub enum Error {
     #[error("idempotency: {0}")]
     Idempotency(#[from] IdempotencyError),
 
+    /// An import ended early: see [`ImportError`].
+    #[error(transparent)]
+    Import(#[from] ImportError),
+
     /// Anything else that the server or diesel reported.
     #[error(transparent)]
     Database(DatabaseError),
@@ -213,6 +218,7 @@ impl Error {
             Self::Unsafe(_) => "unsafe",
             Self::Migration(_) => "migration",
             Self::Idempotency(_) => "idempotency",
+            Self::Import(_) => "import",
             Self::Seal(_) => "seal",
             Self::Open(_) => "open",
             Self::Database(_) => "database",

@@ -7,6 +7,7 @@ pub mod database;
 pub mod error;
 pub mod id;
 pub mod idempotency;
+pub mod import;
 pub mod migrations;
 pub mod observe;
 pub mod page;

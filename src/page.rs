@@ -32,6 +32,11 @@ impl Page {
         }
     }
 
+    /// The first rows, as many as a page may have.
+    pub(crate) fn longest() -> Self {
+        Self { limit: Self::MAX_LIMIT, after: None }
+    }
+
     /// The next rows after [`Paged::next`].
     #[must_use]
     pub fn after(self, cursor: Cursor) -> Self {

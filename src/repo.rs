@@ -41,7 +41,8 @@ pub use audit_log::{
     RefusalRepository,
 };
 pub use data_points::{
-    DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange,
+    DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, PointStream, Recorded,
+    TimeRange,
 };
 pub use diagnosis::{Cause, ContextCause, DiagnosisRepository, Wanted};
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};

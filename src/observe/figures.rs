@@ -116,7 +116,7 @@ mod tests {
             unit("unit", "ok", Duration::ZERO);
             retry("unit", "deadlock");
             waited("tenant", Duration::ZERO);
-            pool("tenant", 10, 4, 2, 1);
+            pool("tenant", 10, 4, 1);
             overloaded("tenant");
         });
         let text = recorder.handle().render();

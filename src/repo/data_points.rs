@@ -4,23 +4,29 @@
 //! other id: a synchronisation that runs twice records once.
 
 mod batch;
+mod import;
+mod retention;
 mod rows;
+mod stream;
 
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
 use self::batch::{Columns, FailOnExisting, KeepExisting, ReplaceExisting};
+use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
 use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;
+use crate::import::{CsvRows, ImportOptions, Imported, RowError, numbered};
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
-use crate::value::{Finite, Timestamp};
+use crate::value::{Finite, Invalid, Timestamp};
 
 pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
+pub use self::stream::PointStream;
 
 debug_by_name!(DataPointRepository);
 
@@ -101,6 +107,59 @@ impl<'g> DataPointRepository<'g> {
         })
     }
 
+    /// Records any number of points in bounded memory, batch by batch in this one transaction. A
+    /// point that could not be made, or whose KPI does not exist or is deleted, is refused and
+    /// costs no other. `progress` is called after each batch, with the counts so far and all errors
+    /// of the batch.
+    ///
+    /// Under [`OnExisting::Fail`] a key that is taken fails the import with `Conflict`, and the
+    /// transaction with it. `NotFound` when a KPI is deleted by somebody else in the moment between
+    /// being asked for and its points being written.
+    ///
+    /// The transaction holds what it wrote, and so its KPIs against other writers, until it ends.
+    /// [`Database::import`](crate::Database::import) commits after each batch.
+    ///
+    /// ```no_run
+    /// # fn example(tenant: &mut sesari_db::TenantConnection, kpi: sesari_db::id::KpiId) -> sesari_db::Result<()> {
+    /// use chrono::{DateTime, TimeDelta};
+    /// use sesari_db::import::ImportOptions;
+    /// use sesari_db::repo::{NewDataPoint, OnExisting};
+    ///
+    /// let points = (0..1_000_000).map(|minute| {
+    ///     let at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+    ///     NewDataPoint::new(kpi.clone(), 20.0, at)
+    /// });
+    /// let options = ImportOptions::new(OnExisting::Keep);
+    /// let imported = tenant.data_points().import(points, &options, |so_far, _| {
+    ///     println!("{} rows", so_far.rows());
+    /// })?;
+    /// # let _ = imported; Ok(()) }
+    /// ```
+    pub fn import(
+        &mut self,
+        points: impl IntoIterator<Item = Result<NewDataPoint, Invalid>>,
+        options: &ImportOptions,
+        progress: impl FnMut(&Imported, &[RowError]),
+    ) -> Result<Imported> {
+        self.import_rows(numbered(points), options, progress)
+    }
+
+    /// Like [`import`](Self::import), from CSV as described in [`import`](crate::import). With a
+    /// KPI the file is of this KPI alone, and has no column `kpi_id`.
+    ///
+    /// [`Import`](crate::Error::Import) for a header that does not fit, before anything is written,
+    /// and for a reader that fails: the batches before are written then, and the guard may still
+    /// commit them.
+    pub fn import_csv(
+        &mut self,
+        reader: impl std::io::Read,
+        kpi: Option<&KpiId>,
+        options: &ImportOptions,
+        progress: impl FnMut(&Imported, &[RowError]),
+    ) -> Result<Imported> {
+        self.import_rows(CsvRows::new(reader, kpi.cloned())?, options, progress)
+    }
+
     /// A KPI's points within a span of time, oldest first. Of several at one moment, one without a
     /// source comes first, and the others by the name of their source.
     pub fn range(
@@ -114,6 +173,27 @@ impl<'g> DataPointRepository<'g> {
             let rows = query.select(DataPoint::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, stored(point.source.as_ref()))))
         })
+    }
+
+    /// All points of a [`range`](Self::range) of any length, in its order and in bounded memory: a
+    /// thousand at a time, one statement for each thousand. It borrows the guard, and ends after
+    /// the first error.
+    ///
+    /// Each statement sees what is committed when it starts, and whether the actor is a member
+    /// then. Points recorded or deleted meanwhile behind the place that was reached show. Between
+    /// two statements the transaction is idle: whoever takes longer over a thousand points than
+    /// `idle_in_transaction_timeout` loses it.
+    ///
+    /// ```no_run
+    /// # fn example(tenant: &mut sesari_db::TenantConnection, kpi: &sesari_db::id::KpiId, year: sesari_db::repo::TimeRange) -> sesari_db::Result<()> {
+    /// let mut sum = 0.0;
+    /// for point in tenant.data_points().stream(kpi, year) {
+    ///     sum += point?.value;
+    /// }
+    /// # let _ = sum; Ok(()) }
+    /// ```
+    pub fn stream(self, kpi: &KpiId, range: TimeRange) -> PointStream<'g> {
+        PointStream::new(self, kpi.clone(), range)
     }
 
     /// How many points [`range`](Self::range) has in all.
@@ -171,6 +251,40 @@ impl<'g> DataPointRepository<'g> {
             let rows = diesel::delete(at(self.workspace, key)).execute(self.conn);
             changed(rows, ENTITY)
         })
+    }
+
+    /// Deletes up to `batch` of the oldest points before a moment for good, of one KPI; says how
+    /// many, and 0 when none is left. Without a KPI it takes the first that has such points, by the
+    /// order of their ids, which it asks for before. Deleted KPIs have theirs deleted too.
+    ///
+    /// A batch ends with a whole day of UTC, so that no day is rolled up twice, unless the first
+    /// day has more points than the batch. Commit between calls: until then other writers to the
+    /// KPI wait. [`Database::delete_points_before`](crate::Database::delete_points_before) does.
+    ///
+    /// `Invalid` unless `batch` is 1 to 100 000.
+    pub fn delete_before(
+        &mut self,
+        kpi: Option<&KpiId>,
+        before: Timestamp,
+        batch: u32,
+    ) -> Result<usize> {
+        operation("data_points.delete_before", || {
+            let batch = retention::checked(batch)?;
+            let first = if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
+            let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
+            Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }.execute(self.conn)?)
+        })
+    }
+
+    /// Up to so many KPIs that have points before a moment, by their ids, after this one.
+    pub(crate) fn kpis_before(
+        &mut self,
+        before: Timestamp,
+        after: Option<&KpiId>,
+        limit: u16,
+    ) -> Result<Vec<KpiId>> {
+        let (workspace, after) = (self.workspace, after.map_or("", KpiId::as_str));
+        Ok(KpisBefore { workspace, after, before, limit: limit.into() }.load(self.conn)?)
     }
 }
 

@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use serde_json::Value;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
+use sesari_db::import::ImportOptions;
 use sesari_db::page::Page;
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, KpiChanges, KpiFilter, MemberFilter,
@@ -253,6 +254,10 @@ fn statements(database: &Database) -> Vec<Statement> {
         let next = first.clone().after(page.next.clone().expect("another page"));
         g.data_points().range(&kpi, range, &next).unwrap();
     });
+    operation("data_points.stream", &mut |g| {
+        let all = TimeRange::new(hour(0), hour(8_000)).unwrap();
+        assert_eq!(g.data_points().stream(&kpi, all).count(), 7_999);
+    });
     operation("data_points.count", &mut |g| {
         assert_eq!(g.data_points().count(&kpi, range).unwrap(), 24);
     });
@@ -272,6 +277,23 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("data_points.record_many", &mut |g| {
         for existing in [OnExisting::Keep, OnExisting::Replace] {
             g.data_points().record_many(std::slice::from_ref(&new), existing).unwrap();
+        }
+    });
+    operation("data_points.import", &mut |g| {
+        for existing in [OnExisting::Keep, OnExisting::Replace] {
+            let options = ImportOptions::new(existing);
+            g.data_points().import([Ok(new.clone())], &options, |_, _| ()).unwrap();
+        }
+    });
+    operation("data_points.import_csv", &mut |g| {
+        let csv = "timestamp,value\n2030-01-01T00:00:00Z,1\n".as_bytes();
+        let options = ImportOptions::new(OnExisting::Keep);
+        let imported = g.data_points().import_csv(csv, Some(&kpi), &options, |_, _| ()).unwrap();
+        assert_eq!(imported.inserted, 1);
+    });
+    operation("data_points.delete_before", &mut |g| {
+        for kpi in [Some(&kpi), None] {
+            assert_eq!(g.data_points().delete_before(kpi, hour(2_000), 100).unwrap(), 95);
         }
     });
     // Two whole days from the rollups, and the hours around them from the points.

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use diesel::connection::SimpleConnection;
 use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
+use sesari_db::import::ImportOptions;
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration, OnExisting,
     SeriesQuery, TimeRange,
@@ -114,6 +115,10 @@ fn all_time() -> TimeRange {
     TimeRange::new(at(-1000), at(1000)).unwrap()
 }
 
+fn imports() -> ImportOptions {
+    ImportOptions::new(OnExisting::Keep)
+}
+
 fn by_day() -> SeriesQuery {
     SeriesQuery::new(Grid::new(all_time(), Step::day(Zone::UTC)).unwrap())
 }
@@ -135,6 +140,13 @@ const METHODS: &[Method] = methods! {
         tenant.data_points().record_many(&[point(&ids.kpi, 0, 1.0)], OnExisting::Replace);
     "data_points.record_many fail": |tenant, own, ids|
         tenant.data_points().record_many(&[point(&ids.kpi, 0, 1.0)], OnExisting::Fail);
+    "data_points.import": |tenant, own, ids| tenant.data_points().import(
+        [Ok(point(&ids.kpi, 50, 1.0)), Ok(point(&own.kpi, 50, 1.0))], &imports(), |_, _| ());
+    "data_points.import_csv": |tenant, own, ids| tenant.data_points().import_csv(
+        format!("kpi_id,timestamp,value\n{},2026-02-01T00:00:00Z,1\n", ids.kpi).as_bytes(),
+        None, &imports(), |_, _| ());
+    "data_points.stream": |tenant, own, ids|
+        tenant.data_points().stream(&ids.kpi, all_time()).collect::<Result<Vec<_>>>();
     "data_points.range": |tenant, own, ids|
         tenant.data_points().range(&ids.kpi, all_time(), &page(9));
     "data_points.count": |tenant, own, ids| tenant.data_points().count(&ids.kpi, all_time());
@@ -145,6 +157,8 @@ const METHODS: &[Method] = methods! {
     "data_points.correct": |tenant, own, ids|
         tenant.data_points().correct(&key(&ids.kpi, 0, None), number());
     "data_points.delete": |tenant, own, ids| tenant.data_points().delete(&key(&ids.kpi, 0, None));
+    "data_points.delete_before": |tenant, own, ids|
+        tenant.data_points().delete_before(Some(&ids.kpi), at(2), 9);
     "series.read": |tenant, own, ids| tenant.series().read(
         &[ids.kpi.clone(), own.kpi.clone()], &by_day().with_first_and_last());
     "series.compare": |tenant, own, ids| tenant.series().compare(std::slice::from_ref(&ids.kpi), &by_day());

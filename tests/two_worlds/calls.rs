@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sesari_db::id::LeaseId;
+use sesari_db::import::ImportOptions;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
@@ -69,6 +70,16 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &batch(a)?, OnExisting::Replace);
     "data_points.record_many fail": |t, a| t.data_points().record_many(
         &batch(a)?, OnExisting::Fail);
+    "data_points.import": |t, a| t.data_points().import(
+        batch(a)?.into_iter().map(Ok).chain([NewDataPoint::new(a.kpi(), f64::NAN, a.at())]),
+        &ImportOptions::new(OnExisting::Replace), |_, _| ());
+    "data_points.import_csv": |t, a| t.data_points().import_csv(
+        csv(a)?.as_bytes(), None, &ImportOptions::new(OnExisting::Keep).batch_rows(2), |_, _| ());
+    "data_points.import_csv of one": |t, a| t.data_points().import_csv(
+        "timestamp,value\n2026-01-01T00:00:00Z,1".as_bytes(), Some(&a.kpi()),
+        &ImportOptions::new(OnExisting::Fail), |_, _| ());
+    "data_points.stream": |t, a| t.data_points().stream(&a.kpi(), a.range())
+        .collect::<Result<Vec<_>>>();
     "data_points.range": |t, a| t.data_points().range(&a.kpi(), a.range(), &a.page());
     "data_points.count": |t, a| t.data_points().count(&a.kpi(), a.range());
     "data_points.find": |t, a| t.data_points().find(&a.key());
@@ -77,6 +88,10 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &[a.kpi(), format!("ka{}", a.n).parse()?, "kboth".parse()?]);
     "data_points.correct": |t, a| t.data_points().correct(&a.key(), a.number()?);
     "data_points.delete": |t, a| t.data_points().delete(&a.key());
+    "data_points.delete_before": |t, a| t.data_points().delete_before(
+        Some(&a.kpi()), a.timestamp(), 1 + u32::from(a.args.number));
+    "data_points.delete_before all": |t, a| t.data_points().delete_before(
+        None, a.timestamp(), 1 + u32::from(a.args.number));
     "goals.find": |t, a| t.goals().find(&a.goal());
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
@@ -247,6 +262,14 @@ fn batch(a: &Asked) -> Result<Vec<NewDataPoint>> {
         ..NewDataPoint::new(a.kpi(), a.number()?.get(), a.at())?
     };
     Ok(vec![first, second])
+}
+
+fn csv(a: &Asked) -> Result<String> {
+    let row = |point: &NewDataPoint| {
+        format!("{},{},{}\n", point.kpi_id, point.timestamp.get().to_rfc3339(), point.value.get())
+    };
+    let rows: Vec<_> = batch(a)?.iter().map(row).collect();
+    Ok(format!("kpi_id,timestamp,value\n{}kboth,never,1\n", rows.concat()))
 }
 
 fn lease() -> LeaseId {

@@ -1,0 +1,122 @@
+//! A CSV file into a KPI's history, with a progress bar, and what became of the bad rows.
+//!
+//! ```sh
+//! cargo run --example import_csv                 # writes a file of its own first
+//! cargo run --example import_csv -- points.csv   # with the columns timestamp, value and perhaps source
+//! ```
+//!
+//! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
+//! Works in a throw-away database and leaves nothing behind.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use sesari_db::Database;
+use sesari_db::id::{KpiId, UserId, WorkspaceId};
+use sesari_db::import::{ImportOptions, Imported};
+use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, OnExisting};
+use sesari_db::testing::TestDatabase;
+use sesari_db::value::AuthProvider;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let (input, length): (Box<dyn Read>, u64) = match std::env::args().nth(1) {
+        Some(path) => {
+            let file = File::open(&path)?;
+            let length = file.metadata()?.len();
+            println!("Importing {path}.");
+            (Box::new(file), length)
+        }
+        None => {
+            let csv = ten_weeks_of_minutes()?;
+            println!("Importing ten weeks of minutes. A path as argument imports that file.");
+            let length = csv.len() as u64;
+            (Box::new(std::io::Cursor::new(csv)), length)
+        }
+    };
+
+    println!("Starting PostgreSQL and running the migrations ...");
+    // In a service: `Database::builder(tenant_url, context_keys)`; see the README.
+    let server = TestDatabase::new()?;
+    let db = server.database()?;
+    let (ada, acme, kpi) = set_up(&db)?;
+
+    let bar = ProgressBar::new(length)
+        .with_style(ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}")?);
+    // Commits after each batch. `tenant.data_points().import_csv(..)` does it in one transaction.
+    let options = ImportOptions::new(OnExisting::Keep).errors_kept(5);
+    let imported =
+        db.import_csv(&ada, &acme, bar.wrap_read(input), Some(&kpi), &options, |so_far, _| {
+            bar.set_message(format!("{} rows", HumanCount(so_far.rows())))
+        })?;
+    bar.finish();
+    report(&imported);
+
+    let mut tenant = db.tenant_read_only(&ada, &acme)?;
+    match tenant.data_points().latest(&kpi)? {
+        Some(point) => println!("\nLatest: {} at {}", point.value, point.timestamp),
+        None => println!("\nNo points."),
+    }
+    Ok(())
+}
+
+/// A minute a row, and a few rows that somebody's spreadsheet got wrong.
+fn ten_weeks_of_minutes() -> Outcome<String> {
+    let first: DateTime<Utc> = "2026-01-01T00:00:00Z".parse()?;
+    let mut csv = String::from("timestamp,value,source\r\n");
+    for minute in 0..10 * 7 * 24 * 60 {
+        let at = (first + TimeDelta::minutes(minute)).to_rfc3339();
+        let value = 20.0 + (f64::from(i32::try_from(minute)?) / 720.0).sin();
+        match minute {
+            1_234 => csv.push_str("31.12.2026 12:00,20,sheets\r\n"),
+            5_678 => write!(csv, "{at},n/a,sheets\r\n")?,
+            20_000 => write!(csv, "{at},20,5,sheets\r\n")?,
+            50_000 => write!(csv, "{at},\"20,sheets\r\n")?,
+            70_000 => write!(csv, "{at},20,Google Sheets\r\n")?,
+            80_000 => write!(csv, "{at},inf,sheets\r\n")?,
+            // A row that is there twice is recorded once.
+            90_000 => write!(csv, "{at},{value:.3},sheets\r\n{at},{value:.3},sheets\r\n")?,
+            _ => write!(csv, "{at},{value:.3},sheets\r\n")?,
+        }
+    }
+    Ok(csv)
+}
+
+fn report(imported: &Imported) {
+    println!();
+    for (what, rows) in [
+        ("new", imported.inserted),
+        ("replaced", imported.replaced),
+        ("there before", imported.kept),
+        ("refused", imported.refused),
+    ] {
+        println!("{:>8} rows {what}", HumanCount(rows).to_string());
+    }
+    if !imported.errors.is_empty() {
+        println!("\nThe first {} errors:", imported.errors.len());
+    }
+    for error in &imported.errors {
+        println!("  {error}");
+    }
+}
+
+fn set_up(db: &Database) -> Outcome<(UserId, WorkspaceId, KpiId)> {
+    let mut service = db.service(&"sign-in".parse()?)?;
+    let ada = service.users().sign_in(&NewUser::new(
+        "ada@example.com".parse()?,
+        AuthProvider::Google,
+        "ada".parse()?,
+    ))?;
+    service.commit()?;
+    let mut user = db.user(&ada.id)?;
+    let acme = user.my_workspaces().create(&NewWorkspace::new("Acme".parse()?, "acme".parse()?))?;
+    user.commit()?;
+    let mut tenant = db.tenant(&ada.id, &acme.id)?;
+    let kpi = tenant.kpis().create(&NewKpi::new("Temperature".parse()?))?;
+    tenant.commit()?;
+    Ok((ada.id, acme.id, kpi.id))
+}

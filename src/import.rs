@@ -1,0 +1,328 @@
+//! Importing data points from an iterator or from CSV: rows, their errors, and batches of them.
+//! Pure: no database.
+//!
+//! [`DataPointRepository::import`](crate::repo::DataPointRepository::import) and
+//! [`import_csv`](crate::repo::DataPointRepository::import_csv) write what is read here in the
+//! transaction of a guard, [`Database::import`](crate::Database::import) and
+//! [`Database::import_csv`](crate::Database::import_csv) in one transaction for each batch.
+//!
+//! # The form of a CSV file
+//! The first line names the columns, in any order: `timestamp` and `value`, and where wanted
+//! `source`, and `kpi_id` unless the whole file is of one KPI. Times are as in RFC 3339, numbers
+//! have a point and no separator, an empty source is none. Fields may be quoted, lines end in LF or
+//! CRLF, empty ones are skipped, and a byte-order mark at the start is too. A record is one line:
+//! no field of ours has a line break in it, and so a quote that is never closed spoils its own line
+//! and none of those after it.
+//!
+//! # Invariants, and the tests that guard them
+//!
+//! | invariant | test |
+//! |---|---|
+//! | a bad row costs no other row | `every_kind_of_bad_row_is_named_and_costs_no_other` |
+//! | no error repeats what stands in the input | `no_error_repeats_what_stands_in_the_file` |
+//! | memory does not grow with the input, nor with a line of it | `a_line_of_any_length_is_skipped_in_little_memory`, `tests/memory.rs` |
+
+mod csv;
+
+use std::fmt;
+
+pub(crate) use csv::CsvRows;
+
+use crate::repo::{NewDataPoint, OnExisting, Recorded};
+use crate::value::Invalid;
+
+/// How an import goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportOptions {
+    existing: OnExisting,
+    batch_rows: usize,
+    errors_kept: usize,
+}
+
+impl ImportOptions {
+    /// The most rows that a batch may have.
+    pub const MAX_BATCH_ROWS: usize = 50_000;
+
+    /// What to do with points whose key is taken; 10 000 rows a batch, and the first 100 errors
+    /// kept.
+    ///
+    /// [`OnExisting`] speaks of one batch. Over several the same holds with what was written before
+    /// as what is there: a key that comes again in a later batch is kept, replaced or failed on.
+    #[must_use]
+    pub fn new(existing: OnExisting) -> Self {
+        Self { existing, batch_rows: 10_000, errors_kept: 100 }
+    }
+
+    /// Reads and writes so many rows at a time, 1 to [`MAX_BATCH_ROWS`](Self::MAX_BATCH_ROWS). A
+    /// number beyond these is taken as the nearer of them.
+    #[must_use]
+    pub fn batch_rows(self, rows: usize) -> Self {
+        Self { batch_rows: rows.clamp(1, Self::MAX_BATCH_ROWS), ..self }
+    }
+
+    /// Keeps so many errors for [`Imported::errors`]. All are counted, and all are shown to the
+    /// progress callback, whatever the number.
+    #[must_use]
+    pub fn errors_kept(self, errors: usize) -> Self {
+        Self { errors_kept: errors, ..self }
+    }
+
+    pub(crate) fn existing(self) -> OnExisting {
+        self.existing
+    }
+}
+
+/// What has become of the rows so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Imported {
+    /// Points that are new.
+    pub inserted: u64,
+    /// Points whose value was replaced by another.
+    pub replaced: u64,
+    /// Points that changed nothing: kept, already of this value, or overtaken within their batch.
+    pub kept: u64,
+    /// Rows that are no point of this workspace: bad ones, and those of a KPI that does not exist.
+    pub refused: u64,
+    /// The first errors, in the order of the rows; as many as the options say.
+    pub errors: Vec<RowError>,
+}
+
+impl Imported {
+    /// How many rows were read, good and bad.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.inserted + self.replaced + self.kept + self.refused
+    }
+}
+
+/// A column of a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Column {
+    /// The KPI measured.
+    KpiId,
+    /// When.
+    Timestamp,
+    /// The value.
+    Value,
+    /// Where it came from.
+    Source,
+}
+
+impl Column {
+    const ALL: [Self; 4] = [Self::KpiId, Self::Timestamp, Self::Value, Self::Source];
+
+    /// The column's name in a header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KpiId => "kpi_id",
+            Self::Timestamp => "timestamp",
+            Self::Value => "value",
+            Self::Source => "source",
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A row that was not imported: where it stands and what is wrong, never what stands in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct RowError {
+    /// The line of a file, of which the header is 1; of an iterator the item, from 1.
+    pub line: u64,
+    /// The column at fault, unless it is the row as a whole.
+    pub column: Option<Column>,
+    /// What is wrong.
+    pub fault: RowFault,
+}
+
+impl serde::Serialize for RowError {
+    /// The line, the column, and the fault as a sentence for people.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut fields = serializer.serialize_struct("RowError", 3)?;
+        fields.serialize_field("line", &self.line)?;
+        fields.serialize_field("column", &self.column)?;
+        fields.serialize_field("fault", &self.fault.to_string())?;
+        fields.end()
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowFault {
+    /// It has more or fewer fields than the header.
+    #[error("expected {expected} fields, as in the header")]
+    FieldCount {
+        /// How many the header has.
+        expected: usize,
+    },
+
+    /// A quoted field does not end on its line.
+    #[error("a quote is not closed on its line")]
+    OpenQuote,
+
+    /// The line has more than 4096 bytes.
+    #[error("longer than 4096 bytes")]
+    TooLong,
+
+    /// A field is not UTF-8.
+    #[error("{0} is not UTF-8")]
+    NotUtf8(Column),
+
+    /// A field breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+
+    /// The workspace has no such KPI, or it is deleted.
+    #[error("there is no such KPI, or it is deleted")]
+    NoSuchKpi,
+}
+
+impl RowFault {
+    fn column(&self) -> Option<Column> {
+        match self {
+            Self::FieldCount { .. } | Self::OpenQuote | Self::TooLong => None,
+            Self::NotUtf8(column) => Some(*column),
+            Self::Invalid(invalid) => {
+                Column::ALL.into_iter().find(|column| column.name() == invalid.field())
+            }
+            Self::NoSuchKpi => Some(Column::KpiId),
+        }
+    }
+
+    pub(crate) fn at(self, line: u64) -> RowError {
+        RowError { line, column: self.column(), fault: self }
+    }
+}
+
+/// Why an import ended early, other than for the database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// There is no first line.
+    #[error("the file has no header")]
+    NoHeader,
+
+    /// The header lacks a column.
+    #[error("the header has no column {0}")]
+    MissingColumn(Column),
+
+    /// The header has a column twice.
+    #[error("the header has the column {0} twice")]
+    DuplicateColumn(Column),
+
+    /// The header has a column of another name. Also `kpi_id`, where the whole file is of one KPI.
+    #[error("column {0} of the header is none that is expected there")]
+    UnexpectedColumn(
+        /// Which, from 1.
+        usize,
+    ),
+
+    /// The header is no line of CSV.
+    #[error("the header cannot be read: {0}")]
+    Header(RowFault),
+
+    /// The reader failed.
+    #[error("the input cannot be read")]
+    Read(#[from] std::io::Error),
+}
+
+/// A row as read.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) line: u64,
+    pub(crate) point: Result<NewDataPoint, RowFault>,
+}
+
+/// The rows of an iterator, numbered from 1.
+pub(crate) fn numbered(
+    points: impl IntoIterator<Item = Result<NewDataPoint, Invalid>>,
+) -> impl Iterator<Item = Result<Row, ImportError>> {
+    let points = points.into_iter().map(|point| point.map_err(RowFault::from));
+    (1..).zip(points).map(|(line, point)| Ok(Row { line, point }))
+}
+
+/// Rows to be written together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) points: Vec<NewDataPoint>,
+    /// For each point where it stands.
+    pub(crate) lines: Vec<u64>,
+    pub(crate) errors: Vec<RowError>,
+}
+
+impl Batch {
+    /// Takes the points of which this says no out, as errors.
+    pub(crate) fn refuse_unless(&mut self, exists: impl Fn(&NewDataPoint) -> bool) {
+        let rows =
+            std::mem::take(&mut self.lines).into_iter().zip(std::mem::take(&mut self.points));
+        for (line, point) in rows {
+            if exists(&point) {
+                self.lines.push(line);
+                self.points.push(point);
+            } else {
+                self.errors.push(RowFault::NoSuchKpi.at(line));
+            }
+        }
+        self.errors.sort_by_key(|error| error.line);
+    }
+}
+
+/// An import under way: rows, cut into batches, and what has become of them.
+pub(crate) struct Import<I: Iterator, P> {
+    rows: std::iter::Fuse<I>,
+    options: ImportOptions,
+    progress: P,
+    so_far: Imported,
+}
+
+impl<I, P> Import<I, P>
+where
+    I: Iterator<Item = Result<Row, ImportError>>,
+    P: FnMut(&Imported, &[RowError]),
+{
+    pub(crate) fn new(rows: I, options: &ImportOptions, progress: P) -> Self {
+        Self { rows: rows.fuse(), options: *options, progress, so_far: Imported::default() }
+    }
+
+    /// The next rows, good and bad together no more than the options say; or that there are none.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, ImportError> {
+        let mut batch = Batch::default();
+        for row in self.rows.by_ref().take(self.options.batch_rows) {
+            let Row { line, point } = row?;
+            match point {
+                Ok(point) => {
+                    batch.lines.push(line);
+                    batch.points.push(point);
+                }
+                Err(fault) => batch.errors.push(fault.at(line)),
+            }
+        }
+        let empty = batch.points.is_empty() && batch.errors.is_empty();
+        Ok((!empty).then_some(batch))
+    }
+
+    /// Counts a batch that has been written, and reports it.
+    pub(crate) fn written(&mut self, batch: &Batch, recorded: Recorded) {
+        let so_far = &mut self.so_far;
+        so_far.inserted += recorded.inserted as u64;
+        so_far.replaced += recorded.replaced as u64;
+        so_far.kept += recorded.kept as u64;
+        so_far.refused += batch.errors.len() as u64;
+        let room = self.options.errors_kept.saturating_sub(so_far.errors.len());
+        so_far.errors.extend(batch.errors.iter().take(room).cloned());
+        (self.progress)(so_far, &batch.errors);
+    }
+
+    pub(crate) fn finish(self) -> Imported {
+        self.so_far
+    }
+}
