@@ -6,6 +6,8 @@
 //! start at once both succeed, and a failure leaves the database as it was. What has been applied is
 //! recorded in the schema `sesari_migrations`, apart from a service's own migrations.
 
+mod rollups;
+
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::{Pg, PgConnection};
@@ -17,6 +19,10 @@ use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::tenancy::ContextKey;
 use crate::value::Timestamp;
+
+pub use self::rollups::{
+    RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
+};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 

@@ -115,14 +115,34 @@ CREATE POLICY kpi_rollups_owner_update ON public.kpi_rollups FOR UPDATE TO sesar
     USING (true) WITH CHECK (true);
 CREATE POLICY kpi_rollups_owner_delete ON public.kpi_rollups FOR DELETE TO sesari_owner USING (true);
 
--- Writes these days anew from the points, day by day along the key. The caller holds the lock on each
--- KPI that its trigger would take, so nobody else writes them meanwhile. Days without points that
--- had some are deleted.
-CREATE FUNCTION sesari.roll_up(workspaces text[], kpis text[], days timestamptz[], may_be_empty boolean)
+-- Makes these days anew from the points, along the key, and then the current value of their KPIs; a
+-- day without points has no row. Whoever writes points of a KPI holds its lock until the end. The
+-- arrays differ in length from call to call, and planning for each would cost more than it finds.
+CREATE FUNCTION sesari.roll_up(
+    workspaces text[], kpis text[], days timestamptz[], may_be_empty boolean, may_be_deleted boolean)
     RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+    deleted boolean;
 BEGIN
+    -- Locked in one order, so that concurrent batches over the same KPIs queue and never deadlock,
+    -- and never stronger than this: the foreign key of every insert holds a share lock that goes
+    -- with it, while two who both asked for more would wait for each other. Whether a KPI is deleted
+    -- is read under the lock: a deletion about to be committed counts.
+    SELECT bool_or(k.deleted_at IS NOT NULL) INTO deleted
+      FROM (SELECT k.deleted_at FROM public.kpis AS k
+             WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
+             ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE) AS k;
+    -- None is left where the points go down with their KPI.
+    IF deleted IS NULL THEN
+        RETURN;
+    END IF;
+    IF deleted AND NOT may_be_deleted THEN
+        RAISE foreign_key_violation USING
+            MESSAGE = 'the kpi of a data point is deleted',
+            CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
+    END IF;
     IF may_be_empty THEN
         DELETE FROM public.kpi_rollups AS r
          USING unnest(workspaces, kpis, days) AS t (workspace_id, kpi_id, day)
@@ -151,9 +171,20 @@ BEGIN
         ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
        SET points = excluded.points, sum = excluded.sum, min = excluded.min, max = excluded.max,
            first = excluded.first, last = excluded.last;
+    -- Written even where nothing changes: under REPEATABLE READ a writer whose snapshot is older
+    -- than another's points must fail, and only a new version of the row makes it.
+    UPDATE public.kpis AS k
+       SET current_value = coalesce(n.value, 0), current_value_at = n."timestamp"
+      FROM (SELECT DISTINCT * FROM unnest(workspaces, kpis)) AS c (workspace_id, kpi_id)
+      LEFT JOIN LATERAL (
+           SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
+            WHERE p.workspace_id = c.workspace_id AND p.kpi_id = c.kpi_id
+            ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
+     WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
 END
 $$;
-COMMENT ON FUNCTION sesari.roll_up IS 'Writes days of kpi_rollups anew from the points';
+COMMENT ON FUNCTION sesari.roll_up IS
+    'Makes days of kpi_rollups and the current value of their KPIs anew from the points';
 
 -- After each statement on the points: "changed" holds its rows, new ones or deleted ones, and
 -- "before" what updated ones were.
@@ -162,36 +193,35 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     midnight CONSTANT timestamptz := '2000-01-01 00:00:00+00';
-    one record;
-    kpi record;
     workspaces text[];
     kpis text[];
     days timestamptz[];
-    deleted boolean;
 BEGIN
-    SELECT c.*, count(*) OVER () AS n INTO one FROM (SELECT * FROM changed LIMIT 2) AS c;
-    IF one.n IS NULL THEN
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'INSERT' AND one.n = 1 THEN
-        -- One point later than all others, as most are, is added to what is there: the sum goes on
-        -- where it stopped, as if it had been made anew.
-        SELECT k.current_value_at, k.deleted_at INTO kpi FROM public.kpis AS k
-         WHERE k.workspace_id = one.workspace_id AND k.id = one.kpi_id FOR NO KEY UPDATE;
-        IF kpi.deleted_at IS NULL
-            AND (kpi.current_value_at IS NULL OR kpi.current_value_at < one."timestamp") THEN
+    IF TG_OP = 'INSERT' THEN
+        -- One point later than all others of its KPI, as most are, is added to what is there, in one
+        -- statement: the sum goes on where it stopped, as if it had been made anew. Whether it is
+        -- later is judged under the lock, since an update looks again at a row that it waited for.
+        WITH one AS (SELECT * FROM changed LIMIT 2),
+        kpi AS (
             UPDATE public.kpis AS k
-               SET current_value = one.value, current_value_at = one."timestamp"
-             WHERE k.workspace_id = one.workspace_id AND k.id = one.kpi_id;
-            INSERT INTO public.kpi_rollups AS r
-                   (workspace_id, kpi_id, day, points, sum, min, max, first, last)
-            VALUES (one.workspace_id, one.kpi_id, date_bin('24 hours', one."timestamp", midnight), 1,
-                    CASE WHEN one.value > -1e290 AND one.value < 1e290 THEN one.value END,
-                    one.value, one.value, one.value, one.value)
-                ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
-               SET points = r.points + 1, sum = r.sum + excluded.sum,
-                   min = least(r.min, excluded.min), max = greatest(r.max, excluded.max),
-                   last = excluded.last;
+               SET current_value = o.value, current_value_at = o."timestamp"
+              FROM one AS o
+             WHERE k.workspace_id = o.workspace_id AND k.id = o.kpi_id AND k.deleted_at IS NULL
+               AND (k.current_value_at IS NULL OR k.current_value_at < o."timestamp")
+               AND (SELECT count(*) FROM one) = 1
+            RETURNING o.*
+        )
+        INSERT INTO public.kpi_rollups AS r
+               (workspace_id, kpi_id, day, points, sum, min, max, first, last)
+        SELECT k.workspace_id, k.kpi_id, date_bin('24 hours', k."timestamp", midnight), 1,
+               CASE WHEN k.value > -1e290 AND k.value < 1e290 THEN k.value END,
+               k.value, k.value, k.value, k.value
+          FROM kpi AS k
+            ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
+           SET points = r.points + 1, sum = r.sum + excluded.sum,
+               min = least(r.min, excluded.min), max = greatest(r.max, excluded.max),
+               last = excluded.last;
+        IF FOUND THEN
             RETURN NULL;
         END IF;
     END IF;
@@ -208,34 +238,9 @@ BEGIN
           FROM (SELECT DISTINCT workspace_id, kpi_id, date_bin('24 hours', "timestamp", midnight)
                   FROM changed) AS c (workspace_id, kpi_id, day);
     END IF;
-    -- Locked in one order, so that concurrent batches over the same KPIs queue and never deadlock,
-    -- and never stronger than this: the foreign key of every insert holds a share lock that goes
-    -- with it, while two who both asked for more would wait for each other. Whether a KPI is deleted
-    -- is read under the lock: a deletion about to be committed counts.
-    SELECT bool_or(k.deleted_at IS NOT NULL) INTO deleted
-      FROM (SELECT k.deleted_at FROM public.kpis AS k
-             WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
-             ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE) AS k;
-    -- None is left where the points go down with their KPI.
-    IF deleted IS NULL THEN
-        RETURN NULL;
+    IF days IS NOT NULL THEN
+        PERFORM sesari.roll_up(workspaces, kpis, days, TG_OP <> 'INSERT', TG_OP = 'DELETE');
     END IF;
-    IF deleted AND TG_OP <> 'DELETE' THEN
-        RAISE foreign_key_violation USING
-            MESSAGE = 'the kpi of a data point is deleted',
-            CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
-    END IF;
-    PERFORM sesari.roll_up(workspaces, kpis, days, TG_OP <> 'INSERT');
-    -- Written even where nothing changes: under REPEATABLE READ a writer whose snapshot is older
-    -- than another's points must fail, and only a new version of the row makes it.
-    UPDATE public.kpis AS k
-       SET current_value = coalesce(n.value, 0), current_value_at = n."timestamp"
-      FROM (SELECT DISTINCT * FROM unnest(workspaces, kpis)) AS c (workspace_id, kpi_id)
-      LEFT JOIN LATERAL (
-           SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
-            WHERE p.workspace_id = c.workspace_id AND p.kpi_id = c.kpi_id
-            ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
-     WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
     RETURN NULL;
 END
 $$;
@@ -250,5 +255,87 @@ CREATE TRIGGER kpi_data_points_follow_update AFTER UPDATE ON public.kpi_data_poi
 CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_points();
+
+
+-- Upkeep, for whoever administers the schema: nobody else may execute these -----------------------
+
+-- The days of a KPI whose rollup is not what the points say. Points and rollups are read under one
+-- snapshot, in which they agree whoever is writing: this takes no lock.
+CREATE FUNCTION sesari.wrong_days(workspace text, kpi text) RETURNS timestamptz[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT coalesce(array_agg(coalesce(r.day, d.day) ORDER BY coalesce(r.day, d.day)), '{}')
+          FROM (SELECT p.day, count(*) AS points,
+                       CASE WHEN min(p.value) > -1e290 AND max(p.value) < 1e290 THEN
+                           sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) END AS sum,
+                       min(p.value) AS min, max(p.value) AS max,
+                       (array_agg(p.value))[1] AS first, (array_agg(p.value))[count(*)] AS last
+                  FROM (SELECT date_bin('24 hours', "timestamp", '2000-01-01 00:00:00+00') AS day, value
+                          FROM public.kpi_data_points
+                         WHERE workspace_id = workspace AND kpi_id = kpi
+                         ORDER BY day, "timestamp", source) AS p
+                 GROUP BY p.day) AS d
+          FULL JOIN (SELECT * FROM public.kpi_rollups
+                      WHERE workspace_id = workspace AND kpi_id = kpi) AS r ON r.day = d.day
+         WHERE (r.points, r.sum, r.min, r.max, r.first, r.last)
+               IS DISTINCT FROM (d.points, d.sum, d.min, d.max, d.first, d.last));
+END
+$$;
+COMMENT ON FUNCTION sesari.wrong_days IS
+    'The days of a KPI, in order, whose row of kpi_rollups is missing, too many or not what the points say';
+
+CREATE FUNCTION sesari.verify_rollups(
+    only_workspace text, after_workspace text, after_kpi text, how_many integer)
+    RETURNS TABLE (workspace_id text, kpi_id text, days timestamptz[], current_value boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(how_many NOT BETWEEN 1 AND 10000, true) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 10000 kpis';
+    END IF;
+    RETURN QUERY
+    SELECT k.workspace_id, k.id, sesari.wrong_days(k.workspace_id, k.id),
+           (k.current_value, k.current_value_at) IS DISTINCT FROM (coalesce(n.value, 0), n."timestamp")
+      FROM (SELECT * FROM public.kpis AS k
+             WHERE (k.workspace_id, k.id) > (after_workspace, after_kpi)
+               AND (only_workspace IS NULL OR k.workspace_id = only_workspace)
+             ORDER BY k.workspace_id, k.id LIMIT how_many) AS k
+      LEFT JOIN LATERAL (
+           SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
+            WHERE p.workspace_id = k.workspace_id AND p.kpi_id = k.id
+            ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
+     ORDER BY k.workspace_id, k.id;
+END
+$$;
+COMMENT ON FUNCTION sesari.verify_rollups IS
+    'The next so many KPIs after one, of a workspace or of all, each with its days whose rollup is not what the points say, and whether its current value is not';
+
+-- One KPI for each call, and so for each transaction: its writers wait that long, and nobody else.
+CREATE FUNCTION sesari.rebuild_rollups(only_workspace text, after_workspace text, after_kpi text)
+    RETURNS TABLE (workspace_id text, kpi_id text, days timestamptz[], current_value boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT * INTO wrong FROM sesari.verify_rollups(only_workspace, after_workspace, after_kpi, 1);
+    IF cardinality(wrong.days) > 0 OR wrong.current_value THEN
+        -- As its writers lock it; what they committed meanwhile is seen by the next statement.
+        PERFORM FROM public.kpis AS k
+          WHERE k.workspace_id = wrong.workspace_id AND k.id = wrong.kpi_id FOR NO KEY UPDATE;
+        wrong.days := sesari.wrong_days(wrong.workspace_id, wrong.kpi_id);
+        PERFORM sesari.roll_up(
+            array_fill(wrong.workspace_id, ARRAY[greatest(cardinality(wrong.days), 1)]),
+            array_fill(wrong.kpi_id, ARRAY[greatest(cardinality(wrong.days), 1)]),
+            wrong.days, true, true);
+    END IF;
+    RETURN QUERY SELECT wrong.workspace_id, wrong.kpi_id, wrong.days, wrong.current_value
+                  WHERE wrong.kpi_id IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION sesari.rebuild_rollups IS
+    'Mends what verify_rollups finds of the next KPI after one, of a workspace or of all, and says what it was';
 
 RESET ROLE;
