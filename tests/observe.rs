@@ -1,6 +1,6 @@
 //! What a service sees of its database: spans, events and metrics with the right names and numbers,
 //! and nothing of what is in the rows.
-#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 #[allow(dead_code, reason = "shared with a test that reads the answers too")]
@@ -19,7 +19,6 @@ mod recorder;
 mod secrecy;
 #[path = "observe/spans.rs"]
 mod spans;
-#[allow(dead_code, reason = "shared with a test that runs them")]
 #[path = "two_worlds/statements.rs"]
 mod statements;
 mod support;

@@ -78,7 +78,7 @@ impl Drop for Unit {
     }
 }
 
-#[cfg(all(test, feature = "tracing", feature = "metrics"))]
+#[cfg(test)]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};

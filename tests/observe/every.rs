@@ -72,11 +72,11 @@ fn every_method_of_every_repository_is_told_of_by_name_and_table() {
         assert!((1..=most).contains(&names.len()), "{call} is told of as {names:?}");
         for told in told.iter().filter(|told| told.what == "sesari_db.operation") {
             let name = told.field("db.operation.name").unwrap();
-            let word = |word: &str| {
-                !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            let well_formed = |part: &str| {
+                !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
             };
             let parts: Vec<_> = name.split('.').collect();
-            assert!(parts.len() == 2 && parts.iter().all(|part| word(part)), "{name}");
+            assert!(parts.len() == 2 && parts.iter().all(|part| well_formed(part)), "{name}");
             let diagnosis = name.starts_with("diagnosis.");
             assert!(told.field("db.collection.name").is_some() != diagnosis, "{name} has no table");
             let (method, form) = call.split_once(' ').unwrap_or((call, ""));

@@ -49,9 +49,9 @@ fn no_label_grows_with_the_data() {
         let (inside, _) = rest.split_once('}').unwrap();
         for label in inside.split(',').filter(|label| !label.starts_with("le=")) {
             let (_, value) = label.split_once('=').unwrap();
-            let word = value.trim_matches('"');
+            let value = value.trim_matches('"');
             // An id is letters and digits.
-            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{line}");
+            assert!(value.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{line}");
             labels += 1;
         }
     }

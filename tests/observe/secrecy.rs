@@ -2,15 +2,15 @@
 
 use std::fmt::Debug;
 
-use sesari_db::Result;
 use sesari_db::credentials::Secret;
-use sesari_db::id::LeaseId;
+use sesari_db::id::{KpiId, LeaseId};
 use sesari_db::page::Page;
 use sesari_db::repo::{
     KpiChanges, KpiFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi, NewUser,
     NewWorkspace, OnExisting, PointKey, ProfileChanges, WorkspaceChanges,
 };
 use sesari_db::value::{AuthProvider, Finite, IntegrationProvider, Role, Timestamp};
+use sesari_db::{Result, TenantConnection};
 
 use crate::recorder::listen;
 use crate::support::{World, hour, service};
@@ -79,6 +79,8 @@ fn users_and_workspaces(world: &World, heard: &mut Heard) {
     heard.ids.extend([user.id.to_string(), workspace.unwrap().id.to_string()]);
 }
 
+type Refusal = fn(&mut TenantConnection, &NewKpi, &NewDataPoint) -> Result<()>;
+
 fn kpis_and_points(world: &World, heard: &mut Heard) {
     let a = &world.a;
     let mut guard = world.db.tenant(&a.owner, &a.workspace).unwrap();
@@ -114,7 +116,7 @@ fn kpis_and_points(world: &World, heard: &mut Heard) {
     };
     heard.hear(guard.goal_kpis().link(&link));
     guard.commit().unwrap();
-    let refusals: [fn(&mut sesari_db::TenantConnection, &NewKpi, &NewDataPoint) -> Result<()>; 3] = [
+    let refusals: [Refusal; 3] = [
         |guard, new, _| guard.kpis().create(new).map(drop),
         |guard, _, point| guard.data_points().record(point).map(drop),
         |guard, _, point| {
@@ -126,11 +128,8 @@ fn kpis_and_points(world: &World, heard: &mut Heard) {
         let mut guard = world.db.tenant(&a.owner, &a.workspace).unwrap();
         heard.refused(refusal(&mut guard, &new, &point));
     }
-    // Another tenant's row of the same id would be, by policy, refused.
     let mut stranger = world.db.tenant(&world.stranger, &a.workspace).unwrap();
-    heard.refused(
-        stranger.kpis().create(&NewKpi { id: sesari_db::id::KpiId::generate(), ..new.clone() }),
-    );
+    heard.refused(stranger.kpis().create(&NewKpi { id: KpiId::generate(), ..new.clone() }));
     heard.ids.extend([new.id.to_string(), goal.id.to_string(), link.id.to_string()]);
 }
 
