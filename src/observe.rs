@@ -78,10 +78,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "metrics")]
 pub use figures::describe_metrics;
-#[allow(unused_imports, reason = "for the pool's upkeep and the queue in front of it")]
 pub(crate) use figures::{overloaded, pool};
 pub(crate) use rows::Rows;
-#[allow(unused_imports, reason = "for what runs closures as units of work")]
 pub(crate) use unit::Unit;
 
 use crate::error::{Error, Result};

@@ -161,15 +161,17 @@ where
 {
     loop {
         let asked = Instant::now();
-        let entered = match unit.place() {
-            Ok(place) => enter(&place, unit.scope.party()).await.map(|permit| (place, permit)),
-            Err(error) => Err(error),
-        };
-        unit.seen.waited(asked.elapsed());
         let outcome;
-        match entered {
-            Ok((place, permit)) => {
-                (unit, body, outcome) = attempt(unit, body, place, permit).await?;
+        match unit.place() {
+            Ok(place) => {
+                let entered = enter(&place, unit.scope.party()).await;
+                unit.seen.waited(asked.elapsed());
+                match entered {
+                    Ok(permit) => {
+                        (unit, body, outcome) = attempt(unit, body, place, permit).await?;
+                    }
+                    Err(error) => outcome = Err(place.refused(error)),
+                }
             }
             Err(error) => outcome = Err(Failure::Unit(error.into())),
         }

@@ -174,9 +174,9 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The largest share of a login's connections that one workspace may use at a time, above 0 and up
-    /// to 1, rounded down to at least one connection. Below 1 it also bounds the workspace's share of the queue,
-    /// and what a workspace that floods the service can take from the others.
+    /// The largest share of the tenants' connections that one workspace may use at a time, or one user
+    /// outside of any, above 0 and up to 1, rounded down to at least one connection; and their share of the queue.
+    /// Below 1 it bounds what a workspace that floods the service takes from the others.
     ///
     /// A thread that holds so many guards of one workspace and asks for another waits for itself.
     pub fn workspace_share(mut self, share: f64) -> Self {
@@ -193,7 +193,8 @@ impl DatabaseBuilder {
 
     /// URL of the tenant login on a standby, for [units of work](Database::run) that
     /// [ask for it](crate::Scope::from_replica). It gets a pool of its own, of the same size, and the same check
-    /// as the primary before it is used. It need not be there when the database is built.
+    /// as the primary before it is used. It is opened in the background, and need not be there when
+    /// the database is built: until it is, the primary answers.
     pub fn replica_url(mut self, url: impl Into<String>) -> Self {
         self.replica_url = Some(url.into());
         self

@@ -69,53 +69,69 @@ pub(crate) enum Source {
     ReplicaAfter(WriteMark),
 }
 
-/// The standby, if one is configured. Opened when it is first wanted and there, after the same check
-/// as the primary's logins.
-pub(super) struct Replica {
+/// The standby, if one is configured. Opened in the background while the primary answers, after the same
+/// check as the primary's logins.
+#[derive(Clone)]
+pub(super) struct Replica(Arc<Inner>);
+
+struct Inner {
     open: Box<dyn Fn() -> Result<Door> + Send + Sync>,
-    /// How long to wait for it to catch up.
-    pub(super) patience: Duration,
+    patience: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     door: Option<Arc<Door>>,
+    is_opening: bool,
     rests_until: Option<Instant>,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl Replica {
+    /// Begins to open it.
     pub(super) fn new(
         open: impl Fn() -> Result<Door> + Send + Sync + 'static,
         patience: Duration,
     ) -> Self {
-        Self { open: Box::new(open), patience, state: Mutex::default() }
+        let replica =
+            Self(Arc::new(Inner { open: Box::new(open), patience, state: Mutex::default() }));
+        let _ = replica.door();
+        replica
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The replica's door, unless it rests or cannot be opened. Why not, in the second case.
-    pub(super) fn door(&self) -> Result<Option<Arc<Door>>> {
+    /// How long to wait for it to catch up.
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    /// The replica's door, if it is to be used now. Never waits.
+    pub(super) fn door(&self) -> Option<Arc<Door>> {
         let mut state = self.lock();
-        if state.closed || state.rests_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(None);
+        if state.is_closed || state.rests_until.is_some_and(|until| Instant::now() < until) {
+            return None;
         }
-        if state.door.is_none() {
-            // One at a time opens it, and the others read from the primary until then.
-            state.rests_until = Instant::now().checked_add(REST);
-            drop(state);
-            let opened = Arc::new((self.open)()?);
-            state = self.lock();
-            if state.closed {
-                return Ok(None);
-            }
-            state.door = Some(opened);
+        if state.door.is_none() && !state.is_opening {
+            state.is_opening = true;
+            let replica = self.clone();
+            std::thread::spawn(move || replica.open());
         }
-        state.rests_until = None;
-        Ok(state.door.clone())
+        state.door.clone()
+    }
+
+    fn open(&self) {
+        let opened = (self.0.open)();
+        let mut state = self.lock();
+        state.is_opening = false;
+        match opened {
+            Ok(door) if !state.is_closed => state.door = Some(Arc::new(door)),
+            Ok(_) => {}
+            Err(_) => state.rests_until = Instant::now().checked_add(REST),
+        }
     }
 
     /// It failed: the primary answers for a while.
@@ -129,7 +145,7 @@ impl Replica {
 
     pub(super) fn close(&self) {
         let mut state = self.lock();
-        state.closed = true;
+        state.is_closed = true;
         if let Some(door) = &state.door {
             door.close();
         }

@@ -129,6 +129,13 @@ pub(super) struct Place {
     pub(super) until: Instant,
 }
 
+impl Place {
+    /// Nobody was let in here.
+    pub(super) fn refused<E: From<Error>>(&self, error: Error) -> Failure<E> {
+        if self.door.is_replica() { Failure::Replica } else { Failure::Unit(error.into()) }
+    }
+}
+
 impl<G: Guard> Unit<G> {
     pub(super) fn new(db: &Database, name: &'static str, scope: Scope<G>, repeat: Repeat) -> Self {
         let now = Instant::now();
@@ -184,8 +191,7 @@ impl<G: Guard> Unit<G> {
         let patience = self.db.0.pool_timeout;
         let until = |patience| now.checked_add(patience).unwrap_or(now).min(self.deadline);
         if G::ON_REPLICA && self.scope.source != Source::Primary {
-            let replica = self.db.0.replica.as_ref();
-            if let Some(Ok(Some(door))) = replica.map(Replica::door) {
+            if let Some(door) = self.db.0.replica.as_ref().and_then(Replica::door) {
                 // The primary can still answer afterwards.
                 return Ok(Place { door, until: until(patience / 2) });
             }
@@ -228,7 +234,7 @@ impl<G: Guard> Unit<G> {
             begun => begun.map_err(failed)?,
         };
         if let (true, Source::ReplicaAfter(mark)) = (on_replica, self.scope.source) {
-            let patience = self.db.0.replica.as_ref().map_or(Duration::ZERO, |it| it.patience);
+            let patience = self.db.0.replica.as_ref().map_or(Duration::ZERO, Replica::patience);
             if !caught_up(transaction.conn(), mark, patience).unwrap_or(false) {
                 return Err(Failure::Replica);
             }

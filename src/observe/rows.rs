@@ -49,6 +49,13 @@ impl Rows for bool {
     }
 }
 
+/// Rows of a table, counted by the server.
+impl Rows for usize {
+    fn rows(&self) -> usize {
+        *self
+    }
+}
+
 impl Rows for Recorded {
     fn rows(&self) -> usize {
         self.inserted + self.replaced

@@ -47,6 +47,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     let acme = Tenant::furnish(&db, "acme");
     let globex = Tenant::furnish(&db, "globex");
     let mark = create(&db, &acme);
+    until("it is opened", || db.health().replica.unwrap().door.is_some());
     let seen = db.run("kpi.count", scope(&acme).from_replica_after(mark), |tenant| {
         Ok::<_, Error>((is_standby(tenant)?, tenant.kpis().count(&KpiFilter::default())?))
     });
@@ -116,6 +117,7 @@ fn a_replica_is_not_used_unless_it_is_as_safe_as_the_primary() {
     other.admin().batch_execute("DROP POLICY kpis_tenant_select ON public.kpis").unwrap();
     let db = primary.builder().replica_url(other.tenant_url()).build().unwrap();
     let acme = Tenant::furnish(&db, "acme");
+    std::thread::sleep(Duration::from_secs(1));
     // Had it been used, it would not know the workspace.
     let found =
         db.run("workspace", scope(&acme).from_replica(), |tenant| tenant.workspace().find());
