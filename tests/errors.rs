@@ -52,6 +52,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("Database", false),
     ("Deadlock", true),
     ("Denied", false),
+    ("Import", false),
     ("Invalid", false),
     ("LastOwner", false),
     ("LockTimeout", true),
