@@ -24,19 +24,16 @@ use sesari_db::value::AuthProvider;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
-    let (input, length): (Box<dyn Read>, u64) = match std::env::args().nth(1) {
-        Some(path) => {
-            let file = File::open(&path)?;
-            let length = file.metadata()?.len();
-            println!("Importing {path}.");
-            (Box::new(file), length)
-        }
-        None => {
-            let csv = ten_weeks_of_minutes()?;
-            println!("Importing ten weeks of minutes. A path as argument imports that file.");
-            let length = csv.len() as u64;
-            (Box::new(std::io::Cursor::new(csv)), length)
-        }
+    let (input, length): (Box<dyn Read>, u64) = if let Some(path) = std::env::args().nth(1) {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        println!("Importing {path}.");
+        (Box::new(file), length)
+    } else {
+        let csv = ten_weeks_of_minutes()?;
+        println!("Importing ten weeks of minutes. A path as argument imports that file.");
+        let length = csv.len() as u64;
+        (Box::new(std::io::Cursor::new(csv)), length)
     };
 
     println!("Starting PostgreSQL and running the migrations ...");
@@ -51,7 +48,7 @@ fn main() -> Outcome<()> {
     let options = ImportOptions::new(OnExisting::Keep).errors_kept(5);
     let imported =
         db.import_csv(&ada, &acme, bar.wrap_read(input), Some(&kpi), &options, |so_far, _| {
-            bar.set_message(format!("{} rows", HumanCount(so_far.rows())))
+            bar.set_message(format!("{} rows", HumanCount(so_far.rows())));
         })?;
     bar.finish();
     report(&imported);

@@ -54,6 +54,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("Deadlock", true),
     ("Denied", false),
     ("Idempotency", false),
+    ("Import", false),
     ("Invalid", false),
     ("LastOwner", false),
     ("LockTimeout", true),

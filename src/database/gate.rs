@@ -343,7 +343,7 @@ mod tests {
     }
 
     fn party(name: &str) -> Party {
-        Party::Workspace(name.parse().unwrap())
+        Party::Workspace(format!("w{name}").parse().unwrap())
     }
 
     fn poll(admission: &mut Admission) -> Poll<Result<Permit>> {

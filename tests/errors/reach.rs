@@ -12,6 +12,8 @@ use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser};
+use sesari_db::import::ImportOptions;
+use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser, OnExisting};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
 use sesari_db::{Database, Error, Scope, TenantConnection, migrations};
@@ -105,6 +107,11 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     refuse(&mut |t| {
         let point = NewDataPoint::new(world.b.kpi.clone(), 1.0, hour(1))?;
         t.data_points().record(&point.from_source(SECRET.parse()?)).map(drop)
+    });
+    refuse(&mut |t| {
+        let header = format!("timestamp,{SECRET}");
+        let options = ImportOptions::new(OnExisting::Keep);
+        t.data_points().import_csv(header.as_bytes(), None, &options, |_, _| ()).map(drop)
     });
     for sql in [
         format!("SELECT '{SECRET}'::integer"),

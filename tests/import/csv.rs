@@ -145,7 +145,7 @@ fn no_error_repeats_what_stands_in_the_file() {
         told.push_str(&error.to_string());
     }
     let header = import(&world, format!("kpi_id,{secret},value\n")).unwrap_err();
-    told.push_str(&format!("{header} {header:?}"));
+    told.extend([header.to_string(), format!("{header:?}")]);
     assert!(!told.contains(secret), "{told}");
 }
 
@@ -232,7 +232,7 @@ fn a_reader_that_fails_ends_the_import_and_leaves_the_guard_whole() {
     let kpi = &world.a.kpi;
     let mut csv = String::from("kpi_id,timestamp,value\n");
     for second in 10..55 {
-        csv.push_str(&format!("{kpi},2026-02-01T00:00:{second}Z,1\n"));
+        csv.extend([format!("{kpi},2026-02-01T00:00:{second}Z,1\n")]);
     }
     let mut tenant = member(&world, &world.a);
     let options = keep().batch_rows(10);

@@ -142,7 +142,7 @@ fn the_database_deletes_batch_by_batch_and_says_so_in_the_audit_log() {
     let workspace = &world.a.workspace;
     let deleted = world
         .db
-        .delete_points_before(&service(), workspace, None, at(10 * 24), 100, |so_far| {
+        .delete_points_before(service(), workspace, None, at(10 * 24), 100, |so_far| {
             // Committed: another connection sees it.
             let left = count(&mut member(&world, &world.a), &kpi);
             reports.push((so_far, left));
@@ -157,7 +157,7 @@ fn the_database_deletes_batch_by_batch_and_says_so_in_the_audit_log() {
     let points: i64 = entries.iter().map(|entry| entry.changes["points"].as_i64().unwrap()).sum();
     assert_eq!((entries.len(), points), (3, 240));
     drop(owner);
-    let again = world.db.delete_points_before(&service(), workspace, None, at(240), 100, |_| {
+    let again = world.db.delete_points_before(service(), workspace, None, at(240), 100, |_| {
         panic!("a report of nothing")
     });
     assert_eq!(again.unwrap(), 0);
