@@ -27,6 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::Criterion;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Double, Text, Timestamptz};
+use sesari_db::id::KpiId;
 use sesari_db::page::Page;
 use sesari_db::repo::{NewDataPoint, OnExisting, SeriesQuery};
 use sesari_db::schema::kpi_data_points as points;
@@ -118,7 +119,7 @@ impl World {
     }
 
     fn plain_year(&mut self) -> Duration {
-        let kpis: Vec<_> = self.kpis.iter().map(|kpi| kpi.as_str()).collect();
+        let kpis: Vec<_> = self.kpis.iter().map(KpiId::as_str).collect();
         let range = days(365);
         timed(|| {
             self.plain.transaction(|conn| {
@@ -366,8 +367,7 @@ fn main() {
     // Without `--bench`, the target only proves that it runs.
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let default = if measuring { SMALL } else { 20_000 };
-    let points =
-        std::env::var("SESARI_POINTS").map_or(default, |text| text.parse().expect("a number"));
+    let points = std::env::var("SESARI_POINTS").map_or(default, |text| text.parse().unwrap());
     let mut world = World::new(points);
     println!("{}", world::server(&mut world.plain));
     print_sizes(&mut world);
