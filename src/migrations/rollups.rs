@@ -133,6 +133,8 @@ fn each_batch(mut next: impl FnMut((&str, &str)) -> QueryResult<Vec<Row>>) -> Re
         let rows = next(after.as_ref().map_or(("", ""), |(w, k)| (w.as_str(), k.as_str())))?;
         let Some(last) = rows.last() else { return Ok(report) };
         after = Some((last.workspace_id.clone(), last.kpi_id.clone()));
-        rows.into_iter().for_each(|row| report.add(row));
+        for row in rows {
+            report.add(row);
+        }
     }
 }
