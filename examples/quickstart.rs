@@ -9,7 +9,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use sesari_db::Database;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::progress::Outcome;
@@ -19,6 +18,7 @@ use sesari_db::repo::{
 };
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Finite, Timestamp, Unit, Weight};
+use sesari_db::{Database, Scope};
 
 type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -40,9 +40,10 @@ fn main() -> Outcomes<()> {
     show_progress(&db, &ada, &acme, &goal)?;
 
     heading("Bob has KPIs too, in the same tables");
-    let mut tenant = db.tenant(&bob, &globex)?;
-    tenant.kpis().create(&NewKpi::new("Doomsday devices".parse()?))?;
-    tenant.commit()?;
+    // A unit of work commits by itself, and is run again when a concurrent one or a failover was in its way.
+    db.run("kpi.create", Scope::tenant(&bob, &globex), |tenant| {
+        tenant.kpis().create(&NewKpi::new("Doomsday devices".parse()?))
+    })?;
 
     heading("Bob looks for Ada's data");
     bob_looks_around(&db, &bob, &acme, &globex, &revenue)?;

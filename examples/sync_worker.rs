@@ -7,7 +7,7 @@
 //! Makes a throw-away database with 120 integrations in four workspaces. Each worker claims a few
 //! through the services' door, enters each one's workspace as a background service, opens the
 //! credentials, asks a stand-in for the provider, and records points and outcome in one
-//! transaction. Every now and then a worker is killed with SIGKILL and another one started. What a
+//! unit of work. Every now and then a worker is killed with SIGKILL and another one started. What a
 //! dead worker had claimed comes back when its lease runs out.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sesari_db::Database;
 use sesari_db::credentials::{SealingKey, SealingKeyRing, Secret};
+use sesari_db::error::AsError as _;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{
@@ -27,8 +27,10 @@ use sesari_db::repo::{
 use sesari_db::tenancy::{ContextKeyRing, ServiceName};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, IntegrationProvider, SyncStatus, Timestamp};
+use sesari_db::{Database, Error, Scope};
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Outcome<T> = Result<T, Failure>;
 
 const WORKERS: usize = 10;
 const KILLS: usize = 12;
@@ -62,55 +64,56 @@ fn work() -> Outcome<()> {
     let me: ServiceName = "sync-worker".parse()?;
     loop {
         // The claim is committed before the work begins, or it would lock the rows all the while.
-        let mut service = db.service(&me)?;
-        let claims = service.integration_queue().claim(4, LEASE)?;
-        service.commit()?;
+        let claims = db.run("worker.claim", Scope::service(&me), |service| {
+            service.integration_queue().claim(4, LEASE)
+        })?;
         if claims.is_empty() {
             // Nothing is due. A real worker goes on for ever, and so does this one until it is killed.
             std::thread::sleep(Duration::from_millis(100));
         }
         for claim in claims {
             match synchronise(&db, &me, &claim) {
+                Ok(()) => {}
                 // The lease ran out, and another worker has it now.
-                Err(error) if is_not_found(error.as_ref()) => {}
-                other => other?,
+                Err(error) if error.as_error().is_some_and(Error::is_not_found) => {}
+                // What a claim held comes back when its lease runs out: no failure ends the worker.
+                Err(error) => eprintln!("left for later: {error}"),
             }
         }
     }
 }
 
+/// Two units of work with the provider in between: no transaction stays open while it takes its time.
 fn synchronise(db: &Database, me: &ServiceName, claim: &Claim) -> Outcome<()> {
-    // Opening credentials leaves an entry in the audit log, so it is committed by itself: no
-    // transaction stays open while a provider takes its time.
-    let mut tenant = db.tenant(me, &claim.workspace_id)?;
-    let secret = tenant.integrations().credentials(&claim.integration_id)?;
-    tenant.commit()?;
+    let scope = Scope::tenant(me, &claim.workspace_id);
+    // Leaves an entry in the audit log, and so has to be committed.
+    let secret = db.run("worker.open", scope.clone(), |tenant| {
+        tenant.integrations().credentials(&claim.integration_id)
+    })?;
 
     let account: Account = secret.to_json()?;
     let answer = ask_provider(&account);
 
     // Tomorrow at this time.
     let next = Timestamp::new(claim.leased_until + TimeDelta::days(1))?;
-    let mut tenant = db.tenant(me, &claim.workspace_id)?;
-    match answer {
+    // Points and outcome together, or neither. It may run again, and needs no key for that: a point is
+    // known by its KPI, time and source, and an outcome is taken from the holder of the lease alone.
+    let record = db.run("worker.record", scope, |tenant| match &answer {
         Ok(points) => {
-            // A point's key is its KPI, time and source: recording twice records once.
-            tenant.data_points().record_many(&points, OnExisting::Keep)?;
-            tenant.integrations().record_success(&claim.integration_id, &claim.lease, next)?;
+            tenant.data_points().record_many(points, OnExisting::Keep)?;
+            tenant.integrations().record_success(&claim.integration_id, &claim.lease, next)
         }
-        Err(error) => {
-            // The message is scrubbed of the secret's own values.
-            tenant.integrations().record_failure(
-                &claim.integration_id,
-                &claim.lease,
-                &error,
-                &secret,
-                next,
-            )?;
-        }
-    }
-    // Points and outcome together, or neither.
-    Ok(tenant.commit()?)
+        // The message is scrubbed of the secret's own values.
+        Err(error) => tenant.integrations().record_failure(
+            &claim.integration_id,
+            &claim.lease,
+            error,
+            &secret,
+            next,
+        ),
+    });
+    record?;
+    Ok(())
 }
 
 /// Stands in for an HTTP call to the provider: slow, and one account in ten is refused, with an
@@ -136,10 +139,6 @@ fn text(error: impl std::fmt::Display) -> String {
 
 fn start() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
-}
-
-fn is_not_found(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<sesari_db::Error>().is_some_and(sesari_db::Error::is_not_found)
 }
 
 // The supervisor -------------------------------------------------------------------------------
@@ -211,28 +210,27 @@ fn supervise() -> Outcome<()> {
 }
 
 fn sign_in(db: &Database) -> Outcome<UserId> {
-    let mut service = db.service(&"sign-in".parse()?)?;
     let account = NewUser::new("ada@example.com".parse()?, AuthProvider::Google, "ada".parse()?);
-    let user = service.users().sign_in(&account)?.id;
-    service.commit()?;
-    Ok(user)
+    let scope = Scope::service(&"sign-in".parse()?);
+    Ok(db.run("user.sign_in", scope, |service| service.users().sign_in(&account))?.id)
 }
 
 fn furnish(db: &Database, owner: &UserId) -> Outcome<Vec<WorkspaceId>> {
     let mut workspaces = Vec::new();
     for i in 0..WORKSPACES {
         let new = NewWorkspace::new(format!("Workspace {i}").parse()?, format!("w-{i}").parse()?);
-        let mut door = db.user(owner)?;
-        let workspace = door.my_workspaces().create(&new)?.id;
-        door.commit()?;
-        let mut tenant = db.tenant(owner, &workspace)?;
-        for j in 0..INTEGRATIONS {
-            let kpi = tenant.kpis().create(&NewKpi::new(format!("Account {j}").parse()?))?.id;
-            let account = Account { token: format!("sk_test_{i}_{j}"), kpi };
-            let new = NewIntegration::new(IntegrationProvider::Stripe);
-            tenant.integrations().create(&new, &Secret::from_json(&account)?)?;
-        }
-        tenant.commit()?;
+        let workspace = db
+            .run("workspace.create", Scope::user(owner), |door| door.my_workspaces().create(&new))?
+            .id;
+        db.run("workspace.furnish", Scope::tenant(owner, &workspace), |tenant| {
+            for j in 0..INTEGRATIONS {
+                let kpi = tenant.kpis().create(&NewKpi::new(format!("Account {j}").parse()?))?.id;
+                let account = Account { token: format!("sk_test_{i}_{j}"), kpi };
+                let new = NewIntegration::new(IntegrationProvider::Stripe);
+                tenant.integrations().create(&new, &Secret::from_json(&account)?)?;
+            }
+            Ok::<_, Failure>(())
+        })?;
         workspaces.push(workspace);
     }
     Ok(workspaces)

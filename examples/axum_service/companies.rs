@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sesari_db::id::{KpiId, UserId, WorkspaceId};
+use sesari_db::id::{KpiId, WorkspaceId};
 use sesari_db::repo::{
     NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
 };
+use sesari_db::tenancy::ServiceName;
 use sesari_db::value::{AuthProvider, Finite};
-use sesari_db::{Database, Error};
+use sesari_db::{Database, Error, Scope};
 
 use crate::app::App;
 
@@ -18,7 +19,6 @@ const HISTORY: u32 = 120;
 const EVERY: Duration = Duration::from_secs(1);
 
 pub struct Company {
-    owner: UserId,
     workspace: WorkspaceId,
     kpis: Vec<(KpiId, Wave)>,
 }
@@ -66,44 +66,47 @@ fn start(
     (name, slug): (&str, &str),
     plan: Plan,
 ) -> Result<Company, Error> {
-    let mut service = db.service(&"sign-in".parse()?)?;
     let account = NewUser {
         name: Some(person.parse()?),
         ..NewUser::new(email.parse()?, AuthProvider::Google, email.parse()?)
     };
-    let owner = service.users().sign_in(&account)?.id;
-    service.commit()?;
-    let mut door = db.user(&owner)?;
-    let workspace =
-        door.my_workspaces().create(&NewWorkspace::new(name.parse()?, slug.parse()?))?.id;
-    door.commit()?;
+    let service = Scope::service(&"sign-in".parse()?);
+    let owner = db.run("user.sign_in", service, |door| door.users().sign_in(&account))?.id;
+    let new = NewWorkspace::new(name.parse()?, slug.parse()?);
+    let workspace = db
+        .run("workspace.create", Scope::user(&owner), |door| door.my_workspaces().create(&new))?
+        .id;
 
-    let mut tenant = db.tenant(&owner, &workspace)?;
-    let goal = tenant.goals().create(&NewGoal::new("This quarter".parse()?))?.id;
-    let mut kpis = Vec::new();
+    // One transaction: a company is there with all that it has, or not at all.
     let now = now();
-    for (name, unit, target, level, swing, period) in plan {
-        let new = NewKpi {
-            unit: Some(unit.parse()?),
-            target_value: Some(Finite::new(target)?),
-            ..NewKpi::new(name.parse()?)
-        };
-        let (kpi, wave) = (tenant.kpis().create(&new)?.id, Wave { level, swing, period });
-        let history = (1..=HISTORY).rev().map(|back| {
-            let time = now - TimeDelta::seconds(back.into());
-            Ok(NewDataPoint::new(kpi.clone(), wave.at(time), time)?)
-        });
-        let history = history.collect::<Result<Vec<_>, Error>>()?;
-        tenant.data_points().record_many(&history, OnExisting::Fail)?;
-        tenant.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.clone()))?;
-        kpis.push((kpi, wave));
-    }
-    tenant.commit()?;
-    Ok(Company { owner, workspace, kpis })
+    let kpis = db.run("company.start", Scope::tenant(&owner, &workspace), |tenant| {
+        let goal = tenant.goals().create(&NewGoal::new("This quarter".parse()?))?.id;
+        let mut kpis = Vec::new();
+        for (name, unit, target, level, swing, period) in plan {
+            let new = NewKpi {
+                unit: Some(unit.parse()?),
+                target_value: Some(Finite::new(target)?),
+                ..NewKpi::new(name.parse()?)
+            };
+            let (kpi, wave) = (tenant.kpis().create(&new)?.id, Wave { level, swing, period });
+            let history = (1..=HISTORY).rev().map(|back| {
+                let time = now - TimeDelta::seconds(back.into());
+                Ok(NewDataPoint::new(kpi.clone(), wave.at(time), time)?)
+            });
+            let history = history.collect::<Result<Vec<_>, Error>>()?;
+            tenant.data_points().record_many(&history, OnExisting::Fail)?;
+            tenant.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.clone()))?;
+            kpis.push((kpi, wave));
+        }
+        Ok::<_, Error>(kpis)
+    })?;
+    Ok(Company { workspace, kpis })
 }
 
-/// Records a point for every KPI, for ever.
+/// Records a point for every KPI, for ever: not as one of a company's people but as a service in each
+/// workspace.
 pub async fn feed(app: Arc<App>, companies: Vec<Company>) {
+    let Ok(feed) = "feed".parse::<ServiceName>() else { return };
     let mut clock = tokio::time::interval(EVERY);
     loop {
         clock.tick().await;
@@ -114,14 +117,12 @@ pub async fn feed(app: Arc<App>, companies: Vec<Company>) {
                 .iter()
                 .map(|(kpi, wave)| Ok(NewDataPoint::new(kpi.clone(), wave.at(now), now)?));
             let Ok(points) = points.collect::<Result<Vec<_>, Error>>() else { continue };
-            let (owner, workspace) = (company.owner.clone(), company.workspace.clone());
-            let recorded = app
-                .tenant(owner, workspace, move |tenant| {
-                    tenant.data_points().record_many(&points, OnExisting::Keep)
-                })
-                .await;
-            if let Err(error) = recorded {
-                eprintln!("the feed: {error:?}");
+            let scope = Scope::tenant(&feed, &company.workspace).within(EVERY);
+            let recorded = app.db.run("feed.record", scope, move |tenant| {
+                tenant.data_points().record_many(&points, OnExisting::Keep)
+            });
+            if let Err(error) = recorded.await {
+                tracing::warn!("error.type" = error.kind(), "the feed left a second out: {error}");
             }
         }
     }

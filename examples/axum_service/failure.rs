@@ -4,14 +4,18 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sesari_db::Error;
+use sesari_db::error::AsError;
+use sesari_db::idempotency::IdempotencyError;
 
-/// The error of every handler.
+/// The error of every handler, and of units of work that find something out for themselves.
 #[derive(Debug)]
 pub enum Failure {
     /// No token, or one that nobody was given.
     NotSignedIn,
     /// There is no such row, or not for whoever asks.
     Absent(&'static str),
+    /// The request cannot be read.
+    Malformed { status: StatusCode, what: String },
     /// What the database layer reported.
     Database(Error),
 }
@@ -22,40 +26,92 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
+/// By which a unit of work knows what may be run again.
+impl AsError for Failure {
+    fn as_error(&self) -> Option<&Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl Failure {
+    pub fn malformed(what: &str) -> Self {
+        Self::Malformed { status: StatusCode::UNPROCESSABLE_ENTITY, what: what.to_owned() }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NotSignedIn => StatusCode::UNAUTHORIZED,
             Self::Absent(_) => StatusCode::NOT_FOUND,
-            Self::Database(error) => match error {
-                Error::NotFound { .. } => StatusCode::NOT_FOUND,
-                Error::Denied => StatusCode::FORBIDDEN,
-                Error::Conflict { .. } | Error::LastOwner => StatusCode::CONFLICT,
-                Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                // Nothing was done: the client may come again.
-                error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-                Error::StatementTimeout | Error::OutcomeUnknown(_) => StatusCode::GATEWAY_TIMEOUT,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            },
+            Self::Malformed { status, .. } => *status,
+            Self::Database(error) => status(error),
         }
+    }
+
+    /// A word for programs.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::NotSignedIn => "not_signed_in",
+            Self::Absent(_) => "not_found",
+            Self::Malformed { .. } => "malformed",
+            Self::Database(error) => error.kind(),
+        }
+    }
+
+    /// A sentence for people. No message of the library's quotes a value of a row, but what is our own
+    /// fault is told the operator, and not the client.
+    fn message(&self) -> String {
+        match self {
+            Self::NotSignedIn => "sign in first".into(),
+            Self::Absent(entity) => format!("{entity} not found"),
+            Self::Malformed { what, .. } => what.clone(),
+            Self::Database(Error::OutcomeUnknown(_)) => {
+                "it may have been done or not: look before sending it again, or send it again with the \
+                 Idempotency-Key it had"
+                    .into()
+            }
+            Self::Database(Error::DeadlineExceeded) => "nothing was done: no time was left".into(),
+            Self::Database(Error::Overloaded) => {
+                "nothing was done: too many requests are waiting".into()
+            }
+            Self::Database(error) if status(error).is_server_error() => "try again later".into(),
+            Self::Database(error) => error.to_string(),
+        }
+    }
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        Error::Denied => StatusCode::FORBIDDEN,
+        Error::Conflict { .. } | Error::LastOwner | Error::Idempotency(IdempotencyError::InUse) => {
+            StatusCode::CONFLICT
+        }
+        Error::Invalid(_) | Error::Idempotency(IdempotencyError::Reused) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Error::DeadlineExceeded | Error::StatementTimeout => StatusCode::GATEWAY_TIMEOUT,
+        // Not 502 to 504, which clients and proxies take leave to repeat by.
+        Error::OutcomeUnknown(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        // Nothing was done: the client may come again.
+        Error::Overloaded | Error::ShuttingDown | Error::Connect { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = self.status();
-        // No message of the library's quotes a value of a row. What is our own fault is told the
-        // operator all the same, and not the client.
-        let text = match &self {
-            Self::NotSignedIn => "sign in first".to_owned(),
-            Self::Absent(entity) => format!("{entity} not found"),
-            Self::Database(error) if status.is_server_error() => {
-                eprintln!("{status}: {error}");
-                "try again later".to_owned()
-            }
-            Self::Database(error) => error.to_string(),
-        };
-        let mut response = (status, Json(serde_json::json!({ "error": text }))).into_response();
+        if let (true, Self::Database(error)) = (status.is_server_error(), &self) {
+            tracing::warn!("error.type" = error.kind(), "{error}");
+        }
+        let body = serde_json::json!({ "error": self.message(), "kind": self.kind() });
+        let mut response = (status, Json(body)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

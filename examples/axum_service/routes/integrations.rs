@@ -1,0 +1,96 @@
+//! Integrations. Their credentials go in, are sealed, and never come out of this API.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use sesari_db::credentials::Secret;
+use sesari_db::id::{IntegrationId, WorkspaceId};
+use sesari_db::page::Paged;
+use sesari_db::repo::{Integration, IntegrationFilter, NewIntegration};
+use sesari_db::value::IntegrationProvider;
+
+use super::{Answer, Created, Done, Shared};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::request::{Body, Caller, New, Paging};
+
+pub fn in_workspace() -> Router<Arc<App>> {
+    Router::new()
+        .route("/integrations", get(list).post(create))
+        .route("/integrations/{integration}", get(find).delete(delete))
+        .route("/integrations/{integration}/token", put(replace_token))
+}
+
+async fn list(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    Query(paging): Query<Paging>,
+) -> Answer<Paged<Integration>> {
+    let page = paging.page()?;
+    let scope = caller.tenant(&workspace).read_only();
+    let list = app.db.run("integration.list", scope, move |tenant| {
+        tenant.integrations().list(&IntegrationFilter::default(), &page)
+    });
+    Ok(Json(list.await?))
+}
+
+#[derive(serde::Deserialize)]
+struct Connection {
+    provider: IntegrationProvider,
+    token: String,
+}
+
+async fn create(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    New(connection, key): New<Connection>,
+) -> Created<Integration> {
+    let (new, secret) = (NewIntegration::new(connection.provider), Secret::from(connection.token));
+    let create = app.make("integration.create", caller.tenant(&workspace), key, move |tenant| {
+        tenant.integrations().create(&new, &secret)
+    });
+    Ok((StatusCode::CREATED, Json(create.await?)))
+}
+
+async fn find(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+) -> Answer<Integration> {
+    let scope = caller.tenant(&workspace).read_only();
+    let find = app.db.run("integration.find", scope, move |tenant| {
+        tenant.integrations().find(&id)?.ok_or(Failure::Absent("integration"))
+    });
+    Ok(Json(find.await?))
+}
+
+async fn replace_token(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+    Body(token): Body<String>,
+) -> Done {
+    let (scope, secret) = (caller.tenant(&workspace), Secret::from(token));
+    let replace = app.db.run("integration.replace_credentials", scope, move |tenant| {
+        tenant.integrations().replace_credentials(&id, &secret)
+    });
+    replace.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+) -> Done {
+    let scope = caller.tenant(&workspace);
+    app.db
+        .run("integration.delete", scope, move |tenant| tenant.integrations().delete(&id))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

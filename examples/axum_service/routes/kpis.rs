@@ -1,0 +1,148 @@
+//! KPIs and their points.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use sesari_db::Error;
+use sesari_db::id::{KpiId, WorkspaceId};
+use sesari_db::page::{Cursor, Paged};
+use sesari_db::repo::{
+    DataPoint, Kpi, KpiChanges, KpiFilter, NewDataPoint, NewKpi, OnExisting, Recorded, TimeRange,
+};
+use sesari_db::value::{Finite, Source, Timestamp};
+
+use super::{Answer, Created, Done, Shared};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::request::{Body, Caller, New, Paging};
+
+pub fn in_workspace() -> Router<Arc<App>> {
+    Router::new()
+        .route("/kpis", get(list).post(create))
+        .route("/kpis/{kpi}", get(find).patch(update).delete(delete))
+        .route("/kpis/{kpi}/restore", post(restore))
+        .route("/kpis/{kpi}/points", get(points).post(record))
+}
+
+async fn list(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    Query(paging): Query<Paging>,
+) -> Answer<Paged<Kpi>> {
+    let page = paging.page()?;
+    let list = app.db.run("kpi.list", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.kpis().list(&KpiFilter::default(), &page)
+    });
+    Ok(Json(list.await?))
+}
+
+async fn create(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    New(new, key): New<NewKpi>,
+) -> Created<Kpi> {
+    let create = app.make("kpi.create", caller.tenant(&workspace), key, move |tenant| {
+        tenant.kpis().create(&new)
+    });
+    Ok((StatusCode::CREATED, Json(create.await?)))
+}
+
+async fn find(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+) -> Answer<Kpi> {
+    let find = app.db.run("kpi.find", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.kpis().find(&kpi)?.ok_or(Failure::Absent("kpi"))
+    });
+    Ok(Json(find.await?))
+}
+
+async fn update(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    Body(changes): Body<KpiChanges>,
+) -> Answer<Kpi> {
+    let update = app.db.run("kpi.update", caller.tenant(&workspace), move |tenant| {
+        tenant.kpis().update(&kpi, &changes)
+    });
+    Ok(Json(update.await?))
+}
+
+async fn delete(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+) -> Done {
+    let scope = caller.tenant(&workspace);
+    app.db.run("kpi.delete", scope, move |tenant| tenant.kpis().delete(&kpi)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a deletion back.
+async fn restore(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+) -> Answer<Kpi> {
+    let scope = caller.tenant(&workspace);
+    let restore = app.db.run("kpi.restore", scope, move |tenant| tenant.kpis().restore(&kpi));
+    Ok(Json(restore.await?))
+}
+
+/// `?from=2026-01-01T00:00:00Z&to=...`, RFC 3339.
+#[derive(serde::Deserialize)]
+struct Span {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    after: Option<Cursor>,
+    limit: Option<u32>,
+}
+
+async fn points(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    Query(span): Query<Span>,
+) -> Answer<Paged<DataPoint>> {
+    let range = TimeRange::new(Timestamp::new(span.from)?, Timestamp::new(span.to)?)?;
+    let page = Paging { after: span.after, limit: span.limit }.page()?;
+    let scope = caller.tenant(&workspace).read_only();
+    let read = app.db.run("data_point.range", scope, move |tenant| {
+        tenant.data_points().range(&kpi, range, &page)
+    });
+    Ok(Json(read.await?))
+}
+
+#[derive(serde::Deserialize)]
+struct NewPoint {
+    timestamp: Timestamp,
+    value: Finite,
+    source: Option<Source>,
+}
+
+/// A point is known by its KPI, time and source, so that a client may repeat this without a key.
+async fn record(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    Body(new): Body<Vec<NewPoint>>,
+) -> Answer<Recorded> {
+    let points = new.into_iter().map(|new| {
+        let point = NewDataPoint::new(kpi.clone(), new.value.get(), new.timestamp.get())?;
+        Ok(NewDataPoint { source: new.source, ..point })
+    });
+    let points = points.collect::<Result<Vec<_>, Error>>()?;
+    let scope = caller.tenant(&workspace);
+    let record = app.db.run("data_point.record_many", scope, move |tenant| {
+        tenant.data_points().record_many(&points, OnExisting::Replace)
+    });
+    Ok(Json(record.await?))
+}

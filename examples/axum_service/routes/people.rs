@@ -1,0 +1,195 @@
+//! Signing in, workspaces, and their members.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use sesari_db::id::{UserId, WorkspaceId};
+use sesari_db::page::Paged;
+use sesari_db::repo::{
+    Member, MemberFilter, Membership, MyWorkspace, NewUser, NewWorkspace, Profile, ProfileChanges,
+    Workspace, WorkspaceChanges,
+};
+use sesari_db::value::{AuthProvider, Email, PersonName, Role};
+use sesari_db::{Error, Scope};
+
+use super::{Answer, Created, Done, Shared};
+use crate::app::App;
+use crate::failure::Failure;
+use crate::request::{Body, Caller, New, Paging};
+
+pub fn anywhere() -> Router<Arc<App>> {
+    Router::new()
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/me", get(me).patch(update_me))
+        .route("/workspaces", get(my_workspaces).post(create_workspace))
+}
+
+pub fn in_workspace() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(workspace).patch(update_workspace).delete(delete_workspace))
+        .route("/members", get(members).post(add_member))
+        .route("/members/{user}", put(change_role).delete(remove_member))
+}
+
+#[derive(serde::Deserialize)]
+struct SignIn {
+    email: Email,
+    name: Option<PersonName>,
+}
+
+#[derive(serde::Serialize)]
+struct Session {
+    token: String,
+    user_id: UserId,
+}
+
+/// Believes whatever address it is told: stands in for what an identity provider has verified.
+async fn sign_in(State(app): Shared, Body(who): Body<SignIn>) -> Answer<Session> {
+    let account = NewUser {
+        name: who.name,
+        ..NewUser::new(who.email.clone(), AuthProvider::Google, who.email.as_str().parse()?)
+    };
+    let scope = Scope::service(&"sign-in".parse()?);
+    let user = app.db.run("user.sign_in", scope, move |door| door.users().sign_in(&account));
+    let user_id = user.await?.id;
+    Ok(Json(Session { token: app.open_session(user_id.clone()), user_id }))
+}
+
+async fn sign_out(State(app): Shared, caller: Caller) -> StatusCode {
+    app.close_session(caller.token());
+    StatusCode::NO_CONTENT
+}
+
+async fn me(State(app): Shared, caller: Caller) -> Answer<Profile> {
+    let scope = caller.user().read_only();
+    let find =
+        app.db.run("me.find", scope, |door| door.me().find()?.ok_or(Failure::Absent("user")));
+    Ok(Json(find.await?))
+}
+
+async fn update_me(
+    State(app): Shared,
+    caller: Caller,
+    Body(changes): Body<ProfileChanges>,
+) -> Answer<Profile> {
+    let update = move |door: &mut sesari_db::UserConnection| door.me().update(&changes);
+    Ok(Json(app.db.run("me.update", caller.user(), update).await?))
+}
+
+async fn my_workspaces(
+    State(app): Shared,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Answer<Paged<MyWorkspace>> {
+    let page = paging.page()?;
+    let scope = caller.user().read_only();
+    let list = app.db.run("my_workspace.list", scope, move |door| door.my_workspaces().list(&page));
+    Ok(Json(list.await?))
+}
+
+/// Keys are of a workspace, and there is none yet. The slug makes that nothing is made twice: who comes
+/// again gets a 409.
+async fn create_workspace(
+    State(app): Shared,
+    caller: Caller,
+    Body(new): Body<NewWorkspace>,
+) -> Created<Workspace> {
+    let create = move |door: &mut sesari_db::UserConnection| door.my_workspaces().create(&new);
+    let made = app.db.run("workspace.create", caller.user(), create).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+async fn workspace(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+) -> Answer<Workspace> {
+    let scope = caller.tenant(&workspace).read_only();
+    let find = app.db.run("workspace.find", scope, |tenant| {
+        // Not there, and not the caller's, are the same.
+        tenant.workspace().find()?.ok_or(Failure::Absent("workspace"))
+    });
+    Ok(Json(find.await?))
+}
+
+async fn update_workspace(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    Body(changes): Body<WorkspaceChanges>,
+) -> Answer<Workspace> {
+    let update = app.db.run("workspace.update", caller.tenant(&workspace), move |tenant| {
+        tenant.workspace().update(&changes)
+    });
+    Ok(Json(update.await?))
+}
+
+async fn delete_workspace(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+) -> Done {
+    let scope = caller.tenant(&workspace);
+    app.db.run("workspace.delete", scope, |tenant| tenant.workspace().delete()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn members(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    Query(paging): Query<Paging>,
+) -> Answer<Paged<Member>> {
+    let page = paging.page()?;
+    let list = app.db.run("member.list", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.members().list(&MemberFilter::default(), &page)
+    });
+    Ok(Json(list.await?))
+}
+
+#[derive(serde::Deserialize)]
+struct NewMember {
+    user_id: UserId,
+    role: Role,
+}
+
+async fn add_member(
+    State(app): Shared,
+    caller: Caller,
+    Path(workspace): Path<WorkspaceId>,
+    New(new, key): New<NewMember>,
+) -> Created<Membership> {
+    let add = app.make("member.add", caller.tenant(&workspace), key, move |tenant| {
+        tenant.members().add(&new.user_id, new.role.clone())
+    });
+    Ok((StatusCode::CREATED, Json(add.await?)))
+}
+
+async fn change_role(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, member)): Path<(WorkspaceId, UserId)>,
+    Body(role): Body<Role>,
+) -> Answer<Membership> {
+    let change = app.db.run("member.change_role", caller.tenant(&workspace), move |tenant| {
+        tenant.members().change_role(&member, role.clone())
+    });
+    Ok(Json(change.await?))
+}
+
+async fn remove_member(
+    State(app): Shared,
+    caller: Caller,
+    Path((workspace, member)): Path<(WorkspaceId, UserId)>,
+) -> Done {
+    let remove = app.db.run("member.remove", caller.tenant(&workspace), move |tenant| {
+        tenant.members().remove(&member)?;
+        Ok::<_, Error>(())
+    });
+    remove.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
