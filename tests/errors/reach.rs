@@ -11,7 +11,6 @@ use sesari_db::clock::Clock;
 use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
 use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser};
 use sesari_db::import::ImportOptions;
 use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser, OnExisting};
 use sesari_db::tenancy::ContextKey;
