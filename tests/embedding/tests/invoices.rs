@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel_migrations::MigrationHarness;
-use invoicing::{Error, Invoice, MIGRATIONS, issue, list};
+use invoicing::{Error, Invoice, MIGRATIONS, issue, issue_next, list};
 use sesari_db::Database;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace};
@@ -135,6 +135,20 @@ fn the_invoice_goes_with_its_kpi_and_the_unit_of_work_is_one() {
     assert_eq!(count(&mut tenant, "true"), 0);
     tenant.rollback().unwrap();
     assert_eq!(list(db, &a.owner, &a.workspace).unwrap().len(), 1);
+}
+
+#[test]
+fn invoices_issued_at_the_same_moment_get_numbers_without_a_gap() {
+    let Books { a, b, db, .. } = &books();
+    let mut numbers: Vec<i32> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| issue_next(db, &a.owner, &a.workspace, &a.kpi, 5).unwrap()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, [2, 3, 4, 5, 6]);
+    assert_eq!(list(db, &b.owner, &b.workspace).unwrap().len(), 1);
 }
 
 #[test]
