@@ -138,16 +138,23 @@ fn the_invoice_goes_with_its_kpi_and_the_unit_of_work_is_one() {
 }
 
 #[test]
-fn invoices_issued_at_the_same_moment_get_numbers_without_a_gap() {
-    let Books { a, b, db, .. } = &books();
-    let mut numbers: Vec<i32> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..5)
-            .map(|_| scope.spawn(|| issue_next(db, &a.owner, &a.workspace, &a.kpi, 5).unwrap()))
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+fn who_comes_second_to_a_number_takes_the_next() {
+    let Books { a, b, db, test } = &books();
+    let mut first = db.tenant(&a.owner, &a.workspace).unwrap();
+    issue(&mut first, 2, &a.kpi, 5).unwrap();
+    std::thread::scope(|scope| {
+        // Does not see the 2, and waits for its commit.
+        let second = scope.spawn(|| issue_next(db, &a.owner, &a.workspace, &a.kpi, 5).unwrap());
+        let waiting =
+            diesel::dsl::sql::<BigInt>("(SELECT count(*) FROM pg_locks WHERE NOT granted)");
+        let mut admin = test.admin().unwrap();
+        while diesel::select(waiting.clone()).get_result::<i64>(&mut admin).unwrap() == 0 {
+            assert!(!second.is_finished(), "the second did not wait");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        first.commit().unwrap();
+        assert_eq!(second.join().unwrap(), 3);
     });
-    numbers.sort_unstable();
-    assert_eq!(numbers, [2, 3, 4, 5, 6]);
     assert_eq!(list(db, &b.owner, &b.workspace).unwrap().len(), 1);
 }
 
