@@ -20,7 +20,7 @@
 //! | header | what |
 //! |---|---|
 //! | `Idempotency-Key` | makes the thing once, however often the request is sent |
-//! | `Request-Timeout-Ms` | how long the client waits at most; the service does not either |
+//! | `Request-Timeout-Ms` | how long the client waits; what is not committed by then is not done |
 //!
 //! | where | what |
 //! |---|---|

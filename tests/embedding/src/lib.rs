@@ -1,9 +1,10 @@
 //! Invoices of a workspace, kept beside its KPIs.
 
 use diesel::prelude::*;
-use sesari_db::id::{KpiId, WorkspaceId};
+use sesari_db::error::AsError;
+use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::schema::kpis;
-use sesari_db::{Database, TenantConnection};
+use sesari_db::{Database, Scope, TenantConnection};
 
 /// This service's migrations, recorded in its own ledger.
 pub const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
@@ -45,6 +46,16 @@ impl From<diesel::result::Error> for Error {
     }
 }
 
+/// By which a unit of work knows what may be run again.
+impl AsError for Error {
+    fn as_error(&self) -> Option<&sesari_db::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::NotFound => None,
+        }
+    }
+}
+
 /// An invoice with the name of its KPI.
 #[derive(Debug, PartialEq, Eq, Queryable)]
 pub struct Invoice {
@@ -62,21 +73,38 @@ pub fn issue(
 ) -> Result<(), Error> {
     // The workspace is the context's by default.
     diesel::insert_into(invoices::table)
-        .values((
-            invoices::number.eq(number),
-            invoices::kpi_id.eq(kpi),
-            invoices::cents.eq(cents),
-        ))
+        .values((invoices::number.eq(number), invoices::kpi_id.eq(kpi), invoices::cents.eq(cents)))
         .execute(tenant.connection())?;
     Ok(())
 }
 
-/// The invoices of a workspace, joined with a table of the library's.
-pub fn list(
+/// Writes an invoice with the next number, in a unit of work: who comes second at the same moment takes
+/// the number after.
+pub fn issue_next(
     db: &Database,
-    user: &sesari_db::id::UserId,
+    user: &UserId,
     workspace: &WorkspaceId,
-) -> Result<Vec<Invoice>, Error> {
+    kpi: &KpiId,
+    cents: i64,
+) -> Result<i32, Error> {
+    db.run("invoice.issue", Scope::tenant(user, workspace), |tenant| {
+        let newest = invoices::table
+            .filter(invoices::workspace_id.eq(workspace))
+            .select(diesel::dsl::max(invoices::number))
+            .first::<Option<i32>>(tenant.connection())?;
+        let number = newest.unwrap_or(0) + 1;
+        match issue(tenant, number, kpi, cents) {
+            // Somebody else has it: run again, and see theirs.
+            Err(Error::Database(error)) if error.is_conflict() => {
+                Err(sesari_db::Error::SerializationFailure.into())
+            }
+            issued => issued.map(|()| number),
+        }
+    })
+}
+
+/// The invoices of a workspace, joined with a table of the library's.
+pub fn list(db: &Database, user: &UserId, workspace: &WorkspaceId) -> Result<Vec<Invoice>, Error> {
     let mut tenant = db.tenant_read_only(user, workspace)?;
     Ok(invoices::table
         .inner_join(

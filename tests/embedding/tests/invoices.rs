@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel_migrations::MigrationHarness;
-use invoicing::{Error, Invoice, MIGRATIONS, issue, list};
+use invoicing::{Error, Invoice, MIGRATIONS, issue, issue_next, list};
 use sesari_db::Database;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace};
@@ -135,6 +135,27 @@ fn the_invoice_goes_with_its_kpi_and_the_unit_of_work_is_one() {
     assert_eq!(count(&mut tenant, "true"), 0);
     tenant.rollback().unwrap();
     assert_eq!(list(db, &a.owner, &a.workspace).unwrap().len(), 1);
+}
+
+#[test]
+fn who_comes_second_to_a_number_takes_the_next() {
+    let Books { a, b, db, test } = &books();
+    let mut first = db.tenant(&a.owner, &a.workspace).unwrap();
+    issue(&mut first, 2, &a.kpi, 5).unwrap();
+    std::thread::scope(|scope| {
+        // Does not see the 2, and waits for its commit.
+        let second = scope.spawn(|| issue_next(db, &a.owner, &a.workspace, &a.kpi, 5).unwrap());
+        let waiting =
+            diesel::dsl::sql::<BigInt>("(SELECT count(*) FROM pg_locks WHERE NOT granted)");
+        let mut admin = test.admin().unwrap();
+        while diesel::select(waiting.clone()).get_result::<i64>(&mut admin).unwrap() == 0 {
+            assert!(!second.is_finished(), "the second did not wait");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        first.commit().unwrap();
+        assert_eq!(second.join().unwrap(), 3);
+    });
+    assert_eq!(list(db, &b.owner, &b.workspace).unwrap().len(), 1);
 }
 
 #[test]
