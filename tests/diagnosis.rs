@@ -194,7 +194,14 @@ fn no_tenant_can_ask_and_no_service_without_its_context() {
 fn an_unknown_table_or_one_of_no_workspace_is_refused() {
     let case = Case::new();
     let World { a, db, .. } = &case.world;
-    for table in ["users", "subscriptions", "idempotency_keys", "sesari.context_keys", "kpis; DROP TABLE kpis", ""] {
+    for table in [
+        "users",
+        "subscriptions",
+        "idempotency_keys",
+        "sesari.context_keys",
+        "kpis; DROP TABLE kpis",
+        "",
+    ] {
         let mut door = db.service(&service()).unwrap();
         let answer = door.diagnosis().row(&a.owner, &a.workspace, table, "x", Wanted::Read);
         assert!(answer.is_err(), "{table}: {answer:?}");
