@@ -46,8 +46,9 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true)";
     "updating goals: the check loosened, the key not fixed", Leaks, ["goals"]:
         "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true); DROP TRIGGER goals_key ON goals";
-    "updating idempotency keys: no condition", Leaks, ["idempotency_keys"]:
-        "ALTER POLICY idempotency_keys_tenant_update ON idempotency_keys USING (true) WITH CHECK (true)";
+    "updating idempotency keys: no condition, answers not fixed", Leaks, ["idempotency_keys"]:
+        "ALTER POLICY idempotency_keys_tenant_update ON idempotency_keys USING (true) WITH CHECK (true);
+         DROP TRIGGER idempotency_keys_key ON idempotency_keys";
     "deleting points: no condition", Leaks, ["kpi_data_points"]:
         "ALTER POLICY kpi_data_points_tenant_delete ON kpi_data_points USING (true)";
     "deleting kpis: the workspace forgotten", Leaks, ["kpis"]:

@@ -166,14 +166,14 @@ fn read_between_two_contexts(spoil: &str) -> Vec<String> {
     let db = test.builder().pool_size(1).build().unwrap();
     let world = World::on(test, db);
     let key = key();
-    let mut guard = tenant(&world, &service());
+    let mut guard = tenant(&world, service());
     guard.once("make a kpi", &key, make_kpi).unwrap();
     guard.commit().unwrap();
     world.test.admin().unwrap().batch_execute(spoil).unwrap();
 
     let context = "current_setting('sesari.context')";
     let as_service = {
-        let mut elsewhere = world.db.tenant(&service(), &world.b.workspace).unwrap();
+        let mut elsewhere = world.db.tenant(service(), &world.b.workspace).unwrap();
         logins::value(elsewhere.connection(), context)
     };
     let mut guard = tenant(&world, &world.a.member);
