@@ -50,7 +50,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
 /// A row of the plain layout's year.
 #[derive(QueryableByName)]
 #[expect(dead_code, reason = "read for the time it takes")]
-struct Day {
+struct OfADay {
     #[diesel(sql_type = Text)]
     kpi_id: String,
     #[diesel(sql_type = Timestamptz)]
@@ -133,7 +133,7 @@ impl World {
                 .bind::<Array<Text>, _>(&kpis)
                 .bind::<Timestamptz, _>(range.from())
                 .bind::<Timestamptz, _>(range.to())
-                .load::<Day>(conn)
+                .load::<OfADay>(conn)
             })
         })
     }

@@ -18,6 +18,7 @@ mod unit;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::credentials::SealingKeyRing;
@@ -73,6 +74,7 @@ struct Inner {
     sealing_keys: Option<SealingKeyRing>,
     tables: Declared,
     fingerprint: String,
+    is_retired: AtomicBool,
 }
 
 impl Database {

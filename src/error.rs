@@ -187,7 +187,8 @@ impl Error {
 
     /// What went wrong, in a word that does not change and says nothing of a row: `error.type` of
     /// [spans](crate::observe), and a label of metrics. It is the variant's name in lower case, with
-    /// underscores, such as `not_found`, `denied` or `deadlock`.
+    /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key with what is
+    /// wrong, such as `idempotency_reused`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -217,7 +218,7 @@ impl Error {
             Self::Config(_) => "config",
             Self::Unsafe(_) => "unsafe",
             Self::Migration(_) => "migration",
-            Self::Idempotency(_) => "idempotency",
+            Self::Idempotency(error) => error.kind(),
             Self::Import(_) => "import",
             Self::Seal(_) => "seal",
             Self::Open(_) => "open",

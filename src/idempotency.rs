@@ -119,6 +119,16 @@ pub enum IdempotencyError {
     Unreadable,
 }
 
+impl IdempotencyError {
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Reused => "idempotency_reused",
+            Self::InUse => "idempotency_in_use",
+            Self::Unreadable => "idempotency_unreadable",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,7 +50,7 @@
 //! | `sesari_db_units_total` | counter | `unit`, `outcome` |
 //! | `sesari_db_unit_seconds` | histogram | `unit`, `outcome` |
 //! | `sesari_db_retries_total` | counter | `unit`, `reason` |
-//! | `sesari_db_pool_wait_seconds` | histogram | `door` |
+//! | `sesari_db_pool_wait_seconds` | histogram | `door`: that of the pool, `tenant`, `service` or `replica` |
 //! | `sesari_db_pool_connections` | gauge | `door`, `state`: `in_use` or `max` |
 //! | `sesari_db_pool_waiting` | gauge | `door` |
 //! | `sesari_db_overloaded_total` | counter | `door` |

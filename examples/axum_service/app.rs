@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use sesari_db::AsyncDatabase;
 use sesari_db::id::UserId;
-use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::{AsyncDatabase, Error, Scope, TenantConnection as Tenant};
 
 /// Shared by all requests.
 pub struct App {
@@ -37,22 +36,5 @@ impl App {
     pub fn signed_in(&self, token: &str) -> Option<UserId> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.get(token).cloned()
-    }
-
-    /// Makes something in a unit of work: under a key once, and without one each time.
-    pub async fn make<T>(
-        &self,
-        name: &'static str,
-        scope: Scope<Tenant>,
-        key: Option<IdempotencyKey>,
-        body: impl FnMut(&mut Tenant) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error>
-    where
-        T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
-    {
-        match key {
-            Some(key) => self.db.run_once(name, scope, key, body).await,
-            None => self.db.run(name, scope, body).await,
-        }
     }
 }

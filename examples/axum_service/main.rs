@@ -107,6 +107,7 @@ async fn serve(app: Arc<App>, companies: Vec<Company>, address: &str) -> Outcome
     stopped().await;
 
     println!("Stopping: no new requests, those under way are answered.");
+    app.db.database().retire();
     // Nobody hears it only if the server has ended already.
     let _ = stop.send(());
     if let Ok(ended) = timeout(PATIENCE, &mut server).await {

@@ -101,21 +101,24 @@ impl AsyncDatabase {
     ///
     /// # Errors
     /// As [`run`](Self::run) and [`Database::run_once`].
-    pub fn run_once<T, E, F>(
+    pub fn run_once<K, T, E, F>(
         &self,
         name: &'static str,
         scope: Scope<TenantConnection>,
-        key: IdempotencyKey,
+        key: K,
         mut body: F,
-    ) -> impl Future<Output = Result<T, E>> + Send + use<T, E, F>
+    ) -> impl Future<Output = Result<T, E>> + Send + use<K, T, E, F>
     where
+        K: Into<Option<IdempotencyKey>>,
         T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
         E: AsError + Send + 'static,
         F: FnMut(&mut TenantConnection) -> Result<T, E> + Send + 'static,
     {
-        let unit = Unit::new(&self.0, name, scope, Repeat::Always);
-        run(unit, move |tenant: &mut TenantConnection| {
-            tenant.once_or_roll_back(name, &key, &mut body)
+        let key = key.into();
+        let unit = Unit::new(&self.0, name, scope, Repeat::with(key.as_ref()));
+        run(unit, move |tenant: &mut TenantConnection| match &key {
+            Some(key) => tenant.once_or_roll_back(name, key, &mut body),
+            None => body(tenant),
         })
     }
 
@@ -165,7 +168,7 @@ where
         match unit.place() {
             Ok(place) => {
                 let entered = enter(&place, unit.scope.party()).await;
-                unit.seen.waited(asked.elapsed());
+                unit.seen.waited(place.door.gate.name(), asked.elapsed());
                 match entered {
                     Ok(permit) => {
                         (unit, body, outcome) = attempt(unit, body, place, permit).await?;

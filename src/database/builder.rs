@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use diesel::pg::PgConnection;
@@ -323,6 +324,7 @@ impl DatabaseBuilder {
             sealing_keys: self.sealing_keys,
             tables: self.tables,
             fingerprint,
+            is_retired: AtomicBool::new(false),
         })))
     }
 

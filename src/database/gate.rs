@@ -123,10 +123,6 @@ impl Gate {
         self.0.door
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.lock().closed
-    }
-
     pub(crate) fn traffic(&self) -> Traffic {
         self.0.lock().traffic
     }
@@ -375,8 +371,8 @@ mod tests {
             });
             served.push_str(waiting.remove(turn.unwrap()).0);
         }
-        // The first to wait has the first turn.
-        assert_eq!(served, "abcaba");
+        // Who is inside has had a turn: the others come first.
+        assert_eq!(served, "bcabaa");
         drop(inside);
         assert_eq!(gate.traffic(), Traffic::default());
     }

@@ -1,5 +1,6 @@
 //! [`Database::health`] for probes, and the orderly end.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel::dsl::sql;
@@ -29,13 +30,13 @@ pub struct Health {
     pub fingerprint: Option<String>,
     /// Whether the schema is still the one that was checked at start-up.
     pub is_schema_unchanged: bool,
-    /// Whether [`Database::shut_down`] has been called.
-    pub is_shutting_down: bool,
+    /// Whether [`Database::retire`] or [`Database::shut_down`] has been called.
+    pub is_retired: bool,
 }
 
 impl Health {
     /// Whether requests should be sent here: the primary answers both logins and takes writes, and
-    /// nobody has asked to shut down.
+    /// nobody has asked to stop.
     ///
     /// A replica may be missing, and the pools may be busy. Nor does it matter here whether the schema has
     /// changed, since a migration would make every process unready at once: be alerted by
@@ -44,7 +45,7 @@ impl Health {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut doors = std::iter::once(&self.tenant).chain(&self.service);
-        !self.is_shutting_down && doors.all(|door| door.takes_writes)
+        !self.is_retired && doors.all(|door| door.takes_writes)
     }
 }
 
@@ -100,7 +101,7 @@ impl Database {
             schema_version: inner.tenant.aside(schema_version).ok().flatten(),
             is_schema_unchanged: fingerprint.as_ref() == Some(&inner.fingerprint),
             fingerprint,
-            is_shutting_down: inner.tenant.gate.is_closed(),
+            is_retired: inner.is_retired.load(Ordering::Relaxed),
             tenant,
         }
     }
@@ -119,12 +120,19 @@ impl Database {
         health
     }
 
+    /// From now on [`Health::is_ready`] says no, and everything else goes on: for the time between the
+    /// signal to stop and the moment at which no more requests arrive.
+    pub fn retire(&self) {
+        self.0.is_retired.store(true, Ordering::Relaxed);
+    }
+
     /// Shuts down in order: from now on every caller gets [`Error::ShuttingDown`], those who wait
     /// included, while the guards that are open go on. Returns when the last of them is gone, or after `patience`, with
     /// how many were still open.
     ///
     /// Dropping the last clone of the database then closes the connections.
     pub fn shut_down(&self, patience: Duration) -> usize {
+        self.retire();
         let replica = self.0.replica.as_ref();
         let opened = replica.and_then(super::replica::Replica::opened);
         if let Some(replica) = replica {
@@ -150,7 +158,7 @@ fn probe(door: &Door) -> DoorHealth {
         idle: pool.idle_connections as usize,
         in_use: traffic.inside,
         waiting: traffic.waiting,
-        latency_ms: answer.is_ok().then(|| latency.as_secs_f64() * 1000.0),
+        latency_ms: answer.is_ok().then_some(latency.as_secs_f64() * 1000.0),
         takes_writes: matches!(answer, Ok(false)),
         error: answer.err().as_ref().map(Error::kind),
     }

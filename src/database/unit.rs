@@ -66,25 +66,30 @@ impl Database {
     /// whoever comes again with the key gets the stored answer. So it is also run again where the
     /// connection was lost with the commit under way: what was committed is not done twice.
     ///
-    /// The unit's name is part of what the key stands for. See
+    /// The unit's name is part of what the key stands for. Without a key (`None`, where a client sent
+    /// none) it is [`run`](Self::run). See
     /// [`TenantConnection::once`] for what is stored, and [`idempotency`](crate::idempotency).
     ///
     /// # Errors
     /// As [`run`](Self::run) and [`TenantConnection::once`]. [`Error::OutcomeUnknown`] when the last attempt
     /// ended so: call again with the same key.
-    pub fn run_once<T, E>(
+    pub fn run_once<'k, T, E>(
         &self,
         name: &'static str,
         scope: Scope<TenantConnection>,
-        key: &IdempotencyKey,
+        key: impl Into<Option<&'k IdempotencyKey>>,
         mut body: impl FnMut(&mut TenantConnection) -> Result<T, E>,
     ) -> Result<T, E>
     where
         T: serde::Serialize + serde::de::DeserializeOwned,
         E: AsError,
     {
-        Unit::new(self, name, scope, Repeat::Always).run(&mut |tenant: &mut TenantConnection| {
-            tenant.once_or_roll_back(name, key, &mut body)
+        let key = key.into();
+        Unit::new(self, name, scope, Repeat::with(key)).run(&mut |tenant: &mut TenantConnection| {
+            match key {
+                Some(key) => tenant.once_or_roll_back(name, key, &mut body),
+                None => body(tenant),
+            }
         })
     }
 }
@@ -96,6 +101,12 @@ pub(super) enum Repeat {
     BeforeCommit,
     /// What was perhaps committed as well: then it does nothing the second time.
     Always,
+}
+
+impl Repeat {
+    pub(super) fn with(key: Option<&IdempotencyKey>) -> Self {
+        if key.is_some() { Self::Always } else { Self::BeforeCommit }
+    }
 }
 
 /// A unit of work between its attempts, for threads and futures alike.
@@ -161,14 +172,14 @@ impl<G: Guard> Unit<G> {
     fn run<T, E: AsError>(mut self, body: &mut impl FnMut(&mut G) -> Result<T, E>) -> Result<T, E> {
         loop {
             let asked = Instant::now();
-            let entered = self
-                .place()
-                .and_then(|place| Ok((place.door.enter(self.scope.party(), place.until)?, place)));
-            self.seen.waited(asked.elapsed());
-            let outcome = match entered {
-                Ok((permit, place)) => {
-                    let terms = self.terms(&place);
-                    self.seen.in_span(|| self.attempt(&place, permit, &terms, body))
+            let outcome = match self.place() {
+                Ok(place) => {
+                    let entered = place.door.enter(self.scope.party(), place.until);
+                    self.seen.waited(place.door.gate.name(), asked.elapsed());
+                    entered.map_err(|error| place.refused(error)).and_then(|permit| {
+                        let terms = self.terms(&place);
+                        self.seen.in_span(|| self.attempt(&place, permit, &terms, body))
+                    })
                 }
                 Err(error) => Err(Failure::Unit(error.into())),
             };
@@ -190,11 +201,12 @@ impl<G: Guard> Unit<G> {
         }
         let patience = self.db.0.pool_timeout;
         let until = |patience| now.checked_add(patience).unwrap_or(now).min(self.deadline);
-        if G::ON_REPLICA && self.scope.source != Source::Primary {
-            if let Some(door) = self.db.0.replica.as_ref().and_then(Replica::door) {
-                // The primary can still answer afterwards.
-                return Ok(Place { door, until: until(patience / 2) });
-            }
+        if G::ON_REPLICA
+            && self.scope.source != Source::Primary
+            && let Some(door) = self.db.0.replica.as_ref().and_then(Replica::door)
+        {
+            // The primary can still answer afterwards.
+            return Ok(Place { door, until: until(patience / 2) });
         }
         Ok(Place { door: self.scope.door(&self.db)?.clone(), until: until(patience) })
     }

@@ -108,6 +108,7 @@ impl UnitSpan {
     }
 }
 
+/// To the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }

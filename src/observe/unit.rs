@@ -11,7 +11,6 @@ use crate::id::WorkspaceId;
 /// Its span's parent is the span in which it began, on whichever thread the work is then done.
 pub(crate) struct Unit {
     name: &'static str,
-    door: &'static str,
     span: spans::UnitSpan,
     begun: Instant,
     retries: u32,
@@ -30,7 +29,6 @@ impl Unit {
     ) -> Self {
         Self {
             name,
-            door,
             span: spans::UnitSpan::new(name, door, actor_kind, workspace, read_only),
             begun: Instant::now(),
             retries: 0,
@@ -44,10 +42,10 @@ impl Unit {
         self.span.in_scope(body)
     }
 
-    /// It waited so long for a connection; once for each attempt.
-    pub(crate) fn waited(&mut self, waited: Duration) {
+    /// It waited so long for a connection of this pool; once for each attempt.
+    pub(crate) fn waited(&mut self, pool: &'static str, waited: Duration) {
         self.waited += waited;
-        figures::waited(self.door, waited);
+        figures::waited(pool, waited);
     }
 
     /// It will be run again, because of this error.
@@ -130,9 +128,9 @@ mod tests {
         let workspace = WorkspaceId::generate();
         let (lines, figures) = told(|| {
             let mut unit = Unit::begin("move_kpi", "tenant", "user", Some(&workspace), false);
-            unit.waited(Duration::from_millis(2));
+            unit.waited("tenant", Duration::from_millis(2));
             unit.retry(&Error::Deadlock);
-            unit.waited(Duration::from_millis(3));
+            unit.waited("tenant", Duration::from_millis(3));
             unit.in_span(|| super::super::operation("kpi.update", || Ok(()))).unwrap();
             unit.finish(None);
         });

@@ -148,7 +148,7 @@ impl TenantConnection {
     ///
     /// The answer is stored as JSON, of at most [`MAX_RESULT`](crate::idempotency::MAX_RESULT) bytes,
     /// and is the same for the same actor even if that actor may do less by then. Return the id of what
-    /// was made rather than all that is known of it. A `f64` may come back changed in its last bit.
+    /// was made rather than all that is known of it.
     ///
     /// # Errors
     /// The body's error; [`Error::Idempotency`] when the key stands for something else, is in use by

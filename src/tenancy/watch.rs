@@ -42,11 +42,11 @@ impl Watch {
     }
 
     fn enter(&self, stage: Stage) -> Result<()> {
-        let mut state = self.lock();
-        if state.cancelled {
+        let mut seen = self.lock();
+        if seen.cancelled {
             return Err(Error::Cancelled);
         }
-        state.stage = stage;
+        seen.stage = stage;
         Ok(())
     }
 

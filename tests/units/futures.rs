@@ -99,10 +99,10 @@ fn a_unit_whose_future_was_dropped_between_statements_does_not_commit() {
     let db = asynchronous(&world.db);
     let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     runtime().block_on(async {
-        let (begin, wait) = (begun.clone(), go_on.clone());
+        let (tell, wait) = (begun.clone(), go_on.clone());
         let unit = db.run("kpi.create", scope(&world.a), move |tenant| {
             tenant.kpis().create(&NewKpi::new("between".parse()?))?;
-            begin.store(1, SeqCst);
+            tell.store(1, SeqCst);
             until("the future is gone", || wait.load(SeqCst) == 1);
             Ok::<_, Error>(())
         });
@@ -131,7 +131,7 @@ fn a_future_that_waits_for_its_turn_can_be_dropped_and_a_full_queue_is_told_at_o
             .run("kpi.count", scope(&world.a), |tenant| tenant.kpis().count(&KpiFilter::default()));
         let waiting = tokio::spawn({
             let (db, scope) = (db.clone(), scope(&world.b));
-            async move { db.run("me", scope, |tenant| tenant.role()).await }
+            async move { db.run("me", scope, TenantConnection::role).await }
         });
         tokio::time::sleep(short).await;
         assert!(matches!(first.await, Err(Error::Overloaded)));
@@ -139,7 +139,7 @@ fn a_future_that_waits_for_its_turn_can_be_dropped_and_a_full_queue_is_told_at_o
         let _ = waiting.await;
         assert_eq!(db.health().await.unwrap().tenant.waiting, 0);
         drop(guard);
-        db.run("me", scope(&world.b), |tenant| tenant.role()).await.unwrap();
+        db.run("me", scope(&world.b), TenantConnection::role).await.unwrap();
     });
 }
 

@@ -72,7 +72,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
         threads.spawn(|| {
             let guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
             opened.send(()).unwrap();
-            until("the end has begun", || world.db.health().is_shutting_down);
+            until("the end has begun", || world.db.health().is_retired);
             guard.commit().unwrap();
         });
         wait.recv_timeout(LONG).unwrap();
@@ -83,6 +83,14 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
     let unit = db.run("late", Scope::user(&world.a.owner), |user| user.me().find());
     assert!(matches!(unit, Err(Error::ShuttingDown)), "{unit:?}");
     assert!(!db.health().is_ready());
+}
+
+#[test]
+fn a_retired_database_goes_on_and_is_not_ready() {
+    let world = World::new();
+    world.db.retire();
+    assert!(!world.db.health().is_ready());
+    world.db.tenant(&world.a.owner, &world.a.workspace).unwrap().commit().unwrap();
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn create(
     Path(workspace): Path<WorkspaceId>,
     New(new, key): New<NewGoal>,
 ) -> Created<Goal> {
-    let create = app.make("goal.create", caller.tenant(&workspace), key, move |tenant| {
+    let create = app.db.run_once("goal.create", caller.tenant(&workspace), key, move |tenant| {
         tenant.goals().create(&new)
     });
     Ok((StatusCode::CREATED, Json(create.await?)))
@@ -125,7 +125,7 @@ async fn link(
         baseline: new.baseline,
         ..NewGoalKpi::new(goal, new.kpi_id)
     };
-    let link = app.make("goal_kpi.link", caller.tenant(&workspace), key, move |tenant| {
+    let link = app.db.run_once("goal_kpi.link", caller.tenant(&workspace), key, move |tenant| {
         tenant.goal_kpis().link(&new)
     });
     Ok((StatusCode::CREATED, Json(link.await?)))

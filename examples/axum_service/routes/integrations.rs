@@ -51,9 +51,10 @@ async fn create(
     New(connection, key): New<Connection>,
 ) -> Created<Integration> {
     let (new, secret) = (NewIntegration::new(connection.provider), Secret::from(connection.token));
-    let create = app.make("integration.create", caller.tenant(&workspace), key, move |tenant| {
-        tenant.integrations().create(&new, &secret)
-    });
+    let create =
+        app.db.run_once("integration.create", caller.tenant(&workspace), key, move |tenant| {
+            tenant.integrations().create(&new, &secret)
+        });
     Ok((StatusCode::CREATED, Json(create.await?)))
 }
 

@@ -47,7 +47,7 @@ async fn create(
     Path(workspace): Path<WorkspaceId>,
     New(new, key): New<NewKpi>,
 ) -> Created<Kpi> {
-    let create = app.make("kpi.create", caller.tenant(&workspace), key, move |tenant| {
+    let create = app.db.run_once("kpi.create", caller.tenant(&workspace), key, move |tenant| {
         tenant.kpis().create(&new)
     });
     Ok((StatusCode::CREATED, Json(create.await?)))

@@ -163,7 +163,7 @@ async fn add_member(
     Path(workspace): Path<WorkspaceId>,
     New(new, key): New<NewMember>,
 ) -> Created<Membership> {
-    let add = app.make("member.add", caller.tenant(&workspace), key, move |tenant| {
+    let add = app.db.run_once("member.add", caller.tenant(&workspace), key, move |tenant| {
         tenant.members().add(&new.user_id, new.role.clone())
     });
     Ok((StatusCode::CREATED, Json(add.await?)))
