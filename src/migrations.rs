@@ -159,9 +159,8 @@ pub fn prune_audit_log(
     workspace: Option<&WorkspaceId>,
     before: Timestamp,
 ) -> Result<u64> {
-    let mut pruned = 0;
-    loop {
-        let batch: i64 = diesel::select(
+    in_batches(|| {
+        diesel::select(
             diesel::dsl::sql::<BigInt>("sesari.prune_audit_log(")
                 .bind::<Text, _>(workspace.map_or("", WorkspaceId::as_str))
                 .sql(", ")
@@ -170,12 +169,8 @@ pub fn prune_audit_log(
                 .bind::<Integer, _>(PRUNE_BATCH)
                 .sql(")"),
         )
-        .get_result(conn)?;
-        pruned += batch.unsigned_abs();
-        if batch < i64::from(PRUNE_BATCH) {
-            return Ok(pruned);
-        }
-    }
+        .get_result(conn)
+    })
 }
 
 /// Drops the idempotency keys of all workspaces that were made before a moment, the oldest first and
@@ -192,16 +187,23 @@ pub fn prune_audit_log(
 /// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
 /// stays dropped.
 pub fn prune_idempotency_keys(conn: &mut PgConnection, before: Timestamp) -> Result<u64> {
-    let mut pruned = 0;
-    loop {
-        let batch: i64 = diesel::select(
+    in_batches(|| {
+        diesel::select(
             diesel::dsl::sql::<BigInt>("sesari.prune_idempotency_keys(")
                 .bind::<Timestamptz, _>(before)
                 .sql(", ")
                 .bind::<Integer, _>(PRUNE_BATCH)
                 .sql(")"),
         )
-        .get_result(conn)?;
+        .get_result(conn)
+    })
+}
+
+/// Prunes until a batch is not full, and adds up.
+fn in_batches(mut prune: impl FnMut() -> QueryResult<i64>) -> Result<u64> {
+    let mut pruned = 0;
+    loop {
+        let batch = prune()?;
         pruned += batch.unsigned_abs();
         if batch < i64::from(PRUNE_BATCH) {
             return Ok(pruned);
