@@ -277,13 +277,14 @@ const ROWS: &[(&str, &str)] = &[
     ("an update from another table", "UPDATE kpis AS k SET description = g.title FROM goals AS g
         WHERE g.id = '{g}' RETURNING concat_ws('|', k.id, k.description) AS line"),
     ("a union", "SELECT id AS line FROM kpis UNION SELECT id FROM goals UNION SELECT id FROM workspaces ORDER BY 1"),
-    ("a window", "SELECT concat_ws('|', id, rank() OVER (ORDER BY created_at, id)) AS line FROM kpis"),
+    ("a window", "SELECT concat_ws('|', id, rank() OVER (ORDER BY created_at, id)) AS line FROM kpis ORDER BY 1"),
     ("aggregates", "SELECT concat_ws('|', min(value), max(value), sum(value), count(DISTINCT kpi_id)) AS line FROM kpi_data_points"),
     ("a division by another's row", "SELECT id AS line FROM kpis WHERE 1 / (length(name) - length('Secret left')) > -9
         AND 1 / (length(name) - length('Secret right')) > -9"),
     ("a cast of another's row", "SELECT id AS line FROM goals WHERE id = '{g}' AND workspace_id <> '{wa}' AND title::integer > 0"),
     ("a lateral", "SELECT concat_ws('|', k.id, p.value) AS line FROM kpis AS k
-        CROSS JOIN LATERAL (SELECT value FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", value LIMIT 1) AS p"),
+        CROSS JOIN LATERAL (SELECT value FROM kpi_data_points WHERE kpi_id = k.id ORDER BY \"timestamp\", value LIMIT 1) AS p
+        ORDER BY 1"),
     ("a values list", "SELECT concat_ws('|', v, (SELECT count(*) FROM kpis WHERE id = v)) AS line
         FROM unnest(ARRAY['kboth', 'kleft', 'kright', 'ka{n}']) AS v"),
     ("columns that are not granted", "SELECT credentials AS line FROM integrations"),
