@@ -10,7 +10,7 @@ use sesari_db::{Database, Error, Result, Scope, TenantConnection};
 
 use crate::server::Server;
 use crate::support::Tenant;
-use crate::{number, until};
+use crate::{LONG, number, until};
 
 fn pair() -> (Server, Server) {
     let primary = Server::new(&[]);
@@ -82,7 +82,21 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     assert_eq!(stale.unwrap(), (true, 2));
     let health = db.health().replica.unwrap();
     assert!(health.lag_bytes.unwrap() > 0 && health.lag_seconds.unwrap() > 0.0, "{health:?}");
-    standby.admin().batch_execute("SELECT pg_wal_replay_resume()").unwrap();
+
+    // Where it comes in time, it is waited for.
+    let patient = primary.builder().replica_url(standby.tenant_url()).replica_patience(LONG);
+    let patient = patient.build().unwrap();
+    until("it is opened", || patient.health().replica.unwrap().door.is_some());
+    let waited = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            standby.admin().batch_execute("SELECT pg_wal_replay_resume()").unwrap();
+        });
+        patient.run("kpi.count", scope(&acme).from_replica_after(mark), |tenant| {
+            Ok::<_, Error>((is_standby(tenant)?, tenant.kpis().count(&KpiFilter::default())?))
+        })
+    });
+    assert_eq!(waited.unwrap(), (true, 3));
     until("it has caught up", || db.health().replica.unwrap().lag_bytes == Some(0));
 }
 
