@@ -1,4 +1,5 @@
-//! Time, injected: the only place that reads the machine's clocks.
+//! Time, injected, where it decides what a context is worth. How long something waits or takes is
+//! measured where it does.
 
 use std::fmt;
 use std::sync::Arc;

@@ -73,8 +73,7 @@ pub struct DoorHealth {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ReplicaHealth {
-    /// The login and its pool; `None` while the replica is not in use, since it failed or is not wanted
-    /// yet.
+    /// The login and its pool; `None` until the replica has been reached and checked.
     pub door: Option<DoorHealth>,
     /// How much of the primary's log it has not replayed, in bytes.
     pub lag_bytes: Option<u64>,
