@@ -167,6 +167,8 @@ diesel::table! {
         workspace_id -> Text,
         /// The KPI measured
         kpi_id -> Text,
+        /// Day, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format
+        packed -> Bytea,
     }
 }
 

@@ -176,8 +176,8 @@ impl World {
         size.bytes as f64 / self.points as f64
     }
 
-    /// Switches the trigger that keeps the rollups, for everybody.
-    pub(crate) fn rollups(&mut self, kept: bool) {
+    /// Switches the trigger that keeps rollups and current values, for everybody.
+    pub(crate) fn keep_rollups(&mut self, kept: bool) {
         let verb = if kept { "ENABLE" } else { "DISABLE" };
         let sql = format!(
             "ALTER TABLE public.kpi_data_points {verb} TRIGGER kpi_data_points_follow_insert"

@@ -4,12 +4,14 @@
 //! decided here, and sent to the server as spans: each statement makes one scan of an index for
 //! each KPI and span, in the order of the key.
 
+mod cells;
 mod statements;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use self::statements::{GoalRow, OfGoal, Part, StatisticsOf, StatisticsRow, WithEnds, WithoutEnds};
+use self::cells::{Cells, merge};
+use self::statements::{GoalRow, OfGoal, StatisticsOf, StatisticsRow, WithEnds, WithoutEnds};
 use super::{TimeRange, debug_by_name};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
@@ -146,23 +148,23 @@ impl<'g> SeriesRepository<'g> {
             if rows.is_empty() {
                 return Err(Error::not_found(GoalId::ENTITY));
             }
-            let mut links: Vec<(GoalLink, Vec<Part>)> = Vec::new();
-            for (kpi, target, baseline, weight, before, part) in rows {
+            let mut links: Vec<(GoalLink, Vec<Cells>)> = Vec::new();
+            for (kpi, target, baseline, weight, before, cells) in rows {
                 let Some(kpi_id) = kpi else { continue };
                 if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
                     let series = Series { kpi_id, buckets: Vec::new() };
                     let weight = weight.unwrap_or_default();
                     links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
                 }
-                if let (Some((_, parts)), Some(part)) = (links.last_mut(), part) {
-                    parts.push(part);
+                if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
+                    spans.push(cells);
                 }
             }
             let links: Vec<_> = links
                 .into_iter()
-                .map(|(mut link, parts)| {
+                .map(|(mut link, spans)| {
                     let kpi = [link.series.kpi_id.clone()];
-                    let mut summaries = vec![merge(parts, grid.len())];
+                    let mut summaries = vec![merge(spans, grid.edges(), true)];
                     link.series.buckets =
                         series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
                     link
@@ -184,18 +186,18 @@ impl<'g> SeriesRepository<'g> {
             return Ok(vec![vec![None; buckets]; kpis.len()]);
         }
         let workspace = self.workspace;
-        let rows: Vec<(i64, Part)> = if ends {
+        let rows: Vec<(i64, Cells)> = if ends {
             WithEnds { workspace, kpis, reading }.load(self.conn)?
         } else {
             WithoutEnds { workspace, kpis, reading }.load(self.conn)?
         };
-        let mut parts: Vec<Vec<Part>> = vec![Vec::new(); kpis.len()];
-        for (n, part) in rows {
-            if let Some(place) = place_of(n, parts.len()) {
-                parts[place].push(part);
+        let mut spans: Vec<Vec<Cells>> = vec![Vec::new(); kpis.len()];
+        for (n, cells) in rows {
+            if let Some(place) = place_of(n, spans.len()) {
+                spans[place].push(cells);
             }
         }
-        Ok(parts.into_iter().map(|parts| merge(parts, buckets)).collect())
+        Ok(spans.into_iter().map(|spans| merge(spans, &reading.edges, ends)).collect())
     }
 }
 
@@ -256,30 +258,6 @@ fn series_of(
                 .collect(),
         })
         .collect()
-}
-
-/// Puts the spans of a KPI together, in the order of time.
-fn merge(mut parts: Vec<Part>, buckets: usize) -> Vec<Option<Summary>> {
-    parts.sort_by_key(|part| part.0);
-    let mut merged: Vec<Option<Summary>> = vec![None; buckets];
-    for (_, numbers, points, sums, mins, maxs, firsts, lasts) in parts {
-        for (i, number) in numbers.iter().enumerate() {
-            let Some(place) = place_of(i64::from(*number), buckets) else { continue };
-            let end = |values: &Option<Vec<f64>>| values.as_ref().map(|values| values[i]);
-            let summary = Summary {
-                points: points[i].unsigned_abs(),
-                sum: sums[i],
-                min: mins[i],
-                max: maxs[i],
-                first: end(&firsts),
-                last: end(&lasts),
-            };
-            let before = merged[place];
-            merged[place] =
-                Some(before.map_or(summary, |before: Summary| before.and_later(summary)));
-        }
-    }
-    merged
 }
 
 /// Squares of values from this size on leave the type: their figures are taken of smaller ones.

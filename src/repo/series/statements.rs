@@ -3,90 +3,60 @@
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bytea, Double, Nullable, Text, Timestamptz};
 
 use super::Reading;
+use super::cells::Cells;
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::repo::static_query;
 use crate::value::Timestamp;
 
-/// One span of one KPI: its start, and column by column what was found, with the buckets' numbers
-/// first. First and last values are absent where they were not asked for.
-pub(super) type Part = (
-    Timestamp,
-    Vec<i32>,
-    Vec<i64>,
-    Vec<Option<f64>>,
-    Vec<f64>,
-    Vec<f64>,
-    Option<Vec<f64>>,
-    Option<Vec<f64>>,
-);
-type PartSql = (
-    Timestamptz,
-    Array<Integer>,
-    Array<BigInt>,
-    Array<Nullable<Double>>,
-    Array<Double>,
-    Array<Double>,
-    Nullable<Array<Double>>,
-    Nullable<Array<Double>>,
-);
-
-/// `(points of a KPI in a span)`: one row for each span that has any, in the columns of `PartSql`.
-/// The KPI is `k.id`. Spans are read one after the other along the key: a lateral query with an
-/// aggregate of its own cannot be turned into a join over the whole workspace.
-fn push_parts<'b>(
+/// Adds a query of the cells of a KPI, `k.id`, in the columns of [`Cells`]: a row for each span that
+/// has any. Spans are read one after the other along the key: a lateral query with an aggregate of
+/// its own cannot be turned into a join over the whole workspace.
+fn push_cells<'b>(
     workspace: &'b WorkspaceId,
     reading: &'b Reading,
     ends: bool,
     pass: &mut AstPass<'_, 'b, Pg>,
 ) -> QueryResult<()> {
     let Reading { edges, stretches } = reading;
-    pass.push_sql("SELECT s.\"from\" AS part, a.* FROM unnest(");
+    pass.push_sql("SELECT a.cells FROM unnest(");
     pass.push_bind_param::<Array<Timestamptz>, _>(&stretches.days_from)?;
     pass.push_sql(", ");
     pass.push_bind_param::<Array<Timestamptz>, _>(&stretches.days_to)?;
     pass.push_sql(
         ") AS s (\"from\", \"to\") CROSS JOIN LATERAL (\
-         SELECT array_agg(r.bucket) AS buckets, array_agg(r.points) AS points, \
-         array_agg(r.sum) AS sums, array_agg(r.min) AS mins, array_agg(r.max) AS maxs, ",
-    );
-    pass.push_sql(if ends {
-        "array_agg(r.first) AS firsts, array_agg(r.last) AS lasts "
-    } else {
-        "NULL::double precision[] AS firsts, NULL::double precision[] AS lasts "
-    });
-    pass.push_sql("FROM (SELECT width_bucket(r.day, ");
-    pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
-    pass.push_sql(
-        ") AS bucket, r.points, r.sum, r.min, r.max, r.first, r.last \
-         FROM public.kpi_rollups AS r WHERE r.workspace_id = ",
+         SELECT string_agg(r.packed, '') AS cells FROM (\
+         SELECT r.packed FROM public.kpi_rollups AS r WHERE r.workspace_id = ",
     );
     pass.push_bind_param::<Text, _>(workspace)?;
     pass.push_sql(
         " AND r.kpi_id = k.id AND r.day >= s.\"from\" AND r.day < s.\"to\" ORDER BY r.day) AS r) AS a \
-         WHERE a.buckets IS NOT NULL \
-         UNION ALL SELECT s.\"from\" AS part, a.* FROM unnest(",
+         WHERE a.cells IS NOT NULL UNION ALL SELECT a.cells FROM unnest(",
     );
     pass.push_bind_param::<Array<Timestamptz>, _>(&stretches.points_from)?;
     pass.push_sql(", ");
     pass.push_bind_param::<Array<Timestamptz>, _>(&stretches.points_to)?;
+    pass.push_sql(
+        ") AS s (\"from\", \"to\") CROSS JOIN LATERAL (\
+         SELECT string_agg(timestamptz_send(greatest(s.\"from\", (",
+    );
+    pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
     // A sum of numbers near the end of the type would be an error: there is none of these, as in
     // the rollups.
     pass.push_sql(
-        ") AS s (\"from\", \"to\") CROSS JOIN LATERAL (\
-         SELECT array_agg(b.bucket) AS buckets, array_agg(b.points) AS points, \
-         array_agg(CASE WHEN b.min > -1e290 AND b.max < 1e290 THEN b.sum END) AS sums, \
-         array_agg(b.min) AS mins, array_agg(b.max) AS maxs, ",
+        ")[b.bucket])) || int8send(b.points) \
+         || float8send(CASE WHEN b.min > -1e290 AND b.max < 1e290 THEN b.sum ELSE 'NaN' END) \
+         || float8send(b.min) || float8send(b.max)",
     );
     pass.push_sql(if ends {
-        "array_agg(b.\"values\"[1]) AS firsts, array_agg(b.\"values\"[b.points]) AS lasts "
+        " || float8send(b.\"values\"[1]) || float8send(b.\"values\"[b.points])"
     } else {
-        "NULL::double precision[] AS firsts, NULL::double precision[] AS lasts "
+        " || float8send('NaN') || float8send('NaN')"
     });
     pass.push_sql(
-        "FROM (SELECT p.bucket, count(*) AS points, \
+        ", '') AS cells FROM (SELECT p.bucket, count(*) AS points, \
          sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) AS sum, \
          min(p.value) AS min, max(p.value) AS max",
     );
@@ -104,7 +74,7 @@ fn push_parts<'b>(
         // By the bucket as well, so that grouping has nothing left to sort.
         pass.push_sql(" ORDER BY bucket, p.\"timestamp\", p.source");
     }
-    pass.push_sql(") AS p GROUP BY p.bucket) AS b) AS a WHERE a.buckets IS NOT NULL");
+    pass.push_sql(") AS p GROUP BY p.bucket) AS b) AS a WHERE a.cells IS NOT NULL");
     Ok(())
 }
 
@@ -116,11 +86,11 @@ macro_rules! readings {
             pub(super) reading: &'a Reading,
         }
 
-        static_query!($name: (BigInt, PartSql), |query, pass| {
-            pass.push_sql("SELECT k.n, a.* FROM unnest(");
+        static_query!($name: (BigInt, Bytea), |query, pass| {
+            pass.push_sql("SELECT k.n, a.cells FROM unnest(");
             pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
             pass.push_sql(") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (");
-            push_parts(query.workspace, query.reading, $ends, &mut pass)?;
+            push_cells(query.workspace, query.reading, $ends, &mut pass)?;
             pass.push_sql(") AS a");
         });
     )*};
@@ -138,9 +108,9 @@ pub(super) struct OfGoal<'a> {
     pub(super) from: Timestamp,
 }
 
-/// A KPI with its target, baseline, weight and last value before the range, and one of its spans.
+/// A KPI with its target, baseline, weight and last value before the range, and the cells of a span.
 pub(super) type GoalRow =
-    (Option<KpiId>, Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<Part>);
+    (Option<KpiId>, Option<f64>, Option<f64>, Option<f64>, Option<f64>, Option<Cells>);
 
 static_query!(
     OfGoal: (
@@ -149,7 +119,7 @@ static_query!(
         Nullable<Double>,
         Nullable<Double>,
         Nullable<Double>,
-        Nullable<PartSql>,
+        Nullable<Bytea>,
     ),
     |query, pass| {
         pass.push_sql(
@@ -168,7 +138,7 @@ static_query!(
         pass.push_sql(
             " ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS b ON true LEFT JOIN LATERAL (",
         );
-        push_parts(query.workspace, query.reading, true, &mut pass)?;
+        push_cells(query.workspace, query.reading, true, &mut pass)?;
         pass.push_sql(") AS a ON true WHERE g.workspace_id = ");
         pass.push_bind_param::<Text, _>(query.workspace)?;
         pass.push_sql(" AND g.id = ");
