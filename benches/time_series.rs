@@ -191,8 +191,7 @@ impl World {
                         points::source.eq(""),
                         points::value.eq(point.value),
                     ))
-                    .returning((points::kpi_id, points::timestamp, points::value))
-                    .get_result::<(String, DateTime<Utc>, f64)>(conn)
+                    .execute(conn)
             })
         })
     }
