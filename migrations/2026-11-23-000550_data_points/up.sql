@@ -123,11 +123,14 @@ CREATE POLICY kpi_rollups_owner_delete ON public.kpi_rollups FOR DELETE TO sesar
 
 -- Makes these days anew from the points, along the key, and then the current value of their KPIs; a
 -- day without points has no row. Whoever writes points of a KPI holds its lock until the end. The
--- arrays differ in length from call to call, and planning for each would cost more than it finds.
+-- arrays differ in length from call to call, and planning for each would cost more than it finds. Nor
+-- may a plan that was made while there were few rollups, or none, read all of them once they are many:
+-- the days are found along the key, one after the other.
 CREATE FUNCTION sesari.roll_up(
     workspaces text[], kpis text[], days timestamptz[], may_be_empty boolean, may_be_deleted boolean)
     RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
     deleted boolean;
@@ -150,13 +153,21 @@ BEGIN
             CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
     END IF;
     IF may_be_empty THEN
-        DELETE FROM public.kpi_rollups AS r
-         USING unnest(workspaces, kpis, days) AS t (workspace_id, kpi_id, day)
-         WHERE r.workspace_id = t.workspace_id AND r.kpi_id = t.kpi_id AND r.day = t.day
-           AND NOT EXISTS (
-               SELECT FROM public.kpi_data_points AS p
-                WHERE p.workspace_id = t.workspace_id AND p.kpi_id = t.kpi_id
-                  AND p."timestamp" >= t.day AND p."timestamp" < t.day + interval '24 hours');
+        -- By their place, which nobody can change meanwhile: a join would have the planner choose.
+        DELETE FROM public.kpi_rollups
+         WHERE ctid = ANY (ARRAY(
+               SELECT r.ctid
+                 FROM unnest(workspaces, kpis, days) AS t (workspace_id, kpi_id, day)
+                CROSS JOIN LATERAL (
+                      SELECT r.ctid FROM public.kpi_rollups AS r
+                       WHERE r.workspace_id = t.workspace_id AND r.kpi_id = t.kpi_id AND r.day = t.day
+                       LIMIT 1) AS r
+                 LEFT JOIN LATERAL (
+                      SELECT true AS found FROM public.kpi_data_points AS p
+                       WHERE p.workspace_id = t.workspace_id AND p.kpi_id = t.kpi_id
+                         AND p."timestamp" >= t.day AND p."timestamp" < t.day + interval '24 hours'
+                       LIMIT 1) AS p ON true
+                WHERE p.found IS NULL));
     END IF;
     -- An addition that leaves the range of the type is an error, which must not refuse the points.
     INSERT INTO public.kpi_rollups AS r
@@ -265,9 +276,10 @@ CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_poi
 -- Upkeep, for whoever administers the schema: nobody else may execute these -----------------------
 
 -- The days of a KPI whose rollup is not what the points say. Points and rollups are read under one
--- snapshot, in which they agree whoever is writing: this takes no lock.
+-- snapshot, in which they agree whoever is writing: this takes no lock. As above, the plan has to
+-- stay right while the rollups grow.
 CREATE FUNCTION sesari.wrong_days(workspace text, kpi text) RETURNS timestamptz[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN (

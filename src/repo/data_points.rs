@@ -5,19 +5,20 @@
 
 mod batch;
 mod import;
+mod packed;
 mod retention;
 mod rows;
 mod stream;
 
-use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
 use self::batch::{Columns, FailOnExisting, KeepExisting, ReplaceExisting};
+use self::packed::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
-use self::rows::{StoredSource, stored};
-use super::{changed, debug_by_name, found, page_of, static_query};
+use self::rows::stored;
+use super::{changed, debug_by_name, found, static_query};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::import::{CsvRows, ImportOptions, Imported, RowError, numbered};
@@ -56,18 +57,6 @@ pub struct DataPointRepository<'g> {
 impl<'g> DataPointRepository<'g> {
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
         Self { conn, workspace }
-    }
-
-    fn within<'q>(&self, kpi: &'q KpiId, range: TimeRange) -> points::BoxedQuery<'q, Pg>
-    where
-        'g: 'q,
-    {
-        points::table
-            .filter(points::workspace_id.eq(self.workspace))
-            .filter(points::kpi_id.eq(kpi))
-            .filter(points::timestamp.ge(range.from()))
-            .filter(points::timestamp.lt(range.to()))
-            .into_boxed()
     }
 
     /// Records one point. `Conflict` when its key is taken; `NotFound` when the KPI does not exist
@@ -178,18 +167,16 @@ impl<'g> DataPointRepository<'g> {
         page: &Page,
     ) -> Result<Paged<DataPoint>> {
         operation("data_point.range", || {
-            let query = page_of!(self.within(kpi, range), page, points::timestamp, points::source);
-            // What is the same in every row is neither sent nor read.
-            let rows: Vec<(DateTime<Utc>, StoredSource, f64)> =
-                query.select((points::timestamp, points::source, points::value)).load(self.conn)?;
-            let of = |(timestamp, source, value): (_, StoredSource, _)| DataPoint {
+            let columns: packed::Columns =
+                PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
+            let of = |(timestamp, source, value)| DataPoint {
                 workspace_id: self.workspace.clone(),
                 kpi_id: kpi.clone(),
                 timestamp,
-                source: source.into(),
+                source,
                 value,
             };
-            let rows = rows.into_iter().map(of).collect();
+            let rows = packed::unpack(&columns)?.into_iter().map(of).collect();
             Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, stored(point.source.as_ref()))))
         })
     }
@@ -218,7 +205,13 @@ impl<'g> DataPointRepository<'g> {
     /// How many points [`range`](Self::range) has in all.
     pub fn count(&mut self, kpi: &KpiId, range: TimeRange) -> Result<i64> {
         operation("data_point.count", || {
-            Ok(self.within(kpi, range).count().get_result(self.conn)?)
+            Ok(points::table
+                .filter(points::workspace_id.eq(self.workspace))
+                .filter(points::kpi_id.eq(kpi))
+                .filter(points::timestamp.ge(range.from()))
+                .filter(points::timestamp.lt(range.to()))
+                .count()
+                .get_result(self.conn)?)
         })
     }
 

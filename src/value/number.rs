@@ -80,6 +80,10 @@ impl Default for Weight {
     }
 }
 
+/// Midnight of UTC on 1 January 2000, from which PostgreSQL counts in its binary format, in
+/// microseconds of Unix time.
+pub(crate) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
 /// A moment in UTC, in the years 1 to 9999, to the microsecond: what PostgreSQL stores and RFC 3339
 /// can write. A finer part is cut off.
 #[derive(

@@ -201,3 +201,10 @@ text_values! {
     Source("source", "expected 1 to 63 lower-case letters, digits and underscores, a letter first"):
         is_source;
 }
+
+impl Source {
+    /// What is stored, taken as it is.
+    pub(crate) fn from_stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}

@@ -6,13 +6,10 @@ use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::Bytea;
 
 use crate::series::Summary;
-use crate::value::Timestamp;
+use crate::value::{POSTGRES_EPOCH, Timestamp};
 
 /// A moment and six figures, as `kpi_rollups.packed` says.
 const BYTES: usize = 7 * 8;
-
-/// Midnight of UTC on 1 January 2000, from which PostgreSQL counts, in microseconds of Unix time.
-const EPOCH: i64 = 946_684_800_000_000;
 
 /// The cells of a span of a KPI, one after the other in the order of time: at least one.
 #[derive(Debug, Clone, FromSqlRow)]
@@ -59,8 +56,10 @@ pub(super) fn merge(
     edges: &[Timestamp],
     ends: bool,
 ) -> Vec<Option<Summary>> {
-    let edges: Vec<_> =
-        edges.iter().map(|edge| edge.get().timestamp_micros().saturating_sub(EPOCH)).collect();
+    let edges: Vec<_> = edges
+        .iter()
+        .map(|edge| edge.get().timestamp_micros().saturating_sub(POSTGRES_EPOCH))
+        .collect();
     let mut merged: Vec<Option<Summary>> = vec![None; edges.len().saturating_sub(1)];
     // Spans do not overlap, so the first moment of each puts them in order.
     spans.sort_by_key(|span| span.iter().next().map(|(moment, _)| moment));
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     fn cell(second: i64, points: u64, figures: [f64; 5]) -> Vec<u8> {
-        let mut bytes = (second * 1_000_000 - EPOCH).to_be_bytes().to_vec();
+        let mut bytes = (second * 1_000_000 - POSTGRES_EPOCH).to_be_bytes().to_vec();
         bytes.extend(points.to_be_bytes());
         bytes.extend(figures.iter().flat_map(|figure| figure.to_be_bytes()));
         bytes
