@@ -23,7 +23,7 @@ impl FromSql<Bytea, Pg> for Cells {
 
 impl Cells {
     fn new(bytes: &[u8]) -> diesel::deserialize::Result<Self> {
-        if bytes.is_empty() || bytes.len() % BYTES != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(BYTES) {
             return Err(format!("{} bytes are not cells of {BYTES}", bytes.len()).into());
         }
         Ok(Self(bytes.to_vec()))
