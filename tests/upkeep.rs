@@ -9,6 +9,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use sesari_db::Error;
 use sesari_db::id::KpiId;
@@ -163,20 +164,48 @@ fn a_deleted_kpi_is_mended_too() {
     assert_mended(&world, &[of(&world.a, day(48))], "deleted");
 }
 
+/// So many KPIs more in the first workspace, each with points on so many days.
+fn record_days(world: &World, kpis: usize, days: i64) {
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    let kpis: Vec<KpiId> = (0..kpis)
+        .map(|n| tenant.kpis().create(&NewKpi::new(format!("{n}").parse().unwrap())).unwrap().id)
+        .collect();
+    let at = |kpi: &KpiId, day| NewDataPoint::new(kpi.clone(), 1.0, hour(24 * day)).unwrap();
+    let points: Vec<_> =
+        kpis.iter().flat_map(|kpi| (0..days).map(move |day| at(kpi, day))).collect();
+    tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
+    tenant.commit().unwrap();
+}
+
+/// How many rows of the rollups and entries of their index the server has read so far.
+fn rollups_read(conn: &mut PgConnection) -> i64 {
+    let read = "(SELECT t.seq_tup_read + i.idx_tup_read FROM pg_stat_user_tables AS t \
+                JOIN pg_stat_user_indexes AS i USING (relid) WHERE t.relname = 'kpi_rollups')";
+    conn.batch_execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()").unwrap();
+    logins::value(conn, read).parse().unwrap()
+}
+
+/// Plans are made while the planner believes that there are no rollups. What is read must grow with
+/// the rollups and not with their square.
+#[test]
+fn rebuilding_from_nothing_reads_no_rollup_of_another_kpi() {
+    let world = world();
+    record_days(&world, 100, 10);
+    spoil(&world, "DELETE FROM kpi_rollups");
+    let conn = &mut world.test.admin().unwrap();
+    conn.batch_execute("VACUUM ANALYZE kpi_rollups").unwrap();
+    let before = rollups_read(conn);
+    assert_eq!(rebuild_rollups(conn, None).unwrap().count, 102 * 10);
+    assert_clean(&verify_rollups(conn, None).unwrap());
+    let read = rollups_read(conn) - before;
+    assert!(read < 10 * 102 * 10, "{read} reads for {} rollups", 102 * 10);
+}
+
 /// Each batch goes on where the one before stopped.
 #[test]
 fn all_kpis_are_looked_at_and_a_report_is_bounded() {
     let world = world();
-    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-    let kpis: Vec<KpiId> = (0..250)
-        .map(|n| tenant.kpis().create(&NewKpi::new(format!("{n}").parse().unwrap())).unwrap().id)
-        .collect();
-    let points: Vec<_> = kpis
-        .iter()
-        .flat_map(|kpi| (0..41).map(|n| NewDataPoint::new(kpi.clone(), 1.0, hour(24 * n)).unwrap()))
-        .collect();
-    tenant.data_points().record_many(&points, OnExisting::Fail).unwrap();
-    tenant.commit().unwrap();
+    record_days(&world, 250, 41);
     let conn = &mut world.test.admin().unwrap();
     assert_clean(&verify_rollups(conn, None).unwrap());
     spoil(&world, "UPDATE kpi_rollups SET sum = sum + 1");

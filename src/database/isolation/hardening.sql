@@ -9,10 +9,14 @@ defaults AS (
       JOIN login AS l ON l.oid = s.setrole
      CROSS JOIN LATERAL unnest(s.setconfig) AS setting
 ),
+-- Of these few alone: to name a function and to ask for its privilege costs, and there are thousands.
 callable AS (
     SELECT p.proname, p.oid::regprocedure::text AS name
       FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'pg_catalog'::regnamespace AND has_function_privilege(session_user, p.oid, 'EXECUTE')
+       AND p.proname IN (
+           'pg_terminate_backend', 'pg_cancel_backend', 'lo_creat', 'lo_create', 'lo_from_bytea', 'pg_advisory_lock',
+           'pg_try_advisory_lock', 'pg_advisory_lock_shared', 'pg_try_advisory_lock_shared')
 ),
 measures (id, is_on, detail) AS (
     SELECT 'hardening-tls', coalesce(s.ssl, false) OR pg_catalog.inet_client_addr() IS NULL,
