@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 
-use super::TimeRange;
+use super::rows::{TimeRange, source_of};
 use crate::id::{KpiId, WorkspaceId};
 use crate::page::Page;
 use crate::repo::static_query;
@@ -86,8 +86,7 @@ pub(super) fn unpack(columns: &Columns) -> QueryResult<Vec<Point>> {
             .checked_add(POSTGRES_EPOCH)
             .and_then(DateTime::from_timestamp_micros)
             .ok_or_else(|| unreadable("a time out of range"))?;
-        let source = (!source.is_empty()).then(|| Source::from_stored(source));
-        Ok((moment, source, f64::from_be_bytes(*value)))
+        Ok((moment, source_of(source), f64::from_be_bytes(*value)))
     };
     times.iter().zip(values).zip(sources.split(',')).map(point).collect()
 }

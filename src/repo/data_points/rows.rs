@@ -15,13 +15,18 @@ pub(super) fn stored(source: Option<&Source>) -> &str {
     source.map_or("", Source::as_str)
 }
 
-/// The same, read back.
+/// The source that is stored like this.
+pub(super) fn source_of(stored: &str) -> Option<Source> {
+    (!stored.is_empty()).then(|| Source::from_stored(stored))
+}
+
+/// A source read back.
 #[derive(Debug, diesel::deserialize::FromSqlRow)]
 pub struct StoredSource(Option<Source>);
 
 impl diesel::deserialize::FromSql<Text, Pg> for StoredSource {
     fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(Self(if value.as_bytes().is_empty() { None } else { Some(Source::from_sql(value)?) }))
+        Ok(Self(source_of(std::str::from_utf8(value.as_bytes())?)))
     }
 }
 
