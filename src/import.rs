@@ -9,8 +9,9 @@
 //! # The form of a CSV file
 //! The first line names the columns, in any order: `timestamp` and `value`, and where wanted
 //! `source`, and `kpi_id` unless the whole file is of one KPI. Times are as in RFC 3339, numbers
-//! have a point and no separator, an empty source is none. Fields may be quoted, lines end in LF or
-//! CRLF, empty ones are skipped, and a byte-order mark at the start is too. A record is one line:
+//! have a point and no separator, an empty source is none. An integer that a 64-bit float would change
+//! is refused, and so is a number other than 0 that it would make 0; fractions are rounded to the
+//! nearest float. Fields may be quoted in whole, lines end in LF or CRLF, empty ones are skipped, and a byte-order mark at the start is too. A record is one line:
 //! no field of ours has a line break in it, and so a quote that is never closed spoils its own line
 //! and none of those after it.
 //!
@@ -169,6 +170,10 @@ pub enum RowFault {
     #[error("a quote is not closed on its line")]
     OpenQuote,
 
+    /// A quoted field goes on after its closing quote.
+    #[error("text after a closing quote; expected a comma or the end of the line")]
+    TextAfterQuote,
+
     /// The line has more than 4096 bytes.
     #[error("longer than 4096 bytes")]
     TooLong,
@@ -189,7 +194,9 @@ pub enum RowFault {
 impl RowFault {
     fn column(&self) -> Option<Column> {
         match self {
-            Self::FieldCount { .. } | Self::OpenQuote | Self::TooLong => None,
+            Self::FieldCount { .. } | Self::OpenQuote | Self::TextAfterQuote | Self::TooLong => {
+                None
+            }
             Self::NotUtf8(column) => Some(*column),
             Self::Invalid(invalid) => {
                 Column::ALL.into_iter().find(|column| column.name() == invalid.field())

@@ -117,7 +117,23 @@ fn kpi_id(text: &str) -> Result<KpiId, Invalid> {
 }
 
 fn value(text: &str) -> Result<Finite, Invalid> {
-    Finite::new(text.parse().unwrap_or(f64::NAN))
+    let number: f64 = text.parse().unwrap_or(f64::NAN);
+    if number.is_finite() && !is_kept(text, number) {
+        return Err(Invalid::new("value", "expected a number that a 64-bit float can hold"));
+    }
+    Finite::new(number)
+}
+
+/// Whether a float keeps what the text says: an integer to its last digit, and more than nothing of
+/// anything that is not 0. Fractions are rounded to the nearest float, as every reader of JSON does.
+fn is_kept(text: &str, number: f64) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let digits = digits.trim_start_matches('0');
+        return number == 0.0 && digits.is_empty() || format!("{:.0}", number.abs()) == digits;
+    }
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    number != 0.0 || !mantissa.contains(|digit: char| ('1'..='9').contains(&digit))
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, Invalid> {
@@ -129,6 +145,29 @@ fn timestamp(text: &str) -> Result<Timestamp, Invalid> {
 
 fn source(text: &str) -> Result<Option<Source>, Invalid> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+}
+
+/// Whether a quoted field goes on after its closing quote, which the parser would read as part of it.
+fn has_text_after_quote(line: &[u8]) -> bool {
+    enum At {
+        Start,
+        Unquoted,
+        Quoted,
+        /// A closing quote, or the first of two that stand for one.
+        Quote,
+    }
+    let mut at = At::Start;
+    for byte in line {
+        at = match (at, byte) {
+            (At::Start, b'"') | (At::Quote, b'"') => At::Quoted,
+            (At::Quoted, b'"') => At::Quote,
+            (At::Quoted, _) => At::Quoted,
+            (At::Start | At::Unquoted | At::Quote, b',') => At::Start,
+            (At::Quote, _) => return true,
+            (At::Start | At::Unquoted, _) => At::Unquoted,
+        };
+    }
+    false
 }
 
 /// Lines, one at a time and in a buffer of their own.
@@ -184,6 +223,9 @@ impl<R: Read> Lines<R> {
     fn fields(&mut self) -> Result<Vec<&[u8]>, RowFault> {
         if !self.fits {
             return Err(RowFault::TooLong);
+        }
+        if has_text_after_quote(&self.line) {
+            return Err(RowFault::TextAfterQuote);
         }
         self.line.push(b'\n');
         let (result, _, _, fields) =
@@ -241,6 +283,56 @@ mod tests {
         assert!(
             matches!(&read[1].1, Err(RowFault::Invalid(invalid)) if invalid.field() == "source")
         );
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_refused_in_every_column_and_in_the_header() {
+        for row in [
+            "2026-01-01T00:00:00Z,\"1\"0,a",
+            "2026-01-01T00:00:00Z,\"19.0\"5,a",
+            "\"2026-01-04T00\":00:00Z,1,a",
+            "2026-01-01T00:00:00Z,1,\"a\"b",
+            "2026-01-01T00:00:00Z,1,\"a\"\"\"b",
+            "2026-01-01T00:00:00Z,\"1\" ,a",
+            "2026-01-01T00:00:00Z,\"\"1,a",
+            "2026-01-01T00:00:00Z,\"1\"0\"\",a",
+        ] {
+            let read = rows(format!("{HEADER}{row}\n").as_bytes());
+            assert_eq!(read[0].1, Err(RowFault::TextAfterQuote), "{row}");
+        }
+        let header = CsvRows::new(&b"\"timestamp\"s,value\n"[..], Some("kpi1".parse().unwrap()));
+        assert!(matches!(header.err(), Some(ImportError::Header(RowFault::TextAfterQuote))));
+    }
+
+    #[test]
+    fn a_number_that_a_float_would_change_is_refused() {
+        let read = |number: &str| {
+            let csv = format!("{HEADER}2026-01-01T00:00:00Z,{number},a\n");
+            rows(csv.as_bytes()).remove(0).1.map(|point| point.value.get())
+        };
+        let lost = ["1e-400", "-1e-400", "0.1e-999", "9007199254740993", "-9007199254740993"];
+        let long = format!("1{}", "0".repeat(300));
+        for number in lost.into_iter().chain([&*long]) {
+            assert!(
+                matches!(read(number), Err(RowFault::Invalid(fault)) if fault.field() == "value"),
+                "{number}"
+            );
+        }
+        for (number, kept) in [
+            ("0", 0.0),
+            ("000", 0.0),
+            ("0e-999", 0.0),
+            ("0.000", 0.0),
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("+007", 7.0),
+            ("-12", -12.0),
+            ("1e22", 1e22),
+            ("10000000000000000000000", 1e22),
+            ("0.1", 0.1),
+            ("5e-324", 5e-324),
+        ] {
+            assert_eq!(read(number), Ok(kept), "{number}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::downsample::Sample;
-use super::fill::{Fill, fill};
+use super::fill::{Cell, Fill, fill};
 use super::statistics::Change;
 use crate::id::KpiId;
 use crate::repo::TimeRange;
@@ -42,12 +42,10 @@ pub struct Summary {
     pub min: f64,
     /// The greatest value.
     pub max: f64,
-    /// The earliest value; of several at one moment, that of the first source by name. `None` if
-    /// it was not asked for.
-    pub first: Option<f64>,
-    /// The latest value; of several at one moment, that of the last source by name. `None` if it
-    /// was not asked for.
-    pub last: Option<f64>,
+    /// The earliest value; of several at one moment, that of the first source by name.
+    pub first: f64,
+    /// The latest value; of several at one moment, that of the last source by name.
+    pub last: f64,
 }
 
 impl Summary {
@@ -59,8 +57,8 @@ impl Summary {
             sum: (value.abs() < SUMMED).then_some(value),
             min: value,
             max: value,
-            first: Some(value),
-            last: Some(value),
+            first: value,
+            last: value,
         };
         values.iter().map(|value| single(*value)).reduce(Self::and_later)
     }
@@ -86,7 +84,7 @@ impl Summary {
         self.sum.map(|sum| (sum / self.points as f64).clamp(self.min, self.max))
     }
 
-    /// One of the aggregates; `None` where it was not asked for, or there is no sum.
+    /// One of the aggregates; `None` for the sum or the mean where there is no sum.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "2^53 points are more than there will be")]
     pub fn get(&self, aggregate: Aggregate) -> Option<f64> {
@@ -95,8 +93,8 @@ impl Summary {
             Aggregate::Sum => self.sum,
             Aggregate::Min => Some(self.min),
             Aggregate::Max => Some(self.max),
-            Aggregate::First => self.first,
-            Aggregate::Last => self.last,
+            Aggregate::First => Some(self.first),
+            Aggregate::Last => Some(self.last),
             Aggregate::Count => Some(self.points as f64),
         }
     }
@@ -122,14 +120,18 @@ pub struct Series {
 
 impl Series {
     /// One value for each bucket, with gaps filled. A count is 0 where there are no points and has
-    /// no gaps.
+    /// no gaps. A bucket that has points is never filled: without a sum it has no sum and no mean, and
+    /// no gap beside it is filled from it.
     #[must_use]
     pub fn values(&self, aggregate: Aggregate, how: Fill) -> Vec<Option<f64>> {
         let how = if aggregate == Aggregate::Count { Fill::Zero } else { how };
         let values: Vec<_> = self
             .buckets
             .iter()
-            .map(|bucket| bucket.summary.and_then(|summary| summary.get(aggregate)))
+            .map(|bucket| match bucket.summary {
+                Some(summary) => summary.get(aggregate).map_or(Cell::Unknown, Cell::Known),
+                None => Cell::Gap,
+            })
             .collect();
         let starts = self.buckets.iter().map(|bucket| bucket.range.from().get());
         fill(&starts.collect::<Vec<_>>(), &values, how)

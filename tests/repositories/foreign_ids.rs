@@ -160,7 +160,7 @@ const METHODS: &[Method] = methods! {
     "data_points.delete_before": |tenant, own, ids|
         tenant.data_points().delete_before(Some(&ids.kpi), at(2), 9);
     "series.read": |tenant, own, ids| tenant.series().read(
-        &[ids.kpi.clone(), own.kpi.clone()], &by_day().with_first_and_last());
+        &[ids.kpi.clone(), own.kpi.clone()], &by_day());
     "series.compare": |tenant, own, ids| tenant.series().compare(std::slice::from_ref(&ids.kpi), &by_day());
     "series.statistics": |tenant, own, ids|
         tenant.series().statistics(std::slice::from_ref(&ids.kpi), all_time(), &[0.5]);

@@ -188,7 +188,7 @@ fn huge_values_have_no_sum() {
     for huge in [1e290, -1e290, f64::MAX] {
         let all = Summary::of(&[huge, 1.0, huge]).unwrap();
         assert_eq!((all.sum, all.avg(), all.get(Aggregate::Sum)), (None, None, None));
-        assert_eq!((all.points, all.last), (3, Some(huge)));
+        assert_eq!((all.points, all.last), (3, huge));
     }
     assert_eq!(Summary::of(&[9e289, 9e289]).unwrap().sum, Some(1.8e290));
 }
@@ -204,11 +204,20 @@ fn gaps_by_hand() {
     );
     assert_eq!(values(Fill::Null), [None, Some(1.0), None, None, Some(4.0), None]);
     assert_eq!(gap.samples(Aggregate::Sum).len(), 2);
-    assert_eq!(
-        gap.total().map(|all| (all.points, all.first, all.last)),
-        Some((2, Some(1.0), Some(4.0)))
-    );
+    assert_eq!(gap.total().map(|all| (all.points, all.first, all.last)), Some((2, 1.0, 4.0)));
     assert_eq!(series(&[None, None]).values(Aggregate::Avg, Fill::Linear), [None, None]);
+}
+
+/// A bucket that has points and no sum is no gap, and nothing beside it is made up from it.
+#[test]
+fn a_bucket_with_points_is_never_filled() {
+    let huge = series(&[Some(1.0), None, Some(1e290), None, Some(4.0)]);
+    let values = |aggregate, how| huge.values(aggregate, how);
+    let (low, high) = (Some(1.0), Some(4.0));
+    assert_eq!(values(Aggregate::Sum, Fill::Zero), [low, Some(0.0), None, Some(0.0), high]);
+    assert_eq!(values(Aggregate::Avg, Fill::Previous), [low, low, None, None, high]);
+    assert_eq!(values(Aggregate::Sum, Fill::Linear), [low, None, None, None, high]);
+    assert_eq!(values(Aggregate::Last, Fill::Zero), [low, Some(0.0), Some(1e290), Some(0.0), high]);
 }
 
 /// By the time between them, not by their number.

@@ -171,7 +171,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "audit_log.verify": |t, a| t.audit_log().verify(None);
     "series.read": |t, a| t.series().read(&[a.kpi(), "kboth".parse()?], &SeriesQuery::new(grid(a)?));
     "series.read ends": |t, a| t.series().read(
-        &[a.kpi()], &SeriesQuery::new(grid(a)?).with_first_and_last());
+        &[a.kpi()], &SeriesQuery::new(grid(a)?));
     "series.compare": |t, a| t.series().compare(
         &[a.kpi()], &SeriesQuery::new(grid(a)?).from_points_alone());
     "series.statistics": |t, a| t.series().statistics(&[a.kpi(), "kboth".parse()?], a.range(), &[0.5]);
