@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use proptest::sample::select;
+use sesari_db::progress::Excluded;
 use sesari_db::repo::TimeRange;
 use sesari_db::series::{
     Aggregate, Bucket, Change, Fill, GoalLink, Sample, Series, SeriesError, Statistics, Summary,
@@ -275,7 +276,13 @@ fn a_goal_carries_values_forward() {
     let ends: Vec<_> = (1..=4).map(stamp).collect();
     let moments = goal_series(&ends, &[link.clone(), other]).unwrap();
     let progress: Vec<_> = moments.iter().map(|moment| moment.progress.progress()).collect();
-    assert_eq!(progress, [Some(0.1), Some(0.25), Some(0.25), Some(0.5)]);
+    assert_eq!(progress, [Some(0.2), Some(0.5), Some(0.5), Some(1.0)]);
+    assert_eq!(moments[3].progress.kpis[1].excluded(), Some(Excluded::NotMeasured));
+    // Nothing is known before the first value.
+    let late = GoalLink { before: None, ..link.clone() };
+    let moments = goal_series(&ends, &[late]).unwrap();
+    assert_eq!(moments[0].progress.progress(), None);
+    assert_eq!(moments[1].progress.progress(), Some(0.5));
     assert_eq!(moments[3].at, stamp(4));
     assert_eq!(goal_series(&ends, &[]).unwrap()[0].progress.progress(), None);
     assert!(goal_series(&ends, &[GoalLink { weight: -1.0, ..link }]).is_err());
