@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use sesari_db::Database;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
-use sesari_db::import::{ImportOptions, Imported};
+use sesari_db::import::{CsvOptions, ImportOptions, Imported};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, OnExisting};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::AuthProvider;
@@ -47,7 +47,7 @@ fn main() -> Outcome<()> {
     // Commits after each batch. `tenant.data_points().import_csv(..)` does it in one transaction.
     let options = ImportOptions::new(OnExisting::Keep).errors_kept(5);
     let imported =
-        db.import_csv(&ada, &acme, bar.wrap_read(input), Some(&kpi), &options, |so_far, _| {
+        db.import_csv(&ada, &acme, bar.wrap_read(input), &layout, &options, |so_far, _| {
             bar.set_message(format!("{} rows", HumanCount(so_far.rows())));
         })?;
     bar.finish();

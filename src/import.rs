@@ -7,20 +7,23 @@
 //! [`Database::import_csv`](crate::Database::import_csv) in one transaction for each batch.
 //!
 //! # The form of a CSV file
-//! The first line names the columns, in any order: `timestamp` and `value`, and where wanted
-//! `source`, and `kpi_id` unless the whole file is of one KPI. Times are as in RFC 3339, numbers
-//! have a point and no separator, an empty source is none. An integer that a 64-bit float would change
-//! is refused, and so is a number other than 0 that it would make 0; fractions are rounded to the
-//! nearest float. Fields may be quoted in whole, lines end in LF or CRLF, empty ones are skipped, and a byte-order mark at the start is too. A record is one line:
-//! no field of ours has a line break in it, and so a quote that is never closed spoils its own line
-//! and none of those after it.
+//! [`CsvOptions`] say how a file is laid out, with presets for the exports that many people have, and
+//! [`sniff`] proposes them from a file's first rows. Without any the first line names the columns, in any
+//! order: `timestamp` and `value`, and where wanted `source`, and `kpi_id` unless the whole file is of one
+//! KPI. Times are as in RFC 3339, numbers have a point and no separator, an empty source is none.
+//!
+//! Whatever the options: an integer that a 64-bit float would change is refused, and so is a number other
+//! than 0 that it would make 0; fractions are rounded to the nearest float. Fields may be quoted in whole.
+//! Files are UTF-8, or UTF-16 with a byte-order mark; lines end in LF, CRLF or CR, and blank ones are
+//! skipped. A record is one line: no field of ours has a line break in it, and so a quote that is never
+//! closed spoils its own line and none of those after it.
 //!
 //! # Invariants, and the tests that guard them
 //!
 //! | invariant | test |
 //! |---|---|
 //! | a bad row costs no other row | `every_kind_of_bad_row_is_named_and_costs_no_other` |
-//! | no error repeats what stands in the input | `no_error_repeats_what_stands_in_the_file` |
+//! | no error of a row repeats what stands in it; one of the header names the column | `no_error_of_a_row_repeats_what_stands_in_it` |
 //! | memory does not grow with the input, nor with a line of it | `a_line_of_any_length_is_skipped_in_little_memory`, `tests/memory.rs` |
 
 mod csv;
@@ -28,6 +31,7 @@ mod csv;
 use std::fmt;
 
 pub(crate) use csv::CsvRows;
+pub use csv::{CsvOptions, NumberFormat, Sniffed, sniff};
 
 use crate::repo::{NewDataPoint, OnExisting, Recorded};
 use crate::value::Invalid;
@@ -174,9 +178,13 @@ pub enum RowFault {
     #[error("text after a closing quote; expected a comma or the end of the line")]
     TextAfterQuote,
 
-    /// The line has more than 4096 bytes.
-    #[error("longer than 4096 bytes")]
+    /// The line has more than 65 536 bytes.
+    #[error("longer than 65536 bytes")]
     TooLong,
+
+    /// The line has more than 1024 fields.
+    #[error("more than 1024 fields")]
+    TooManyFields,
 
     /// A field is not UTF-8.
     #[error("{0} is not UTF-8")]
@@ -194,9 +202,11 @@ pub enum RowFault {
 impl RowFault {
     fn column(&self) -> Option<Column> {
         match self {
-            Self::FieldCount { .. } | Self::OpenQuote | Self::TextAfterQuote | Self::TooLong => {
-                None
-            }
+            Self::FieldCount { .. }
+            | Self::OpenQuote
+            | Self::TextAfterQuote
+            | Self::TooLong
+            | Self::TooManyFields => None,
             Self::NotUtf8(column) => Some(*column),
             Self::Invalid(invalid) => {
                 Column::ALL.into_iter().find(|column| column.name() == invalid.field())
@@ -226,12 +236,27 @@ pub enum ImportError {
     #[error("the header has the column {0} twice")]
     DuplicateColumn(Column),
 
-    /// The header has a column of another name. Also `kpi_id`, where the whole file is of one KPI.
-    #[error("column {0} of the header is none that is expected there")]
-    UnexpectedColumn(
-        /// Which, from 1.
-        usize,
+    /// The header lacks a column of a KPI's values that the options name.
+    #[error("the header has no column {0:?}, which the options map to a KPI")]
+    MissingMetric(
+        /// Its name, in small letters.
+        String,
     ),
+
+    /// The header has a column that the options neither name nor ignore.
+    #[error(
+        "column {place} of the header, {found:?}, is none of those expected ({expected}): {hint}"
+    )]
+    UnexpectedColumn {
+        /// Which, from 1.
+        place: usize,
+        /// Its name, 64 characters at most.
+        found: String,
+        /// The names that are expected.
+        expected: String,
+        /// What most often is the cause.
+        hint: &'static str,
+    },
 
     /// The header is no line of CSV.
     #[error("the header cannot be read: {0}")]

@@ -4,9 +4,9 @@ use std::io::Read;
 
 use super::Database;
 use crate::error::Result;
-use crate::id::{KpiId, WorkspaceId};
+use crate::id::WorkspaceId;
 use crate::import::{
-    CsvRows, Import, ImportError, ImportOptions, Imported, Row, RowError, numbered,
+    CsvOptions, CsvRows, Import, ImportError, ImportOptions, Imported, Row, RowError, numbered,
 };
 use crate::repo::NewDataPoint;
 use crate::tenancy::Actor;
@@ -42,11 +42,11 @@ impl Database {
         actor: impl Into<Actor>,
         workspace: &WorkspaceId,
         reader: impl Read,
-        kpi: Option<&KpiId>,
+        csv: &CsvOptions,
         options: &ImportOptions,
         progress: impl FnMut(&Imported, &[RowError]),
     ) -> Result<Imported> {
-        let rows = CsvRows::new(reader, kpi.cloned())?;
+        let rows = CsvRows::new(reader, csv)?;
         self.import_rows(&actor.into(), workspace, rows, options, progress)
     }
 

@@ -21,7 +21,7 @@ use self::rows::stored;
 use super::{changed, debug_by_name, found, static_query};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::import::{CsvRows, ImportOptions, Imported, RowError, numbered};
+use crate::import::{CsvOptions, CsvRows, ImportOptions, Imported, RowError, numbered};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
@@ -142,8 +142,7 @@ impl<'g> DataPointRepository<'g> {
         self.import_rows(numbered(points), options, progress)
     }
 
-    /// Like [`import`](Self::import), from CSV as described in [`import`](crate::import). With a
-    /// KPI the file is of this KPI alone, and has no column `kpi_id`.
+    /// Like [`import`](Self::import), from CSV as described in [`import`](crate::import).
     ///
     /// [`Import`](crate::Error::Import) for a header that does not fit, before anything is written,
     /// and for a reader that fails: the batches before are written then, and the guard may still
@@ -151,11 +150,11 @@ impl<'g> DataPointRepository<'g> {
     pub fn import_csv(
         &mut self,
         reader: impl std::io::Read,
-        kpi: Option<&KpiId>,
+        csv: &CsvOptions,
         options: &ImportOptions,
         progress: impl FnMut(&Imported, &[RowError]),
     ) -> Result<Imported> {
-        self.import_rows(CsvRows::new(reader, kpi.cloned())?, options, progress)
+        self.import_rows(CsvRows::new(reader, csv)?, options, progress)
     }
 
     /// A KPI's points within a span of time, oldest first. Of several at one moment, one without a
