@@ -1,5 +1,6 @@
 //! CSV, line by line.
 
+mod export;
 mod lines;
 mod number;
 mod options;
@@ -17,6 +18,7 @@ use crate::id::KpiId;
 use crate::repo::NewDataPoint;
 use crate::value::{Invalid, Source};
 
+pub(crate) use self::export::{CsvWriter, Shortest};
 pub use self::number::NumberFormat;
 pub use self::options::CsvOptions;
 pub use self::sniff::{Sniffed, sniff};

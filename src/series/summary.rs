@@ -1,12 +1,15 @@
 //! Values of a bucket put together, and buckets in a row.
 
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 
 use super::downsample::Sample;
 use super::fill::{Cell, Fill, fill};
 use super::statistics::Change;
 use crate::id::KpiId;
+use crate::import::Shortest;
 use crate::repo::TimeRange;
+use crate::value::Timestamp;
 
 /// How the values of a bucket become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -144,6 +147,37 @@ impl Series {
             Some(Sample { at: bucket.range.from().get(), value: bucket.summary?.get(aggregate)? })
         };
         self.buckets.iter().filter_map(sample).collect()
+    }
+
+    /// Writes the buckets as CSV: start, end, points, sum, mean, least, greatest, first and last value.
+    /// A figure that there is not is blank. Numbers are written so that they are read back to the bit.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_csv(&self, mut writer: impl std::io::Write) -> std::io::Result<()> {
+        let time = |at: Timestamp| at.get().to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let number =
+            |value: Option<f64>| value.map_or_else(String::new, |v| Shortest(v).to_string());
+        writeln!(writer, "from,to,points,sum,mean,min,max,first,last")?;
+        for bucket in &self.buckets {
+            let (from, to) = (time(bucket.range.from()), time(bucket.range.to()));
+            let points = bucket.summary.map_or(0, |summary| summary.points);
+            write!(writer, "{from},{to},{points}")?;
+            let figures = [
+                Aggregate::Sum,
+                Aggregate::Avg,
+                Aggregate::Min,
+                Aggregate::Max,
+                Aggregate::First,
+                Aggregate::Last,
+            ];
+            for figure in figures {
+                let value = bucket.summary.and_then(|summary| summary.get(figure));
+                write!(writer, ",{}", number(value))?;
+            }
+            writeln!(writer)?;
+        }
+        writer.flush()
     }
 
     /// All buckets together.

@@ -221,6 +221,24 @@ fn a_bucket_with_points_is_never_filled() {
     assert_eq!(values(Aggregate::Last, Fill::Zero), [low, Some(0.0), Some(1e290), Some(0.0), high]);
 }
 
+#[test]
+fn buckets_are_written_as_csv_with_blanks_where_there_is_nothing() {
+    let mut csv = Vec::new();
+    series(&[Some(1.5), None, Some(1e290)]).write_csv(&mut csv).unwrap();
+    let csv = String::from_utf8(csv).unwrap();
+    let figures: Vec<_> =
+        csv.lines().map(|line| line.splitn(3, ',').nth(2).unwrap_or_default()).collect();
+    assert_eq!(
+        figures,
+        [
+            "points,sum,mean,min,max,first,last",
+            "1,1.5,1.5,1.5,1.5,1.5,1.5",
+            "0,,,,,,",
+            "1,,,1e290,1e290,1e290,1e290",
+        ]
+    );
+}
+
 /// By the time between them, not by their number.
 #[test]
 fn a_line_follows_the_time_between_buckets() {
