@@ -145,6 +145,8 @@ const METHODS: &[Method] = methods! {
     "data_points.import_csv": |tenant, own, ids| tenant.data_points().import_csv(
         format!("kpi_id,timestamp,value\n{},2026-02-01T00:00:00Z,1\n", ids.kpi).as_bytes(),
         &CsvOptions::new(), &imports(), |_, _| ());
+    "data_points.export_csv": |tenant, own, ids|
+        tenant.data_points().export_csv(&ids.kpi, all_time(), std::io::sink());
     "data_points.stream": |tenant, own, ids|
         tenant.data_points().stream(&ids.kpi, all_time()).collect::<Result<Vec<_>>>();
     "data_points.range": |tenant, own, ids|

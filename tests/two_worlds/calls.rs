@@ -78,6 +78,11 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "data_points.import_csv of one": |t, a| t.data_points().import_csv(
         "timestamp,value\n2026-01-01T00:00:00Z,1".as_bytes(), &CsvOptions::of_kpi(a.kpi()),
         &ImportOptions::new(OnExisting::Fail), |_, _| ());
+    "data_points.export_csv": |t, a| {
+        let mut csv = Vec::new();
+        let rows = t.data_points().export_csv(&a.kpi(), a.range(), &mut csv)?;
+        Ok::<_, sesari_db::Error>((rows, String::from_utf8(csv).unwrap()))
+    };
     "data_points.stream": |t, a| t.data_points().stream(&a.kpi(), a.range())
         .collect::<Result<Vec<_>>>();
     "data_points.range": |t, a| t.data_points().range(&a.kpi(), a.range(), &a.page());
