@@ -63,7 +63,8 @@ impl<R: Read> Lines<R> {
                 (self.delimiter, self.parser) = (delimiter, parser(delimiter));
                 continue;
             }
-            if !self.line.is_empty() && !(self.comments && self.line[0] == b'#') {
+            let skipped = self.line.first().is_none_or(|first| self.comments && *first == b'#');
+            if !skipped {
                 return Ok(true);
             }
         }

@@ -237,6 +237,7 @@ fn number_format(values: &[&str], doubts: &mut Vec<&'static str>) -> NumberForma
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Finite;
 
     fn look(csv: &str) -> Sniffed {
         sniff(csv.as_bytes(), &"kpi1".parse().unwrap(), "Europe/Berlin".parse().unwrap()).unwrap()
@@ -260,7 +261,7 @@ mod tests {
         assert_eq!(seen.doubts.len(), 2, "{:?}", seen.doubts);
         let clear = look("date,a\n03/14/2026,\"1,234.5\"\n05/06/2026,\"2,345\"\n");
         assert_eq!((clear.time_pattern.as_deref(), clear.doubts), (Some("%m/%d/%Y"), vec![]));
-        assert_eq!(clear.points[1].value.get(), 2345.0);
+        assert_eq!(clear.points[1].value, Finite::new(2345.0).unwrap());
     }
 
     #[test]
