@@ -2,7 +2,9 @@
 SET LOCAL ROLE sesari_owner;
 DROP FUNCTION sesari.applied_migrations();
 DROP FUNCTION sesari.refuse_change();
-DROP FUNCTION sesari.touch_updated_at();
+DROP FUNCTION sesari.drop_negative_zero();
+DROP FUNCTION sesari.keep_times();
+DROP FUNCTION sesari.is_text(text, text);
 DROP FUNCTION sesari.new_id();
 DROP FUNCTION sesari.current_service();
 DROP FUNCTION sesari.signed_in_user_id();

@@ -82,7 +82,7 @@ fn changes_leave_empty_and_set_each_column() {
 }
 
 /// Some KPIs that differ in everything a filter asks for.
-fn furnish(tenant: &mut TenantConnection) -> Vec<Kpi> {
+fn furnish(world: &World, tenant: &mut TenantConnection) -> Vec<Kpi> {
     let names = ["Café 100%", "cafe_1", "CAFÉ", r"back\slash", "plain", "Plain 2"];
     for (i, name) in names.into_iter().cycle().take(13).enumerate() {
         let new = NewKpi {
