@@ -3,7 +3,7 @@
 /// No text holds these: controls, marks of direction, what is not shown, private use, and what
 /// Unicode 14 does not know.
 pub(super) const REFUSED: &[(u32, u32)] = &[
-    (0x1, 0x1f),
+    (0x0, 0x1f),
     (0x7f, 0x9f),
     (0xad, 0xad),
     (0x34f, 0x34f),

@@ -48,7 +48,7 @@ def upper(c):
 
 def ranges(holds):
     out = []
-    for c in range(1, 0x110000):
+    for c in range(0x110000):
         if holds(c):
             if out and out[-1][1] == c - 1:
                 out[-1][1] = c
@@ -80,10 +80,10 @@ if sys.argv[1] == "rust":
         print("];")
 else:
     for name, (holds, _) in CLASSES.items():
-        # A regular expression knows no surrogates, and nothing above the last character.
+        # PostgreSQL's text holds neither NUL nor surrogates.
         pieces = [
             escape(a) if a == b else escape(a) + ("-" if b > a + 1 else "") + escape(b)
-            for a, b in ranges(lambda c: holds(c) and not 0xD800 <= c <= 0xDFFF)
+            for a, b in ranges(lambda c: c > 0 and holds(c) and not 0xD800 <= c <= 0xDFFF)
         ]
         lines, line = [], ""
         for piece in pieces:
