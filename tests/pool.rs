@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "support/logins.rs"]
+mod logins;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,6 +18,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use logins::value;
 use sesari_db::page::Page;
 use sesari_db::repo::{GoalFilter, KpiFilter, MemberFilter, NewKpi};
 use sesari_db::testing::TestDatabase;

@@ -3,7 +3,7 @@
 use sesari_db::repo::{Deleted, Goal, GoalChanges, GoalFilter, NewGoal, NewGoalKpi, NewKpi};
 use sesari_db::value::{GoalStatus, Timestamp};
 
-use super::tools::{assert_conflict, assert_missing, parse, raw, walk};
+use super::tools::{assert_conflict, assert_missing, parse, walk};
 use crate::support::{World, hour};
 
 fn at(hours: i64) -> Timestamp {

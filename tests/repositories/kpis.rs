@@ -5,7 +5,7 @@ use sesari_db::repo::{Deleted, Kpi, KpiChanges, KpiFilter, NewGoalKpi, NewKpi};
 use sesari_db::value::Finite;
 use sesari_db::{Error, TenantConnection};
 
-use super::tools::{assert_conflict, assert_invalid, assert_missing, parse, raw, walk};
+use super::tools::{assert_conflict, assert_invalid, assert_missing, parse, walk};
 use crate::support::{World, hour};
 
 fn full() -> NewKpi {
