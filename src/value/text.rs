@@ -325,7 +325,7 @@ text_values! {
     /// The `https` address of a picture, at most 2048 characters, none blank or not shown.
     ImageUrl("image", "expected an https address of at most 2048 characters without blanks"):
         is_https, normalize nfc;
-    /// A user's id at the sign-in provider: 1 to 255 visible ASCII characters, as OpenID Connect has it.
+    /// A user's id at the sign-in provider: 1 to 255 visible ASCII characters.
     ProviderId("provider_id", "expected 1 to 255 visible ASCII characters"): is_provider_id;
     /// A workspace's display name: one line of 1 to 200 characters.
     WorkspaceName("name", "expected one line of 1 to 200 characters that are shown, not blank at either end"):

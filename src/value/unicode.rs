@@ -1,4 +1,5 @@
 //! Classes of characters, made by `tests/vectors/make_text.py`: first and last of each range.
+#![allow(clippy::unreadable_literal, reason = "code points")]
 
 /// No text holds these: controls, marks of direction, what is not shown, private use, and what
 /// Unicode 14 does not know.

@@ -71,6 +71,7 @@ def escape(c):
 
 if sys.argv[1] == "rust":
     print("//! Classes of characters, made by `tests/vectors/make_text.py`: first and last of each range.")
+    print("#![allow(clippy::unreadable_literal, reason = \"code points\")]")
     for name, (holds, doc) in CLASSES.items():
         if name == "UPPER":
             continue  # Rust lowers by itself.
