@@ -50,13 +50,13 @@ COMMENT ON COLUMN public.integrations.error_message IS 'Why the last synchronisa
 COMMENT ON COLUMN public.integrations.next_sync_at IS 'When it is due to be synchronised next';
 COMMENT ON COLUMN public.integrations.lease_id IS 'The claim of the worker that synchronises it, or null';
 COMMENT ON COLUMN public.integrations.leased_until IS 'When that claim ends by itself';
-COMMENT ON COLUMN public.integrations.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.integrations.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.integrations.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_integrations_workspace_id ON public.integrations (workspace_id, created_at, id);
 SELECT sesari.forget_statistics('public.integrations');
 
-CREATE TRIGGER integrations_updated_at BEFORE UPDATE ON public.integrations
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER integrations_times BEFORE INSERT OR UPDATE ON public.integrations
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('integrations', 'created_at', 'updated_at');
 CREATE TRIGGER integrations_key BEFORE UPDATE ON public.integrations
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.provider IS DISTINCT FROM NEW.provider)

@@ -42,7 +42,7 @@ CREATE TABLE public.idempotency_keys (
     CONSTRAINT idempotency_keys_key_check CHECK (key ~ '^[\u0021-\u007E]{1,255}$'),
     CONSTRAINT idempotency_keys_operation_check CHECK (
         char_length(operation) >= 1 AND char_length(operation) <= 200
-        AND operation = btrim(operation) AND operation !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(operation, 'label')),
     CONSTRAINT idempotency_keys_fingerprint_check CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT idempotency_keys_result_check CHECK (octet_length(result) <= 65536),
     CONSTRAINT idempotency_keys_created_at_check CHECK (
@@ -59,11 +59,14 @@ COMMENT ON COLUMN public.idempotency_keys.operation IS 'Name of the unit of work
 COMMENT ON COLUMN public.idempotency_keys.fingerprint IS 'SHA-256 of the request, if the caller bound the key to it';
 COMMENT ON COLUMN public.idempotency_keys.result IS
     'The answer as JSON, at most 65536 bytes; null until the work is done, which no other transaction sees';
-COMMENT ON COLUMN public.idempotency_keys.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.idempotency_keys.created_at IS 'When the row was made; kept by a trigger';
 -- For pruning, workspace by workspace.
 CREATE INDEX idx_idempotency_keys_workspace_id_created_at ON public.idempotency_keys (workspace_id, created_at);
 SELECT sesari.forget_statistics('public.idempotency_keys');
 
+
+CREATE TRIGGER idempotency_keys_times BEFORE INSERT OR UPDATE ON public.idempotency_keys
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('idempotency_keys', 'created_at');
 -- An answer that was given is the answer for good.
 CREATE TRIGGER idempotency_keys_key BEFORE UPDATE ON public.idempotency_keys
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id

@@ -184,8 +184,8 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Opens the credentials. For owners, admins and background services; `NotFound` otherwise.
-    /// Leaves an entry in the audit log, so it is a write: commit, or the entry is gone while you have
-    /// read the secret.
+    /// Writes an entry for the audit log, so it is refused in a read-only guard. Commit: in a guard that is
+    /// dropped, or a savepoint rolled back, the secret has been read and the entry is gone.
     pub fn credentials(&mut self, id: &IntegrationId) -> Result<Secret> {
         operation("integration.read_credentials", || {
             let keys = self.keys()?;
@@ -267,7 +267,7 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Records a synchronisation that failed and gives the lease back. The error loses the
-    /// credentials' own values, and what is over 1000 characters. `NotFound` when the lease has gone
+    /// credentials' values in their usual encodings, see [`scrub`](crate::credentials::scrub), and what is over 1000 characters. `NotFound` when the lease has gone
     /// to another worker.
     pub fn record_failure(
         &mut self,
