@@ -64,7 +64,6 @@ rules! {
            JOIN pg_class AS i ON i.oid = x.indexrelid
           WHERE a.attname <> 'workspace_id'
             AND i.relname <> 'idx_workspace_users_user_id' -- a user's own workspaces, and the foreign key to users
-            AND i.relname <> 'idx_integrations_next_sync_at' -- what is due, for the workers of all workspaces
             AND i.relname <> 'idx_idempotency_keys_created_at' -- what is old, for pruning all workspaces
          UNION ALL SELECT 'an expression leads ' || x.indexrelid::regclass FROM pg_index AS x
            JOIN tenant_tables AS t ON t.oid = x.indrelid WHERE x.indkey[0] = 0",
