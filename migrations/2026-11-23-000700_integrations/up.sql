@@ -240,8 +240,7 @@ CREATE TABLE sesari.sync_queue (
     next_sync_at timestamptz DEFAULT statement_timestamp(),
     lease_id text,
     leased_until timestamptz,
-    due_at timestamptz GENERATED ALWAYS AS (
-        CASE WHEN is_active THEN GREATEST(next_sync_at, leased_until) END) STORED,
+    due_at timestamptz GENERATED ALWAYS AS (GREATEST(next_sync_at, leased_until)) STORED,
     CONSTRAINT sync_queue_pkey PRIMARY KEY (workspace_id, integration_id),
     CONSTRAINT sync_queue_lease_id_check CHECK (lease_id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT sync_queue_leased_until_check CHECK (
@@ -260,8 +259,8 @@ COMMENT ON COLUMN sesari.sync_queue.next_sync_at IS
     'When it is to be synchronised next. While a worker has it: null, or when somebody asked for it meanwhile';
 COMMENT ON COLUMN sesari.sync_queue.lease_id IS 'The claim of the worker that synchronises it, or null';
 COMMENT ON COLUMN sesari.sync_queue.leased_until IS 'When that claim ends by itself';
-COMMENT ON COLUMN sesari.sync_queue.due_at IS 'When it can be claimed; null if it is not synchronised';
-CREATE INDEX idx_sync_queue_due_at ON sesari.sync_queue (workspace_id, due_at) WHERE due_at IS NOT NULL;
+COMMENT ON COLUMN sesari.sync_queue.due_at IS 'When it can be claimed, if it is active';
+CREATE INDEX idx_sync_queue_due_at ON sesari.sync_queue (workspace_id, due_at) WHERE is_active;
 
 -- Whose turn it is. A workspace that was served goes to the end, however much of it is due and since when.
 -- A turn that comes too early costs a look and is put right by it; one that came too late would be lost.
@@ -292,9 +291,9 @@ $$;
 COMMENT ON FUNCTION sesari.bring_sync_turn_forward IS
     'Trigger: a workspace''s turn is not after its first integration is due, nor in the past';
 CREATE TRIGGER sync_queue_turn_insert AFTER INSERT ON sesari.sync_queue
-    FOR EACH ROW WHEN (NEW.due_at IS NOT NULL) EXECUTE FUNCTION sesari.bring_sync_turn_forward();
+    FOR EACH ROW WHEN (NEW.is_active) EXECUTE FUNCTION sesari.bring_sync_turn_forward();
 CREATE TRIGGER sync_queue_turn_update AFTER UPDATE ON sesari.sync_queue
-    FOR EACH ROW WHEN (NEW.due_at < OLD.due_at OR NEW.due_at IS NOT NULL AND OLD.due_at IS NULL)
+    FOR EACH ROW WHEN (NEW.is_active AND (NEW.due_at < OLD.due_at OR NOT OLD.is_active))
     EXECUTE FUNCTION sesari.bring_sync_turn_forward();
 
 CREATE FUNCTION sesari.keep_sync_queue() RETURNS trigger
@@ -359,7 +358,7 @@ BEGIN
                    SET lease_id = claim, leased_until = statement_timestamp() + lease, next_sync_at = NULL
                   FROM unnest(visited) AS v (id) CROSS JOIN LATERAL (
                       SELECT d.workspace_id, d.integration_id FROM sesari.sync_queue AS d
-                       WHERE d.workspace_id = v.id AND d.due_at <= statement_timestamp()
+                       WHERE d.workspace_id = v.id AND d.is_active AND d.due_at <= statement_timestamp()
                        ORDER BY d.due_at LIMIT share FOR NO KEY UPDATE SKIP LOCKED) AS due
                  WHERE q.workspace_id = due.workspace_id AND q.integration_id = due.integration_id
                 RETURNING q.workspace_id, q.integration_id, q.leased_until)
@@ -375,11 +374,11 @@ BEGIN
                                   CASE WHEN claimed > 0 THEN statement_timestamp() ELSE clock_timestamp() END)
           FROM unnest(visited) AS v (id) LEFT JOIN LATERAL (
               SELECT d.due_at FROM sesari.sync_queue AS d
-               WHERE d.workspace_id = v.id AND d.due_at IS NOT NULL ORDER BY d.due_at LIMIT 1) AS n ON true
+               WHERE d.workspace_id = v.id AND d.is_active ORDER BY d.due_at LIMIT 1) AS n ON true
          WHERE t.workspace_id = v.id AND (n.due_at IS NOT NULL OR NOT sees_all);
         DELETE FROM sesari.sync_turns AS t USING unnest(visited) AS v (id)
          WHERE t.workspace_id = v.id AND sees_all AND NOT EXISTS (
-             SELECT FROM sesari.sync_queue AS d WHERE d.workspace_id = v.id AND d.due_at IS NOT NULL);
+             SELECT FROM sesari.sync_queue AS d WHERE d.workspace_id = v.id AND d.is_active);
     END LOOP;
 END
 $$;
@@ -425,9 +424,9 @@ BEGIN
       WHERE t.workspace_id = workspace AND t.turn_at = was_due FOR UPDATE SKIP LOCKED;
     IF FOUND AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         UPDATE sesari.sync_turns AS t
-           SET turn_at = (SELECT d.due_at FROM sesari.sync_queue AS d
-                           WHERE d.workspace_id = workspace AND d.due_at IS NOT NULL
-                           ORDER BY d.due_at LIMIT 1)
+           SET turn_at = coalesce((SELECT d.due_at FROM sesari.sync_queue AS d
+                                    WHERE d.workspace_id = workspace AND d.is_active
+                                    ORDER BY d.due_at LIMIT 1), was_due)
          WHERE t.workspace_id = workspace AND t.turn_at = was_due;
     END IF;
     RETURN true;

@@ -21,7 +21,7 @@ use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::integrations;
-use crate::value::{IntegrationProvider, SyncStatus, Timestamp};
+use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
 debug_by_name!(IntegrationRepository);
 
@@ -374,9 +374,14 @@ impl<'g> IntegrationRepository<'g> {
     /// Seals up to so many envelopes anew, those after the given integration by id that are not
     /// under the current key yet. They stay locked until the commit. A rotation that is interrupted
     /// may start again: what was committed is not looked at twice.
+    ///
+    /// [`Error::Invalid`] for a batch of 0.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
         operation("integration.reseal", || {
             let keys = self.keys()?;
+            if batch == 0 {
+                return Err(Invalid::new("batch", "expected at least 1 envelope").into());
+            }
             let after = after.map_or("", IntegrationId::as_str);
             let rows: Vec<(IntegrationId, Sealed)> =
                 CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
