@@ -325,8 +325,9 @@ CREATE TRIGGER integrations_sync_queue_delete AFTER DELETE ON public.integration
 CREATE FUNCTION sesari.claim_integrations(claim text, how_many integer, lease interval)
 RETURNS TABLE (workspace_id text, id text, provider text, leased_until timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
--- By indexes alone, whatever the planner expects of the arrays: a hash join would read all integrations.
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+-- By indexes in their order alone, whatever the planner expects: a hash join reads all integrations, a sort all
+-- that are due in a workspace.
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 AS $$
 DECLARE
     left_over integer := how_many;
