@@ -234,7 +234,7 @@ GRANT EXECUTE ON FUNCTION sesari.workspaces_to_reseal TO sesari_service;
 -- turn sequential scans off: what they pass over is counted, and would be other tenants' rows.
 
 CREATE TABLE sesari.sync_queue (
-    workspace_id text NOT NULL,
+    workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     integration_id text NOT NULL,
     is_active boolean NOT NULL,
     next_sync_at timestamptz DEFAULT statement_timestamp(),
@@ -247,7 +247,7 @@ CREATE TABLE sesari.sync_queue (
         leased_until >= '0001-01-01 00:00:00+00' AND leased_until < '10000-01-01 00:00:00+00'),
     CONSTRAINT sync_queue_next_sync_at_check CHECK (
         next_sync_at >= '0001-01-01 00:00:00+00' AND next_sync_at < '10000-01-01 00:00:00+00'),
-    CONSTRAINT sync_queue_lease_check CHECK (
+    CONSTRAINT sync_queue_next_sync_at_lease_id_leased_until_check CHECK (
         (lease_id IS NULL) = (leased_until IS NULL) AND (lease_id IS NOT NULL OR next_sync_at IS NOT NULL))
 );
 COMMENT ON TABLE sesari.sync_queue IS
@@ -260,13 +260,13 @@ COMMENT ON COLUMN sesari.sync_queue.next_sync_at IS
 COMMENT ON COLUMN sesari.sync_queue.lease_id IS 'The claim of the worker that synchronises it, or null';
 COMMENT ON COLUMN sesari.sync_queue.leased_until IS 'When that claim ends by itself';
 COMMENT ON COLUMN sesari.sync_queue.due_at IS 'When it can be claimed, if it is active';
-CREATE INDEX idx_sync_queue_due_at ON sesari.sync_queue (workspace_id, due_at) WHERE is_active;
+CREATE INDEX idx_sync_queue_workspace_id ON sesari.sync_queue (workspace_id, due_at) WHERE is_active;
 
 -- Whose turn it is. A workspace that was served goes to the end, however much of it is due and since when.
 -- A turn that comes too early costs a look and is put right by it; one that came too late would be lost.
 -- So whoever makes something due earlier locks the turn, and whoever puts it off looks after locking it.
 CREATE TABLE sesari.sync_turns (
-    workspace_id text NOT NULL,
+    workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     turn_at timestamptz NOT NULL,
     CONSTRAINT sync_turns_pkey PRIMARY KEY (workspace_id)
 );

@@ -58,7 +58,7 @@ INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kin
            'k' || e, '{}', 1, sha256(''), sha256('')
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS e;
 INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
-    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'member m', 'k' || k, 'work', '{}'
+    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'member m1', 'k' || k, 'work', '{}'
       FROM generate_series(1, 20) AS w, generate_series(1, 1000) AS k;
 RESET session_replication_role;
 VACUUM ANALYZE";

@@ -22,7 +22,7 @@ fn furnish(world: &World) {
          ('{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
          INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
          INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation) \
-         VALUES ('{workspace}', 'user', '{owner}', 'owner m', 'k', 'o')",
+         VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'k', 'o')",
         workspace = world.a.workspace,
         owner = world.a.owner
     ));

@@ -32,7 +32,7 @@ times! {
     goals "workspace_id, title" = "'{workspace}', 't'":
         target_date created_at updated_at deleted_at;
     idempotency_keys "workspace_id, actor_kind, actor_id, membership, key, operation" =
-        "'{workspace}', 'user', 'u', 'member m', 'k', 'o'": created_at;
+        "'{workspace}', 'user', 'u', 'member m1', 'k', 'o'": created_at;
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
         last_sync_at created_at updated_at;
