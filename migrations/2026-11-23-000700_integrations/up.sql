@@ -247,7 +247,7 @@ CREATE TABLE sesari.sync_queue (
         leased_until >= '0001-01-01 00:00:00+00' AND leased_until < '10000-01-01 00:00:00+00'),
     CONSTRAINT sync_queue_next_sync_at_check CHECK (
         next_sync_at >= '0001-01-01 00:00:00+00' AND next_sync_at < '10000-01-01 00:00:00+00'),
-    CONSTRAINT sync_queue_next_sync_at_lease_id_leased_until_check CHECK (
+    CONSTRAINT sync_queue_lease_id_leased_until_next_sync_at_check CHECK (
         (lease_id IS NULL) = (leased_until IS NULL) AND (lease_id IS NOT NULL OR next_sync_at IS NOT NULL))
 );
 COMMENT ON TABLE sesari.sync_queue IS

@@ -16,7 +16,7 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("context_keys_outer_pad_check", "made by install_context_key, which checks the key"),
     ("idempotency_keys_actor_kind_check", "written from the kind of the guard's actor"),
     ("idempotency_keys_membership_check", "a default, from the context"),
-    ("sync_queue_next_sync_at_lease_id_leased_until_check", "kept by the queue's functions"),
+    ("sync_queue_lease_id_leased_until_next_sync_at_check", "kept by the queue's functions"),
     ("sync_queue_leased_until_check", "the server's time and a lease that is checked"),
     (
         "sync_queue_next_sync_at_check",
