@@ -85,6 +85,8 @@ diesel::table! {
         actor_kind -> Text,
         /// User id or service name, whose key it is
         actor_id -> Text,
+        /// Role and membership id of the user who asked, or service. No other membership is given the answer
+        membership -> Text,
         /// The key, 1 to 255 visible ASCII characters; unique for its actor in the workspace
         key -> Text,
         /// Name of the unit of work
@@ -117,12 +119,6 @@ diesel::table! {
         sync_status -> Text,
         /// Why the last synchronisation failed
         error_message -> Nullable<Text>,
-        /// When it is due to be synchronised next
-        next_sync_at -> Timestamptz,
-        /// The claim of the worker that synchronises it, or null
-        lease_id -> Nullable<Text>,
-        /// When that claim ends by itself
-        leased_until -> Nullable<Timestamptz>,
         /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger

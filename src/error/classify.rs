@@ -7,6 +7,7 @@
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
 use super::{DatabaseError, Error};
+use crate::idempotency::IdempotencyError;
 use crate::value::Invalid;
 
 pub(super) fn classify(error: Diesel) -> Error {
@@ -67,7 +68,11 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
 
 fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
     let has = |text| message.contains(text);
-    Ok(if message.starts_with("permission denied") || has("violates row-level security policy") {
+    Ok(if has("(USING expression) for table \"idempotency_keys\"") {
+        // An upsert met a row that its actor may not see: a key of its own, from another membership.
+        Error::Idempotency(IdempotencyError::OtherMembership)
+    } else if message.starts_with("permission denied") || has("violates row-level security policy")
+    {
         Error::Denied
     } else if has("deadlock detected") {
         Error::Deadlock
@@ -117,7 +122,7 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
         "workspace_users_",
         "workspaces_",
         "users_",
@@ -129,6 +134,7 @@ fn check(constraint: &str) -> Invalid {
         "idempotency_keys_",
         "integrations_",
         "subscriptions_",
+        "sync_queue_",
         "audit_log_",
     ];
     if constraint.ends_with("_key_immutable") {

@@ -8,7 +8,7 @@ use crate::page::Paged;
 use crate::progress::GoalProgress;
 use crate::repo::{
     Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Kpi, Membership, Profile, Recorded,
-    Resealed, Subscription, User, Workspace,
+    Resealed, Subscription, SyncSchedule, User, Workspace,
 };
 
 /// The rows that an operation returned, or changed without returning them.
@@ -78,6 +78,8 @@ one_row!(
     (),
     i64,
     Cause,
+    SyncSchedule,
+    chrono::DateTime<chrono::Utc>,
     Checkpoint,
     ContextCause,
     DataPoint,

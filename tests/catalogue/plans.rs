@@ -59,8 +59,8 @@ INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kin
     SELECT 'a' || e, 'w' || w, e, now() + e * interval '1 second', 'user', 'u1', 'tenant', 'kpi.purge', 'kpis',
            'k' || e, '{}', 1, sha256(''), sha256('')
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS e;
-INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
-    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'k' || k, 'work', '{}'
+INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
+    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'member m1', 'k' || k, 'work', '{}'
       FROM generate_series(1, 20) AS w, generate_series(1, 1000) AS k;
 RESET session_replication_role;
 VACUUM ANALYZE";

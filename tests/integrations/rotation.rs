@@ -248,3 +248,15 @@ fn a_member_reseals_nothing_and_an_admin_only_at_home() {
     assert_eq!(log[0].changes, serde_json::json!({"key_id": {"new": "k2"}}));
     assert!(entries(&world.db, &world.b, "integration.reseal").is_empty());
 }
+
+#[test]
+fn a_batch_of_no_envelopes_is_refused_and_the_transaction_goes_on() {
+    let world = sealed_world();
+    let mut tenant = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    let refused = tenant.integrations().reseal(None, 0);
+    assert!(
+        matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "batch"),
+        "{refused:?}"
+    );
+    assert_eq!(tenant.integrations().reseal(None, 1).unwrap().moved, 0);
+}

@@ -21,8 +21,8 @@ fn furnish(world: &World) {
         "INSERT INTO integrations (workspace_id, provider, credentials) VALUES \
          ('{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
          INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
-         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation) \
-         VALUES ('{workspace}', 'user', '{owner}', 'k', 'o')",
+         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation) \
+         VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'k', 'o')",
         workspace = world.a.workspace,
         owner = world.a.owner
     ));

@@ -99,9 +99,9 @@ fields! {
     integrations_id_check: id::IntegrationId, 32, |text| format!("a{text}"),
         "INSERT INTO integrations (workspace_id, provider, credentials, id) VALUES ('{workspace}', \
          'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345', $1)";
-    integrations_lease_id_check: id::LeaseId, 32, |text| format!("a{text}"),
-        "INSERT INTO integrations (workspace_id, provider, credentials, lease_id) VALUES ('{workspace}', \
-         'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345', $1)";
+    sync_queue_lease_id_check: id::LeaseId, 32, |text| format!("a{text}"),
+        "INSERT INTO sesari.sync_queue (workspace_id, integration_id, is_active, leased_until, lease_id) \
+         VALUES ('{workspace}', 'i', true, now(), $1)";
 }
 
 impl Field {
