@@ -62,10 +62,12 @@ pub enum Error {
         reason: String,
     },
 
-    /// Too many callers are waiting already, in all or for this workspace. Nothing was done; to be
-    /// handled as a 503.
-    #[error("too many callers wait for a database connection")]
-    Overloaded,
+    /// Too many callers are waiting already. Nothing was done; to be handled as a 503.
+    #[error("too many callers wait for a database connection: {bound}")]
+    Overloaded {
+        /// Which bound it was.
+        bound: QueueBound,
+    },
 
     /// The unit of work did not come to its commit before its deadline. Nothing was committed.
     #[error("the deadline passed before the commit")]
@@ -172,6 +174,31 @@ pub enum Error {
     Database(DatabaseError),
 }
 
+/// A bound of the queue for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueueBound {
+    /// The whole queue is full: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
+    Queue,
+    /// The workspace's part of it is, see
+    /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
+    Workspace,
+    /// The actor's part of it is, see
+    /// [`DatabaseBuilder::actor_share`](crate::DatabaseBuilder::actor_share); or the queue was full, and no
+    /// other actor waited more often.
+    Actor,
+}
+
+impl fmt::Display for QueueBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "the queue is full",
+            Self::Workspace => "the workspace's part of the queue is full",
+            Self::Actor => "the actor's part of the queue is full",
+        })
+    }
+}
+
 impl Error {
     pub(crate) const fn not_found(entity: &'static str) -> Self {
         Self::NotFound { entity }
@@ -198,7 +225,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::LastOwner => "last_owner",
             Self::PoolTimeout { .. } => "pool_timeout",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded { .. } => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ShuttingDown => "shutting_down",
             Self::Connect { .. } => "connect",
@@ -256,7 +283,7 @@ impl Error {
                 | Self::Deadlock
                 | Self::LockTimeout
                 | Self::PoolTimeout { .. }
-                | Self::Overloaded
+                | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
