@@ -11,6 +11,10 @@
 //! like, from as many machines at once: what is done stays done. Without `DATABASE_URL` it shows
 //! itself on a throw-away server.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use sesari_db::migrations;
@@ -27,6 +31,13 @@ fn main() -> Outcome {
             println!("{}", ContextKey::generate(id)?.to_secret_string());
             Ok(())
         }
+        ["record"] => {
+            let mut conn = PgConnection::establish(&std::env::var("DATABASE_URL")?)?;
+            for version in migrations::record(&mut conn)? {
+                println!("recorded {version}");
+            }
+            Ok(())
+        }
         ["retire", id] => {
             let mut conn = PgConnection::establish(&std::env::var("DATABASE_URL")?)?;
             let retired = migrations::retire_context_key(&mut conn, id)?;
@@ -37,7 +48,7 @@ fn main() -> Outcome {
             Ok(url) => migrate(&url, std::env::var("SESARI_CONTEXT_KEYS").ok().as_deref()),
             Err(_) => show(),
         },
-        _ => Err("expected nothing, `new-key <id>` or `retire <id>`".into()),
+        _ => Err("expected nothing, `new-key <id>`, `record` or `retire <id>`".into()),
     }
 }
 

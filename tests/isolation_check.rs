@@ -14,6 +14,8 @@ mod login;
 mod product;
 #[path = "isolation_check/schema.rs"]
 mod schema;
+#[path = "isolation_check/system.rs"]
+mod system;
 #[path = "isolation_check/tenant_tables.rs"]
 mod tenant_tables;
 
