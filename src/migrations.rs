@@ -96,6 +96,12 @@ pub fn record(conn: &mut PgConnection) -> Result<Vec<String>> {
         .bind::<Array<Text>, _>(&versions)
         .execute(conn)
         .map_err(failed)?;
+        // As the first migration does: the check at start-up reads the record as its owner.
+        conn.batch_execute(
+            "ALTER SCHEMA sesari_migrations OWNER TO sesari_owner; \
+             ALTER TABLE sesari_migrations.__diesel_schema_migrations OWNER TO sesari_owner",
+        )
+        .map_err(failed)?;
         Ok(versions)
     })
 }

@@ -3,7 +3,7 @@
 //! Settings and grants of roles that the whole server shares are those of roles of a test's own, or are
 //! put back.
 
-use super::{Role, TestDatabase, assert_rules};
+use super::{Connection, Role, TestDatabase, assert_rules};
 use diesel::connection::SimpleConnection;
 use sesari_db::database::{IsolationOptions, IsolationReport, Severity};
 
@@ -157,14 +157,16 @@ fn a_role_of_grants_that_can_log_in_is_found() {
     let login = Role::tenant(&test, "login");
     let mut admin = test.admin().unwrap();
     for attributes in ["LOGIN", "CREATEROLE", "BYPASSRLS"] {
-        admin
-            .batch_execute(&format!(
-                "BEGIN; ALTER ROLE sesari_owner {attributes}; SET SESSION AUTHORIZATION {login}"
-            ))
-            .unwrap();
-        let report =
-            IsolationReport::check_connection(&mut admin, &IsolationOptions::tenant()).unwrap();
-        admin.batch_execute("RESET SESSION AUTHORIZATION; ROLLBACK").unwrap();
+        let mut found = None;
+        let rolled_back: Result<(), _> = admin.transaction(|conn| {
+            conn.batch_execute(&format!(
+                "ALTER ROLE sesari_owner {attributes}; SET LOCAL SESSION AUTHORIZATION {login}"
+            ))?;
+            found = IsolationReport::check_connection(conn, &IsolationOptions::tenant()).ok();
+            Err(diesel::result::Error::RollbackTransaction)
+        });
+        assert!(rolled_back.is_err());
+        let report = found.unwrap();
         assert_rules(&report, &["role-attributes"]);
         assert!(report.findings()[0].remedy.starts_with("ALTER ROLE sesari_owner NOLOGIN"));
     }
@@ -277,7 +279,7 @@ fn an_index_that_breaks_no_rule_is_no_more_than_information() {
     admin
         .batch_execute(
             "CREATE INDEX more ON public.kpis (workspace_id, name DESC) INCLUDE (unit);
-             CREATE INDEX keys_by_time ON sesari.context_keys (id)",
+             CREATE INDEX keys_by_time ON sesari.context_keys (installed_at)",
         )
         .unwrap();
     let report = look(&login);
@@ -336,7 +338,7 @@ fn a_connection_undoes_damaging_settings_of_its_login() {
     let login = Role::tenant(&test, "login");
     let mut admin = test.admin().unwrap();
     for setting in [
-        "idle_session_timeout = 1",
+        "idle_session_timeout = 100000",
         "exit_on_error = on",
         "synchronous_commit = off",
         "default_transaction_read_only = on",

@@ -13,7 +13,8 @@ superuser AS (
     SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper
 ),
 -- Everything outside of PostgreSQL itself. Reached is what the login may name, and what a view or a function
--- elsewhere has named for it: that one needs no USAGE any more.
+-- elsewhere has named for it: that one needs no USAGE any more. Grants to everybody in other schemas, as
+-- extensions make them, give nothing.
 namespaces AS (
     SELECT n.oid, n.nspname, n.nspowner,
            EXISTS (SELECT FROM roles AS r WHERE has_schema_privilege(r.oid, n.oid, 'USAGE'))
@@ -30,12 +31,12 @@ relations AS (
     SELECT c.oid, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.reloptions,
            n.nspname || '.' || c.relname AS name, format('%I.%I', n.nspname, c.relname) AS quoted,
            (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS verb
-             WHERE n.reached AND EXISTS (
+             WHERE own.reached AND EXISTS (
                            SELECT FROM roles AS r
                             WHERE has_table_privilege(r.oid, c.oid, verb)
                                OR verb <> 'DELETE' AND has_any_column_privilege(r.oid, c.oid, verb))) AS verbs,
            (SELECT array_agg(verb ORDER BY verb) FROM unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN']) AS verb
-             WHERE n.reached AND EXISTS (
+             WHERE own.reached AND EXISTS (
                            SELECT FROM roles AS r
                             WHERE CASE WHEN verb <> 'MAINTAIN' THEN has_table_privilege(r.oid, c.oid, verb) END
                                OR verb = 'REFERENCES' AND has_any_column_privilege(r.oid, c.oid, verb)
@@ -45,5 +46,10 @@ relations AS (
                                     WHERE a.privilege_type = verb AND a.grantee IN (0, r.oid)))) AS strays
       FROM pg_catalog.pg_class AS c
       JOIN namespaces AS n ON n.oid = c.relnamespace
+     CROSS JOIN LATERAL (
+           SELECT n.reached OR EXISTS (
+                      SELECT FROM (SELECT c.relacl UNION ALL
+                                   SELECT a.attacl FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid) AS acls (acl)
+                       CROSS JOIN LATERAL aclexplode(acl) AS a JOIN roles AS r ON r.oid = a.grantee) AS reached) AS own
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ),
