@@ -8,6 +8,10 @@
 #[path = "support/logins.rs"]
 mod logins;
 
+#[path = "../examples/support/print.rs"]
+#[allow(unused_macros, reason = "the examples use it")]
+mod print;
+
 #[path = "isolation_check/login.rs"]
 mod login;
 #[path = "isolation_check/product.rs"]

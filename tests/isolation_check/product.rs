@@ -189,6 +189,14 @@ fn hardening_is_seen_off_and_on() {
     }
 }
 
+/// `doctor | head`.
+#[test]
+fn a_reader_who_leaves_is_no_failure_of_who_prints() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    drop(reader);
+    super::print::line_to(&mut writer, format_args!("nobody reads this"));
+}
+
 #[test]
 fn the_documentation_lists_every_rule() {
     let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tenancy.md"));
