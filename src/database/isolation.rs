@@ -479,7 +479,9 @@ pub(crate) fn live_fingerprint(conn: &mut PgConnection, tables: &Declared) -> Re
 fn normalize(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "SET LOCAL ROLE NONE; SET LOCAL row_security = on; SET LOCAL statement_timeout = '30s'; \
-         SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off",
+         SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off; \
+         SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
+         SET LOCAL IntervalStyle = postgres; SET LOCAL extra_float_digits = 1",
     )
 }
 

@@ -345,6 +345,11 @@ fn a_connection_undoes_damaging_settings_of_its_login() {
         "standard_conforming_strings = off",
         "transform_null_equals = on",
         "search_path = pg_catalog",
+        // What the catalogue is read with.
+        "bytea_output = escape",
+        "quote_all_identifiers = on",
+        "DateStyle = 'SQL, DMY'",
+        "IntervalStyle = iso_8601",
     ] {
         admin.batch_execute(&format!("ALTER ROLE {login} SET {setting}")).expect(setting);
     }
