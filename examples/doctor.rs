@@ -132,7 +132,9 @@ fn print(report: &IsolationReport, json: bool) -> Outcome<()> {
     if report.worst() <= Some(Severity::Info) {
         println!("{} tenants are isolated", paint.in_colour(GREEN, "ok      "));
     }
-    println!("\nHardening that an operator can add:");
+    if !report.hardening().is_empty() {
+        println!("\nHardening that an operator can add:");
+    }
     for hardening in report.hardening() {
         let (colour, state) = match hardening.state {
             HardeningState::On => (GREEN, "on"),

@@ -11,12 +11,12 @@ macro_rules! println {
 }
 
 /// One line to standard output.
-pub fn line(text: Arguments<'_>) {
+pub(crate) fn line(text: Arguments<'_>) {
     line_to(&mut std::io::stdout(), text);
 }
 
 /// One line to a reader who may have left. Any other error is a panic, as that of `println!` is.
-pub fn line_to(out: &mut dyn Write, text: Arguments<'_>) {
+pub(crate) fn line_to(out: &mut dyn Write, text: Arguments<'_>) {
     match writeln!(out, "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => panic!("standard output: {error}"),
         _ => {}
