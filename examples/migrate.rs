@@ -5,6 +5,8 @@
 //! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate
 //! # once no service signs with it any more:
 //! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate -- retire 2026-05
+//! # in a schema restored without its data, and so without the record of its migrations:
+//! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate -- record
 //! ```
 //!
 //! The login must be a superuser, or have CREATEROLE and own the database. Run it as often as you
