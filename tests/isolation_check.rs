@@ -9,7 +9,7 @@
 mod logins;
 
 #[path = "../examples/support/print.rs"]
-#[allow(unused_macros, reason = "the examples use it")]
+#[allow(unused_macros, dead_code, reason = "the examples use the rest")]
 mod print;
 
 #[path = "isolation_check/login.rs"]
