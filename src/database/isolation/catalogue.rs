@@ -43,6 +43,7 @@ const RESTORE: &str = "undo the change, or restore the schema from its migration
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
     rule_of(Critical, "activity-shown", "contexts could be read in pg_stat_activity", "ALTER SYSTEM SET track_activity_query_size = '64kB', and restart"),
+    rule_of(Critical, "catalogue-granted", "a right to a table of PostgreSQL's own that a new database does not give", "REVOKE <right> ON {object} FROM <grantee>"),
     rule_of(Critical, "column-changed", "a column of this crate differs from its migration", RESTORE),
     rule_of(Critical, "constraint-changed", "a constraint of this crate differs from its migration", RESTORE),
     rule_of(Critical, "database-writable", "the login may create schemas or temporary tables, and shadow others with them", "REVOKE CREATE, TEMPORARY ON DATABASE {object} FROM PUBLIC, <login>"),
@@ -53,28 +54,35 @@ const RULES: &[Rule] = &[
     rule_of(Critical, "grant-changed", "a grant on what is this crate's differs from its migration", RESTORE),
     rule_of(Critical, "index-across-tenants", "an index in which a tenant's condition finds rows of all tenants, to be counted", "CREATE INDEX ON ... (workspace_id, ...), then DROP INDEX {object}; or REVOKE SELECT on its table FROM sesari_tenant"),
     rule_of(Critical, "index-changed", "an index of this crate differs from its migration", RESTORE),
-    rule_of(Critical, "login-bypasses-rls", "no policy binds the login, or a role that it can take", "ALTER ROLE {object} NOSUPERUSER NOBYPASSRLS, or REVOKE {object} FROM <login>"),
+    rule_of(Critical, "language-trusted", "a language that runs code as the server is open to whoever may use it", "UPDATE pg_catalog.pg_language SET lanpltrusted = false WHERE lanname = '{object}'"),
+    rule_of(Critical, "login-bypasses-rls", "no policy binds the login, or a role that it can take", "ALTER ROLE <login> NOBYPASSRLS, or REVOKE {object} FROM <login>"),
     rule_of(Critical, "login-can-grant", "the login may give a role of its own to others", "REVOKE ADMIN OPTION FOR {object} FROM <login>"),
-    rule_of(Critical, "login-can-make-roles", "the login can make roles or databases, or replicate", "ALTER ROLE {object} NOCREATEROLE NOCREATEDB NOREPLICATION"),
+    rule_of(Critical, "login-can-make-roles", "the login can make roles or databases, or replicate", "ALTER ROLE <login> NOCREATEROLE NOCREATEDB NOREPLICATION, or REVOKE {object} FROM <login>"),
     rule_of(Critical, "login-has-both-roles", "one login for tenants and services is one wall less", "make a second login, and REVOKE sesari_service FROM {object}"),
     rule_of(Critical, "login-has-no-role", "the login has not the rights it needs", "GRANT sesari_tenant TO {object}, or sesari_service for the service's login"),
     rule_of(Critical, "login-is-privileged", "the login has a predefined role that reaches past a tenant", "REVOKE {object} FROM <login>"),
-    rule_of(Critical, "login-is-superuser", "no policy binds a superuser", "use a plain login: CREATE ROLE <login> LOGIN; GRANT sesari_tenant TO <login>"),
-    rule_of(Critical, "login-owns", "the login could change what it owns", "ALTER ... {object} OWNER TO sesari_owner, or REVOKE the owner FROM <login>"),
+    rule_of(Critical, "login-is-superuser", "no policy binds a superuser", "check and serve with a plain login: CREATE ROLE sesari_app LOGIN IN ROLE sesari_tenant"),
+    rule_of(Critical, "login-owns", "the login could change what it owns", "ALTER TABLE {object} OWNER TO sesari_owner, or REVOKE <owner> FROM <login>"),
     rule_of(Critical, "migration-pending", "the schema is older than this crate", "run the migrations: sesari_db::migrations::run"),
     rule_of(Critical, "migration-unknown", "the schema is newer than this crate", "upgrade the service"),
+    rule_of(Critical, "migrations-unrecorded", "the schema is there and the record of its migrations is empty, as after a dump without data", "sesari_db::migrations::record, or cargo run --example migrate -- record"),
     rule_of(Critical, "parameter-granted", "the login may set a superuser's setting", "REVOKE SET, ALTER SYSTEM ON PARAMETER {object} FROM <login>"),
     rule_of(Critical, "policy-changed", "a policy of this crate differs from its migration", RESTORE),
     rule_of(Critical, "policy-restrictive", "a restrictive policy is silently lost on shards", "DROP POLICY on {object}, and AND its condition to the permissive one"),
     rule_of(Critical, "prepared-transactions", "a tenant could leave locks behind that outlive its session", "ALTER SYSTEM SET max_prepared_transactions = 0, and restart"),
     rule_of(Critical, "relation-outside-rls", "the login reads something that cannot have row-level security", "REVOKE ALL ON {object} FROM PUBLIC, sesari_tenant, sesari_service, <login>"),
+    rule_of(Critical, "role-attributes", "a role that holds grants alone can log in, or is more than a tenant's", "ALTER ROLE {object} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION PASSWORD NULL"),
     rule_of(Critical, "rule-changed", "a rewriting rule on a table of this crate", RESTORE),
     rule_of(Critical, "schema-writable", "the login may create objects, and shadow others with them", "REVOKE CREATE ON SCHEMA {object} FROM PUBLIC, sesari_tenant, sesari_service, <login>"),
+    rule_of(Critical, "server-granted", "the login may use or make a foreign server, with the rights of somebody else", "REVOKE USAGE ON FOREIGN SERVER {object} FROM <grantee>; DROP USER MAPPING FOR <login> SERVER {object}"),
     rule_of(Critical, "server-too-old", "the server has known holes in row-level security", "upgrade PostgreSQL"),
-    rule_of(Critical, "setting-changed", "triggers, foreign keys or policies would not be applied", "ALTER ROLE <login> RESET ALL; ALTER DATABASE <name> RESET ALL"),
+    rule_of(Critical, "setting-changed", "triggers, foreign keys, rights or policies would not be applied as they are", "ALTER ROLE <login> RESET <setting>; ALTER DATABASE <database> RESET <setting>"),
     rule_of(Critical, "statistics-across-tenants", "the planner's estimates tell of all tenants' values", "SELECT sesari.forget_statistics('{object}'), as its owner, or as a superuser once it has been analyzed"),
     rule_of(Critical, "statistics-extended", "the planner's estimates tell of all tenants' values", "DROP STATISTICS {object}"),
     rule_of(Critical, "stray-grant", "a right that row-level security does not bind", "REVOKE TRUNCATE, REFERENCES, TRIGGER ON {object} FROM PUBLIC, sesari_tenant, sesari_service, <login>"),
+    rule_of(Critical, "system-function-changed", "a function of PostgreSQL's own was changed, or stands in its way", "ALTER FUNCTION {object} SECURITY INVOKER, RESET ALL or OWNER TO, as is needed; DROP FUNCTION {object}"),
+    rule_of(Critical, "system-function-granted", "a function of PostgreSQL or of an extension that neither gives to the login", "REVOKE EXECUTE ON FUNCTION {object} FROM <grantee>"),
+    rule_of(Critical, "system-operator-changed", "an operator of PostgreSQL's own calls a function that is not", "dump the database, and restore it into a new cluster"),
     rule_of(Critical, "table-changed", "a table of this crate differs from its migration", RESTORE),
     rule_of(Critical, "table-not-forced", "row-level security does not bind the table's owner", "ALTER TABLE {object} FORCE ROW LEVEL SECURITY"),
     rule_of(Critical, "table-undeclared", "the login reaches a table whose policies nobody judges", "declare it, as tenant_table(\"{object}\") or shared_table(\"{object}\"), or revoke the grant"),
@@ -94,9 +102,16 @@ const RULES: &[Rule] = &[
     rule_of(Critical, "tenant-workspace-column", "a declared table without workspace_id text NOT NULL", "ALTER TABLE {object} ADD COLUMN workspace_id text NOT NULL DEFAULT sesari.current_workspace_id()"),
     rule_of(Critical, "trigger-changed", "a trigger of this crate differs from its migration", RESTORE),
     rule_of(Critical, "view-without-invoker", "a view that reads with its owner's rights", "ALTER VIEW {object} SET (security_invoker = true)"),
+    rule_of(Warning, "cast-added", "a conversion between types of PostgreSQL's own that nobody has to ask for", "DROP CAST ({object})"),
     rule_of(Warning, "default-grant", "a role grants the login rights on all that it will make, before any policy is there", "ALTER DEFAULT PRIVILEGES FOR ROLE {object} REVOKE ALL ON TABLES FROM PUBLIC, sesari_tenant, sesari_service"),
     rule_of(Warning, "definer-function", "a function that the login may call, and that runs with its owner's rights", "see that {object} holds to the context's workspace, or REVOKE EXECUTE ON FUNCTION {object} FROM PUBLIC, sesari_tenant"),
+    rule_of(Warning, "event-trigger", "a function that runs in sessions of others when they change or enter the database", "ALTER EVENT TRIGGER {object} DISABLE"),
+    rule_of(Warning, "extension-reaches-out", "functions of an extension that reach other sessions or servers", "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA <schema of {object}> FROM PUBLIC"),
+    rule_of(Warning, "publication-private", "a publication carries keys and salts of this crate", "ALTER PUBLICATION {object} DROP TABLE <table>"),
     rule_of(Warning, "sequence-granted", "a sequence that tells how many rows all tenants have made", "REVOKE ALL ON SEQUENCE {object} FROM PUBLIC, sesari_tenant, sesari_service; use sesari.new_id()"),
+    rule_of(Warning, "setting-damaging", "a setting that is not known to be harmless, for all sessions to come", "ALTER ROLE <login> RESET <setting>; ALTER DATABASE <database> RESET <setting>"),
+    rule_of(Warning, "subscription-writes", "a subscription writes into tenants' tables past triggers and foreign keys", "ALTER SUBSCRIPTION {object} DISABLE"),
+    rule_of(Warning, "tablespace-granted", "the login may create in a tablespace", "REVOKE CREATE ON TABLESPACE {object} FROM <grantee>"),
     rule_of(Warning, "tenant-policy-function", "a policy that calls a function of your own", "see that the function tells nothing of the rows it is asked about, for {object}"),
     rule_of(Warning, "tenant-sequence", "a column numbered over all tenants", "ALTER TABLE ... ALTER COLUMN {object} SET DEFAULT sesari.new_id()"),
     rule_of(Warning, "tenant-trigger-definer", "a trigger that runs with its owner's rights", "see that the function of {object} touches the row's own workspace alone, or make it SECURITY INVOKER"),
@@ -115,6 +130,7 @@ const RULES: &[Rule] = &[
     rule_of(Info, "hardening-statements", "pg_stat_statements keeps each SET with its value, contexts included", "ALTER SYSTEM SET pg_stat_statements.track_utility = off"),
     rule_of(Info, "hardening-temp-files", "a statement can fill the server's disk", "ALTER ROLE <login> SET temp_file_limit = '2GB'"),
     rule_of(Info, "hardening-tls", "contexts and rows can be read on the way", "sslmode=verify-full in the URL"),
+    rule_of(Info, "index-additional", "an index that this crate did not make and that breaks no rule", "nothing; DROP INDEX CONCURRENTLY if it is of no use"),
 ];
 
 #[cfg(test)]
@@ -138,8 +154,12 @@ mod tests {
     #[test]
     fn the_catalogue_lists_what_the_check_can_say_and_nothing_else() {
         let mut said = BTreeSet::new();
-        for sql in [super::super::RULES_SQL, super::super::TENANT_SQL, super::super::HARDENING_SQL]
-        {
+        for sql in [
+            super::super::RULES_SQL,
+            super::super::TENANT_SQL,
+            super::super::SYSTEM_SQL,
+            super::super::HARDENING_SQL,
+        ] {
             let (_, sql) = sql.split_once("namespaces AS").unwrap_or(("", sql));
             said.extend(named_in(sql, '\'').into_iter().map(ToOwned::to_owned));
         }
