@@ -182,7 +182,7 @@ impl SessionManager {
 /// refused beside other statements. The settings at the end are those that diesel makes when it
 /// connects, and a pooler knows them for the client's.
 const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
-     SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
+     SELECT sesari.release_advisory_locks();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
      SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
 
 /// What holds on a connection between its transactions, for the crate's own questions. A login can
