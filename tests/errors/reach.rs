@@ -85,7 +85,7 @@ fn too_many_changes(world: &World) -> Error {
              INSERT INTO workspaces (id, name, slug) \
              SELECT 'busy' || n, 'hunter2', 'hunter2-' || n FROM generate_series(1, 1001) AS n; \
              INSERT INTO workspace_users (workspace_id, id, user_id) \
-             SELECT 'busy' || n, 'm', 'busy' FROM generate_series(1, 1001) AS n",
+             SELECT 'busy' || n, 'm1', 'busy' FROM generate_series(1, 1001) AS n",
         )
         .unwrap();
     let mut door = world.db.service(&service()).unwrap();
