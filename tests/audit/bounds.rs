@@ -170,7 +170,8 @@ fn the_work_of_a_commit_grows_with_its_entries_and_no_faster() {
         let read = "SELECT sum(pg_stat_get_xact_tuples_returned(oid)) FROM pg_class \
                     WHERE oid IN ('sesari.audit_pending'::regclass, 'sesari.audit_pending_pkey'::regclass)";
         let read = number(&mut admin, &format!("({read})::bigint"));
-        let calls = number(&mut admin, "pg_stat_get_xact_function_calls('sesari.chain_audit'::regproc)");
+        let calls =
+            number(&mut admin, "pg_stat_get_xact_function_calls('sesari.chain_audit'::regproc)");
         admin.batch_execute("COMMIT").unwrap();
         (read, calls)
     };
