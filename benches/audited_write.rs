@@ -150,12 +150,13 @@ fn print_commits(portions: u32) {
             if portion == portions { entries + 1 } else { entries }
         );
         admin.batch_execute(&stock).unwrap();
-        let mut tenant = side.db.tenant(&side.owner, &side.workspace).unwrap();
         if portion == portions {
+            let mut tenant = side.db.tenant(&side.owner, &side.workspace).unwrap();
             let all: Result<(), Error> = tenant
                 .transaction(|tenant| Ok(tenant.connection().batch_execute("DELETE FROM kpis")?));
             assert!(matches!(all, Err(Error::TooManyChanges)), "{all:?}");
         }
+        let mut tenant = side.db.tenant(&side.owner, &side.workspace).unwrap();
         let delete = format!("DELETE FROM kpis WHERE id IN (SELECT id FROM kpis LIMIT {entries})");
         let start = Instant::now();
         tenant.connection().batch_execute(&delete).unwrap();
@@ -170,6 +171,8 @@ fn print_commits(portions: u32) {
             "SET session_replication_role = replica;
              INSERT INTO workspaces (id, name, slug)
              SELECT 'w{portion}x' || n, 'x', 'w{portion}-' || n FROM generate_series(1, {workspaces}) AS n;
+             INSERT INTO sesari.user_workspaces (workspace_id, user_id)
+             SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
              INSERT INTO workspace_users (workspace_id, user_id)
              SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
              RESET session_replication_role"

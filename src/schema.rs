@@ -287,7 +287,6 @@ diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(integrations -> workspaces (workspace_id));
 diesel::joinable!(kpis -> workspaces (workspace_id));
 diesel::joinable!(subscriptions -> users (user_id));
-diesel::joinable!(workspace_users -> users (user_id));
 diesel::joinable!(workspace_users -> workspaces (workspace_id));
 
 diesel::allow_tables_to_appear_in_same_query!(

@@ -19,6 +19,8 @@ fn stock(world: &World, rows: u32) {
          INSERT INTO users (id, email, provider, provider_id) \
          SELECT 'u' || n, 'u' || n || '@example.com', 'google', 'u' || n \
            FROM generate_series(1, {rows}) AS n; \
+         INSERT INTO sesari.user_workspaces (workspace_id, user_id) \
+         SELECT '{{ws}}', 'u' || n FROM generate_series(1, {rows}) AS n; \
          INSERT INTO workspace_users (workspace_id, id, user_id) \
          SELECT '{{ws}}', 'm' || n, 'u' || n FROM generate_series(1, {rows}) AS n; \
          INSERT INTO integrations (workspace_id, id, provider, credentials) \
@@ -50,6 +52,8 @@ fn member_of(world: &World, name: &str, workspaces: u32) {
          VALUES ('{name}', '{name}@example.com', 'google', '{name}'); \
          INSERT INTO workspaces (id, name, slug) \
          SELECT '{name}' || n, 'x', '{name}-' || n FROM generate_series(1, {workspaces}) AS n; \
+         INSERT INTO sesari.user_workspaces (workspace_id, user_id) \
+         SELECT '{name}' || n, '{name}' FROM generate_series(1, {workspaces}) AS n; \
          INSERT INTO workspace_users (workspace_id, id, user_id) \
          SELECT '{name}' || n, 'm1', '{name}' FROM generate_series(1, {workspaces}) AS n"
     ));

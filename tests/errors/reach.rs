@@ -11,7 +11,7 @@ use sesari_db::clock::Clock;
 use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
 use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::import::ImportOptions;
+use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser, OnExisting};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
@@ -84,6 +84,8 @@ fn too_many_changes(world: &World) -> Error {
              VALUES ('busy', 'hunter2@example.com', 'google', 'hunter2'); \
              INSERT INTO workspaces (id, name, slug) \
              SELECT 'busy' || n, 'hunter2', 'hunter2-' || n FROM generate_series(1, 1001) AS n; \
+             INSERT INTO sesari.user_workspaces (workspace_id, user_id) \
+             SELECT 'busy' || n, 'busy' FROM generate_series(1, 1001) AS n; \
              INSERT INTO workspace_users (workspace_id, id, user_id) \
              SELECT 'busy' || n, 'm1', 'busy' FROM generate_series(1, 1001) AS n",
         )
@@ -129,7 +131,9 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     refuse(&mut |t| {
         let header = format!("timestamp,{SECRET}");
         let options = ImportOptions::new(OnExisting::Keep);
-        t.data_points().import_csv(header.as_bytes(), None, &options, |_, _| ()).map(drop)
+        t.data_points()
+            .import_csv(header.as_bytes(), &CsvOptions::new(), &options, |_, _| ())
+            .map(drop)
     });
     for sql in [
         format!("SELECT '{SECRET}'::integer"),
