@@ -76,8 +76,8 @@ COMMENT ON COLUMN sesari.audit_heads.pruned_hash IS 'Its hash';
 -- write-ahead log.
 CREATE UNLOGGED TABLE sesari.audit_pending (
     transaction_id bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
-    number integer NOT NULL,
-    heads integer NOT NULL,
+    number bigint NOT NULL,
+    heads bigint NOT NULL,
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
