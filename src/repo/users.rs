@@ -177,7 +177,8 @@ impl<'g> UserRepository<'g> {
     }
 
     /// Deletes a user for good, with memberships and subscription. `LastOwner` while the user is
-    /// the only owner of a workspace.
+    /// the only owner of a workspace, and `TooManyChanges` for a member of more workspaces than
+    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES).
     pub fn delete(&mut self, id: &UserId) -> Result<()> {
         operation("user.delete", || {
             changed(diesel::delete(users::table.find(id)).execute(self.conn), UserId::ENTITY)
