@@ -55,6 +55,17 @@ pub enum Error {
     #[error("a workspace keeps at least one owner")]
     LastOwner,
 
+    /// The transaction would leave more in the audit log than one may: at most
+    /// [`MAX_ENTRIES`](crate::audit::MAX_ENTRIES) entries, of at most
+    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES) workspaces. Do it in several transactions.
+    #[error(
+        "the transaction makes more than {} audited changes, or in more than {} workspaces: do it \
+         in several transactions",
+        crate::audit::MAX_ENTRIES,
+        crate::audit::MAX_WORKSPACES
+    )]
+    TooManyChanges,
+
     /// No connection became free, or none could be opened, within the pool's timeout.
     #[error("no database connection within the pool's timeout: {reason}")]
     PoolTimeout {
@@ -224,6 +235,7 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::Invalid(_) => "invalid",
             Self::LastOwner => "last_owner",
+            Self::TooManyChanges => "too_many_changes",
             Self::PoolTimeout { .. } => "pool_timeout",
             Self::Overloaded { .. } => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",

@@ -1,5 +1,6 @@
 -- Loses the context keys: no token is valid until a key is installed again.
 SET LOCAL ROLE sesari_owner;
+DROP FUNCTION sesari.release_advisory_locks();
 DROP FUNCTION sesari.applied_migrations();
 DROP FUNCTION sesari.forget_statistics(regclass);
 DROP FUNCTION sesari.refuse_change();

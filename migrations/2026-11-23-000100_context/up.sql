@@ -593,4 +593,18 @@ COMMENT ON FUNCTION sesari.applied_migrations IS
     'Versions of the migrations in place, for the check at start-up';
 GRANT EXECUTE ON FUNCTION sesari.applied_migrations TO sesari_tenant, sesari_service;
 
+-- An operator may have taken the server's own function from everybody, with those that lock.
+CREATE FUNCTION sesari.release_advisory_locks() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF has_function_privilege('pg_advisory_unlock_all()', 'EXECUTE') THEN
+        PERFORM pg_advisory_unlock_all();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sesari.release_advisory_locks IS
+    'Gives back the advisory locks that the session holds beyond its transaction; nothing where sesari_owner may not';
+GRANT EXECUTE ON FUNCTION sesari.release_advisory_locks TO sesari_tenant, sesari_service;
+
 RESET ROLE;

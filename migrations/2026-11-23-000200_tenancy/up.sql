@@ -47,19 +47,42 @@ CREATE TRIGGER users_key BEFORE UPDATE ON public.users
     EXECUTE FUNCTION sesari.refuse_change('users', 'users_key_immutable');
 
 -- Two unique keys, and an upsert settles conflicts on one: first sign-ins of the same account at the
--- same moment would meet at the e-mail address and fail. So they queue.
-CREATE FUNCTION sesari.queue_for_account() RETURNS trigger
+-- same moment would meet at the e-mail address and fail. ON CONFLICT without a key waits for both, and
+-- takes no lock but the row's own.
+CREATE FUNCTION sesari.sign_in(
+    new_id text, new_email text, new_name text, new_image text, account_provider text, account_id text
+) RETURNS public.users
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    account public.users;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.provider || ' ' || NEW.provider_id, 0));
-    RETURN NEW;
+    LOOP
+        UPDATE public.users AS u
+           SET email = new_email, name = coalesce(u.name, new_name), image = coalesce(u.image, new_image)
+         WHERE u.provider = account_provider AND u.provider_id = account_id
+        RETURNING * INTO account;
+        EXIT WHEN FOUND;
+        INSERT INTO public.users (id, email, name, image, provider, provider_id)
+        VALUES (new_id, new_email, new_name, new_image, account_provider, account_id)
+        ON CONFLICT DO NOTHING
+        RETURNING * INTO account;
+        EXIT WHEN FOUND;
+        -- Another session has made the account, or another account has the address or the id.
+        IF NOT EXISTS (SELECT FROM public.users AS u
+                        WHERE u.provider = account_provider AND u.provider_id = account_id) THEN
+            RAISE unique_violation USING
+                MESSAGE = 'another user has this e-mail address or id',
+                CONSTRAINT = CASE WHEN EXISTS (SELECT FROM public.users AS u WHERE u.id = new_id)
+                                  THEN 'users_pkey' ELSE 'users_email_key' END;
+        END IF;
+    END LOOP;
+    RETURN account;
 END
 $$;
-COMMENT ON FUNCTION sesari.queue_for_account IS
-    'Trigger: inserts of one account at the provider wait for each other';
-CREATE TRIGGER users_account BEFORE INSERT ON public.users
-    FOR EACH ROW EXECUTE FUNCTION sesari.queue_for_account();
+COMMENT ON FUNCTION sesari.sign_in IS
+    'The user of an account at the provider, with its address as given here and an empty name or picture filled; made if there is none';
+GRANT EXECUTE ON FUNCTION sesari.sign_in TO sesari_service;
 
 -- workspaces -----------------------------------------------------------------------------------
 

@@ -157,26 +157,32 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     workspace text := sesari.sealing_workspace_id();
+    bytes integer := 0;
 BEGIN
-    IF current_key_id !~ '^[a-z0-9][a-z0-9_-]{0,31}$' OR how_many NOT BETWEEN 1 AND 65535 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'expected a key id and 1 to 65535 envelopes';
+    IF coalesce(current_key_id !~ '^[a-z0-9][a-z0-9_-]{0,31}$' OR how_many < 1, true) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected a key id and at least 1 envelope';
     END IF;
-    -- Locked until the caller has written them back: nobody replaces them in between.
-    RETURN QUERY
+    -- Locked until the caller has written them back: nobody replaces them in between. So there are few.
+    FOR id, provider, credentials, salt IN
         SELECT i.id, i.provider, i.credentials, s.salt
           FROM public.integrations AS i
           LEFT JOIN sesari.sealing_salts AS s ON s.workspace_id = i.workspace_id
          WHERE i.workspace_id = workspace AND i.id > after_id
            AND split_part(i.credentials, '.', 2) <> current_key_id
-         ORDER BY i.id LIMIT how_many FOR NO KEY UPDATE OF i;
-    IF FOUND THEN
+         ORDER BY i.id LIMIT least(how_many, 100) FOR NO KEY UPDATE OF i
+    LOOP
+        RETURN NEXT;
+        bytes := bytes + octet_length(credentials);
+        EXIT WHEN bytes >= 1000000;
+    END LOOP;
+    IF bytes > 0 THEN
         PERFORM sesari.write_audit(workspace, 'integration.reseal', 'integrations', '',
                                    jsonb_build_object('key_id', jsonb_build_object('new', current_key_id)));
     END IF;
 END
 $$;
 COMMENT ON FUNCTION sesari.credentials_to_reseal IS
-    'Envelopes of the current workspace under another key than this, after the one given, locked for being sealed anew';
+    'Envelopes of the current workspace under another key than this, after the one given, locked for being sealed anew: at most 100, and none after the first 1000000 bytes';
 GRANT EXECUTE ON FUNCTION sesari.credentials_to_reseal TO sesari_tenant;
 
 CREATE FUNCTION sesari.destroy_sealing_salt() RETURNS boolean

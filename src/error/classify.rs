@@ -49,6 +49,9 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
             None => Error::Conflict { constraint: constraint.to_owned() },
         },
         Kind::CheckViolation if constraint == "workspace_users_last_owner" => Error::LastOwner,
+        Kind::CheckViolation if constraint == "audit_log_transaction_limit" => {
+            Error::TooManyChanges
+        }
         Kind::CheckViolation => Error::Invalid(check(constraint)),
         Kind::NotNullViolation => Error::Invalid(Invalid::new(
             info.column_name().unwrap_or_default().to_owned(),

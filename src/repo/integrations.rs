@@ -91,6 +91,11 @@ pub struct SyncSchedule {
     pub leased_until: Option<DateTime<Utc>>,
 }
 
+/// How many envelopes `sesari.credentials_to_reseal` gives out at most.
+const RESEALED_ROWS: u16 = 100;
+/// After how many bytes of envelopes it stops.
+const RESEALED_BYTES: usize = 1_000_000;
+
 /// What [`IntegrationRepository::reseal`] did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Resealed {
@@ -372,21 +377,24 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Seals up to so many envelopes anew, those after the given integration by id that are not
-    /// under the current key yet. They stay locked until the commit. A rotation that is interrupted
-    /// may start again: what was committed is not looked at twice.
+    /// under the current key yet. They stay locked until the commit, so whatever is asked for, there
+    /// are at most 100 of them, and none follows the first 1,000,000 bytes of envelopes. A rotation
+    /// that is interrupted may start again: what was committed is not looked at twice.
     ///
     /// [`Error::Invalid`] for a batch of 0.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
         operation("integration.reseal", || {
             let keys = self.keys()?;
             if batch == 0 {
-                return Err(Invalid::new("batch", "expected at least 1 envelope").into());
+                return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
             }
+            let batch = batch.min(RESEALED_ROWS);
             let after = after.map_or("", IntegrationId::as_str);
             let rows: Vec<(IntegrationId, Sealed)> =
                 CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
                     .load(self.conn)?;
-            let full = rows.len() == usize::from(batch);
+            let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
+            let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
             let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
             let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
             for (id, sealed) in rows {

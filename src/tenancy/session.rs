@@ -203,7 +203,7 @@ fn undo(conn: &mut PgConnection) -> QueryResult<String> {
 /// forget them. The settings at the end are those that diesel makes when it connects, and a pooler knows
 /// them for the client's.
 const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
-     SELECT pg_catalog.pg_advisory_unlock_all(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
+     SELECT sesari.release_advisory_locks(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
      pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
      DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
 
