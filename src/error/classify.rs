@@ -6,7 +6,8 @@
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
-use super::{DatabaseError, Error};
+use super::{DatabaseError, DepartureError, Error};
+use crate::invitation::InvitationError;
 use crate::value::Invalid;
 
 pub(super) fn classify(error: Diesel) -> Error {
@@ -48,7 +49,13 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
             None => Error::Conflict { constraint: constraint.to_owned() },
         },
         Kind::CheckViolation if constraint == "workspace_users_last_owner" => Error::LastOwner,
-        Kind::CheckViolation => Error::Invalid(check(constraint)),
+        Kind::CheckViolation if constraint == "users_too_many_memberships" => {
+            DepartureError::TooManyMemberships.into()
+        }
+        Kind::CheckViolation => match InvitationError::of(constraint) {
+            Some(error) => error.into(),
+            None => Error::Invalid(check(constraint)),
+        },
         Kind::NotNullViolation => Error::Invalid(Invalid::new(
             info.column_name().unwrap_or_default().to_owned(),
             "required",
@@ -115,7 +122,7 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
         "workspace_users_",
         "workspaces_",
         "users_",
@@ -126,6 +133,7 @@ fn check(constraint: &str) -> Invalid {
         "goals_",
         "idempotency_keys_",
         "integrations_",
+        "invitations_",
         "subscriptions_",
         "audit_log_",
     ];

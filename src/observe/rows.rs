@@ -7,8 +7,8 @@ use crate::credentials::Secret;
 use crate::page::Paged;
 use crate::progress::GoalProgress;
 use crate::repo::{
-    Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Kpi, Membership, Profile, Recorded,
-    Resealed, Subscription, User, Workspace,
+    Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation, InvitationPreview, Kpi,
+    Membership, Profile, Recorded, Resealed, SentInvitation, Subscription, User, Workspace,
 };
 
 /// The rows that an operation returned, or changed without returning them.
@@ -85,10 +85,13 @@ one_row!(
     GoalKpi,
     GoalProgress,
     Integration,
+    Invitation,
+    InvitationPreview,
     Kpi,
     Membership,
     Profile,
     Secret,
+    SentInvitation,
     Subscription,
     User,
     Verdict,
