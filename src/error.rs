@@ -372,9 +372,9 @@ pub enum DepartureError {
         /// The workspaces.
         workspaces: Vec<WorkspaceId>,
     },
-    /// The user is in more than 1000 workspaces, which are too many for one transaction. Call
+    /// The user is in more than 500 workspaces, which are too many for one transaction. Call
     /// [`leave`](crate::repo::MembershipRepository::leave) first, in transactions of their own, until it answers 0.
-    #[error("the user is in more than 1000 workspaces: leave them first, in transactions of at most 1000")]
+    #[error("the user is in more than 500 workspaces: leave them first, in transactions of at most 500")]
     TooManyMemberships,
 }
 

@@ -40,9 +40,8 @@ impl Case {
     fn new() -> Self {
         let world = World::new();
         let removed = sign_up(&world.db, "removed");
-        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-        tenant.members().add(&removed, sesari_db::value::Role::Member).unwrap();
-        tenant.commit().unwrap();
+        let member = sesari_db::value::Role::Member;
+        support::add_member(&world.db, &world.a.workspace, &removed, member);
         let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
         tenant.members().remove(&removed).unwrap();
         tenant.commit().unwrap();

@@ -71,8 +71,8 @@ fn has_no_access(tenant: &mut TenantConnection, a: &Tenant) {
     assert!(refusal(tenant, |t| t.goals().create(&NewGoal::new("Hold".parse()?))).is_denied());
     let point = NewDataPoint::new(a.kpi.clone(), 1.0, hour(99)).unwrap();
     assert!(refusal(tenant, |t| t.data_points().record(&point)).is_denied());
-    let own = a.owner.clone();
-    assert!(refusal(tenant, |t| t.members().add(&own, Role::Owner)).is_denied());
+    let invite = || NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    assert!(refusal(tenant, |t| t.invitations().create(&invite())).is_denied());
     let hide = KpiChanges { is_active: Some(false), ..KpiChanges::default() };
     assert!(refusal(tenant, |t| t.kpis().update(&a.kpi, &hide)).is_not_found());
     assert!(refusal(tenant, |t| t.kpis().delete(&a.kpi)).is_not_found());
@@ -197,7 +197,8 @@ fn a_demoted_admin_can_no_longer_purge_or_administer() {
     assert!(refusal(&mut open, |t| t.kpis().purge(&a.kpi)).is_not_found());
     assert!(refusal(&mut open, |t| t.workspace().rename("Mine".parse()?)).is_not_found());
     assert!(refusal(&mut open, |t| t.members().remove(&a.member)).is_not_found());
-    assert!(refusal(&mut open, |t| t.members().add(&world.stranger, Role::Member)).is_denied());
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    assert!(refusal(&mut open, |t| t.invitations().create(&new)).is_denied());
     assert_eq!(open.audit_log().count(&AuditFilter::default()).unwrap(), 0);
     // What a member may do is left.
     open.kpis().restore(&a.kpi).unwrap();

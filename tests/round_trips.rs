@@ -166,7 +166,10 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
     ("workspace.rename", |t, _| t.workspace().rename("New".parse()?).map(drop)),
     ("workspace.change_slug", |t, _| t.workspace().change_slug("new".parse()?).map(drop)),
     ("workspace.delete", |t, _| t.workspace().delete()),
-    ("members.add", |t, w| t.members().add(&w.stranger, Role::Member).map(drop)),
+    ("invitations.create", |t, _| {
+        let new = NewInvitation::new("new@example.com".parse()?, Role::Member);
+        t.invitations().create(&new).map(drop)
+    }),
     ("members.change_role", |t, w| t.members().change_role(&w.a.member, Role::Admin).map(drop)),
     ("members.remove", |t, w| t.members().remove(&w.a.member)),
     ("kpis.create", |t, _| t.kpis().create(&NewKpi::new("Churn".parse()?)).map(drop)),

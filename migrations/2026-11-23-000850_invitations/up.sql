@@ -478,8 +478,8 @@ DECLARE
     owned text;
 BEGIN
     PERFORM sesari.require_service();
-    IF coalesce(how_many NOT BETWEEN 1 AND 1000, true) OR cardinality(workspaces) <> cardinality(heirs) THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 1000 workspaces, and a heir or null for each decision';
+    IF coalesce(how_many NOT BETWEEN 1 AND 500, true) OR cardinality(workspaces) <> cardinality(heirs) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 500 workspaces, and a heir or null for each decision';
     END IF;
     -- Locked in one order, and the membership before the workspace, as an owner who leaves does.
     SELECT array_agg(l.workspace_id) INTO leaving
@@ -534,12 +534,12 @@ BEGIN
     -- Locked: nobody makes the user a member while this goes on.
     PERFORM FROM public.users AS u WHERE u.id = leaver FOR UPDATE;
     IF (SELECT count(*) FROM (SELECT FROM public.workspace_users AS m
-                               WHERE m.user_id = leaver LIMIT 1001) AS l) > 1000 THEN
+                               WHERE m.user_id = leaver LIMIT 501) AS l) > 500 THEN
         RAISE check_violation USING
-            MESSAGE = 'the user is in more than 1000 workspaces: leave_workspaces first',
+            MESSAGE = 'the user is in more than 500 workspaces: leave_workspaces first',
             CONSTRAINT = 'users_too_many_memberships';
     END IF;
-    SELECT l.undecided INTO undecided FROM sesari.leave_workspaces(leaver, workspaces, heirs, 1000) AS l;
+    SELECT l.undecided INTO undecided FROM sesari.leave_workspaces(leaver, workspaces, heirs, 500) AS l;
     is_deleted := false;
     IF undecided = '{}' THEN
         DELETE FROM public.users AS u WHERE u.id = leaver;
@@ -548,7 +548,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sesari.delete_user IS
-    'Deletes a user of at most 1000 workspaces, for services, after leave_workspaces; undecided ones are returned, up to 1000, and then nothing is done';
+    'Deletes a user of at most 500 workspaces, for services, after leave_workspaces; undecided ones are returned, up to 1000, and then nothing is done';
 GRANT EXECUTE ON FUNCTION sesari.delete_user TO sesari_service;
 
 RESET ROLE;

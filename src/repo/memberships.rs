@@ -52,7 +52,7 @@ pub enum Succession {
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MembershipRepository<'g> {
     /// The most workspaces that one call of [`leave`](Self::leave) leaves.
-    pub const MAX_LEAVE: u16 = 1000;
+    pub const MAX_LEAVE: u16 = 500;
 
     pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
         Self { conn }
@@ -101,7 +101,7 @@ impl<'g> MembershipRepository<'g> {
     ) -> Result<usize> {
         operation("member.leave_all", || {
             if !(1..=Self::MAX_LEAVE).contains(&at_most) {
-                return Err(Invalid::new("at_most", "expected 1 to 1000 workspaces").into());
+                return Err(Invalid::new("at_most", "expected 1 to 500 workspaces").into());
             }
             let (workspaces, heirs) = columns(decisions)?;
             let (departures, undecided): (i64, Vec<String>) =

@@ -197,7 +197,7 @@ impl<'g> UserRepository<'g> {
     /// What nobody else owns goes to the heir decided on, or goes as well: see
     /// [`sole_ownerships`](super::MembershipRepository::sole_ownerships).
     /// [`DepartureError::Undecided`](crate::error::DepartureError::Undecided) lists the workspaces without a
-    /// decision, and nothing was done then. A user in more than 1000 workspaces leaves them first:
+    /// decision, and nothing was done then. A user in more than 500 workspaces leaves them first:
     /// [`DepartureError::TooManyMemberships`](crate::error::DepartureError::TooManyMemberships).
     pub fn delete(&mut self, id: &UserId, decisions: &[Succession]) -> Result<()> {
         operation("user.delete", || delete_user(self.conn, id, decisions))

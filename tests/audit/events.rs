@@ -75,10 +75,11 @@ fn keys_of_the_context_leave_their_ids() {
 fn a_refusal_is_written_afterwards_through_the_services_door() {
     let world = World::new();
     let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
-    let error = member.members().add(&world.stranger, Role::Owner).unwrap_err();
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Owner);
+    let error = member.invitations().create(&new).unwrap_err();
     drop(member);
     let workspace = Some(&world.a.workspace);
-    let refusal = Refusal::of(&error, &world.a.member, workspace, "member.add").unwrap();
+    let refusal = Refusal::of(&error, &world.a.member, workspace, "invitation.create").unwrap();
     let mut door = world.service();
     door.refusals().record(&refusal.about(world.stranger.to_string())).unwrap();
     // One that never was has no log; it is named in that of no workspace.
@@ -90,7 +91,7 @@ fn a_refusal_is_written_afterwards_through_the_services_door() {
     assert_eq!((entry.actor_id.as_str(), &entry.door), ("test-service", &Door::Service));
     assert_eq!(entry.row_id, world.stranger.to_string());
     let said = json!({
-        "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "member.add"},
+        "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "invitation.create"},
         "reason": {"new": "not allowed"}, "workspace_id": {"new": world.a.workspace},
     });
     assert_eq!(entry.changes, said);

@@ -36,9 +36,7 @@ impl Move {
 /// A new workspace that both own.
 fn shared(db: &Database, one: &UserId, two: &UserId, slug: &str) -> WorkspaceId {
     let workspace = create_workspace(db, one, slug);
-    let mut tenant = db.tenant(one, &workspace).unwrap();
-    tenant.members().add(two, Role::Owner).unwrap();
-    tenant.commit().unwrap();
+    add_member(db, &workspace, two, Role::Owner);
     workspace
 }
 

@@ -52,7 +52,8 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     tenant.workspace().rename("Renamed".parse().unwrap()).unwrap();
     tenant.members().change_role(&a.member, Role::Admin).unwrap();
     tenant.members().remove(&a.admin).unwrap();
-    tenant.members().add(&world.stranger, Role::Member).unwrap();
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    tenant.invitations().create(&new).unwrap();
     let key = IdempotencyKey::generate();
     let kpi = tenant.once("kpi.create", &key, |tenant| tenant.kpis().create(&churn())).unwrap();
     tenant.kpis().deactivate(&a.kpi).unwrap();

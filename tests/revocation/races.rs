@@ -183,9 +183,7 @@ fn every_statement_amid_removals_sees_all_or_nothing() {
                 epoch.fetch_add(1, SeqCst);
                 std::thread::sleep(Duration::from_millis(20));
                 epoch.fetch_add(1, SeqCst);
-                let mut owner = world.db.tenant(&a.owner, &a.workspace).unwrap();
-                owner.members().add(&a.member, Role::Member).unwrap();
-                owner.commit().unwrap();
+                add_member(&world.db, &a.workspace, &a.member, Role::Member);
             }
             stop.store(true, Relaxed);
         });
