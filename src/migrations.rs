@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::{Error, Result};
@@ -187,16 +187,29 @@ pub fn prune_audit_log(
 /// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
 /// stays dropped.
 pub fn prune_idempotency_keys(conn: &mut PgConnection, before: Timestamp) -> Result<u64> {
-    in_batches(|| {
-        diesel::select(
-            diesel::dsl::sql::<BigInt>("sesari.prune_idempotency_keys(")
-                .bind::<Timestamptz, _>(before)
-                .sql(", ")
-                .bind::<Integer, _>(PRUNE_BATCH)
-                .sql(")"),
+    let mut pruned = 0;
+    let mut workspace = Some(String::new());
+    while let Some(after) = workspace {
+        let batch: KeyBatch = diesel::sql_query(
+            "SELECT pruned, last_workspace FROM sesari.prune_idempotency_keys($1, $2, $3)",
         )
-        .get_result(conn)
-    })
+        .bind::<Timestamptz, _>(before)
+        .bind::<Text, _>(&after)
+        .bind::<Integer, _>(PRUNE_BATCH)
+        .get_result(conn)?;
+        pruned += batch.pruned.unsigned_abs();
+        workspace = batch.last_workspace;
+    }
+    Ok(pruned)
+}
+
+#[derive(QueryableByName)]
+struct KeyBatch {
+    #[diesel(sql_type = BigInt)]
+    pruned: i64,
+    /// After which the next batch goes on.
+    #[diesel(sql_type = Nullable<Text>)]
+    last_workspace: Option<String>,
 }
 
 /// Prunes until a batch is not full, and adds up.

@@ -318,7 +318,6 @@ diesel::joinable!(integrations -> workspaces (workspace_id));
 diesel::joinable!(invitations -> workspaces (workspace_id));
 diesel::joinable!(kpis -> workspaces (workspace_id));
 diesel::joinable!(subscriptions -> users (user_id));
-diesel::joinable!(workspace_users -> users (user_id));
 diesel::joinable!(workspace_users -> workspaces (workspace_id));
 
 diesel::allow_tables_to_appear_in_same_query!(

@@ -1,6 +1,7 @@
 -- Loses the context keys: no token is valid until a key is installed again.
 SET LOCAL ROLE sesari_owner;
 DROP FUNCTION sesari.applied_migrations();
+DROP FUNCTION sesari.forget_statistics(regclass);
 DROP FUNCTION sesari.refuse_change();
 DROP FUNCTION sesari.touch_updated_at();
 DROP FUNCTION sesari.new_id();

@@ -232,6 +232,64 @@ $$;
 COMMENT ON FUNCTION sesari.refuse_change IS
     'Trigger: refuses the statement. Arguments: table, name of the constraint reported';
 
+-- What the planner knows of a column it knows of all tenants' rows together, and its estimates, which any
+-- statement may ask for, tell it. Each column is named, since a column without a target of its own gets
+-- the server's default.
+CREATE FUNCTION sesari.forget_statistics(of_table regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    one record;
+BEGIN
+    -- The table, what inherits from it or is a partition of it, and computed columns of their indexes.
+    FOR one IN
+        WITH RECURSIVE tables (oid) AS (
+            SELECT of_table::oid
+            UNION
+            SELECT i.inhrelid FROM pg_inherits AS i JOIN tables AS t ON t.oid = i.inhparent)
+        SELECT format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', c.oid::regclass, a.attname) AS command,
+               c.oid, c.relname, n.nspname, c.reltuples, a.attname
+          FROM tables AS t
+          JOIN pg_class AS c ON c.oid = t.oid
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS 0', c.oid::regclass, a.attnum),
+               c.oid, c.relname, n.nspname, c.reltuples, a.attname
+          FROM tables AS t
+          JOIN pg_index AS i ON i.indrelid = t.oid
+          JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND i.indkey[a.attnum - 1] = 0
+        UNION ALL
+        SELECT format('DROP STATISTICS %I.%I', n.nspname, s.stxname), NULL, NULL, NULL, -1, NULL
+          FROM tables AS t
+          JOIN pg_statistic_ext AS s ON s.stxrelid = t.oid
+          JOIN pg_namespace AS n ON n.oid = s.stxnamespace
+    LOOP
+        EXECUTE one.command;
+        -- Those of the last ANALYZE stay until they are cleared. There are none before the first.
+        IF one.reltuples < 0 THEN
+            CONTINUE;
+        ELSIF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            DELETE FROM pg_statistic AS s
+             USING pg_attribute AS a
+             WHERE a.attrelid = one.oid AND a.attname = one.attname
+               AND s.starelid = a.attrelid AND s.staattnum = a.attnum;
+        ELSIF current_setting('server_version_num')::integer >= 180000 THEN
+            EXECUTE 'SELECT pg_clear_attribute_stats($1, $2, $3, inherited) FROM (VALUES (false), (true)) AS v (inherited)'
+              USING one.nspname, one.relname, one.attname;
+        ELSE
+            RAISE insufficient_privilege USING
+                MESSAGE = format('%s may have been analyzed, and only a superuser can clear its statistics', of_table),
+                HINT = format('As a superuser: SELECT sesari.forget_statistics(%L)', of_table);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sesari.forget_statistics IS
+    'Has the planner keep no statistics of a table, for its owner: they would be of all tenants together. For each table that tenants read, before its first row or as a superuser; again after a column was added';
+
 CREATE FUNCTION sesari.applied_migrations() RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT version::text FROM sesari_migrations.__diesel_schema_migrations ORDER BY 1 $$;

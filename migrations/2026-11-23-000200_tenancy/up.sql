@@ -70,7 +70,6 @@ CREATE TABLE public.workspaces (
     created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     CONSTRAINT workspaces_pkey PRIMARY KEY (id),
-    CONSTRAINT workspaces_slug_key UNIQUE (slug),
     CONSTRAINT workspaces_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT workspaces_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
         AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
@@ -93,6 +92,57 @@ CREATE TRIGGER workspaces_key BEFORE UPDATE ON public.workspaces
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('workspaces', 'workspaces_key_immutable');
 
+SELECT sesari.forget_statistics('public.workspaces');
+
+-- Unique among all workspaces, so in a table that tenants cannot read: a range of slugs, looked for in an
+-- index of theirs, would count those of all others.
+CREATE TABLE sesari.workspace_slugs (
+    workspace_id text NOT NULL,
+    slug text NOT NULL,
+    CONSTRAINT workspace_slugs_pkey PRIMARY KEY (workspace_id),
+    -- Named after what the caller knows.
+    CONSTRAINT workspaces_slug_key UNIQUE (slug),
+    CONSTRAINT workspace_slugs_workspace_id_fkey FOREIGN KEY (workspace_id)
+        REFERENCES public.workspaces (id) ON DELETE CASCADE
+);
+COMMENT ON TABLE sesari.workspace_slugs IS 'Which slug is whose; kept by a trigger';
+COMMENT ON COLUMN sesari.workspace_slugs.workspace_id IS 'The workspace';
+COMMENT ON COLUMN sesari.workspace_slugs.slug IS 'Its slug';
+
+CREATE FUNCTION sesari.reserve_slug() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO sesari.workspace_slugs (workspace_id, slug) VALUES (NEW.id, NEW.slug)
+    ON CONFLICT (workspace_id) DO UPDATE SET slug = excluded.slug;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sesari.reserve_slug IS
+    'Trigger: no two workspaces have the same slug; violates workspaces_slug_key';
+CREATE TRIGGER workspaces_slug AFTER INSERT OR UPDATE OF slug ON public.workspaces
+    FOR EACH ROW EXECUTE FUNCTION sesari.reserve_slug();
+
+-- user_workspaces ------------------------------------------------------------------------------
+
+-- Looks memberships up by user, in a table that tenants cannot read: an index of theirs that a user leads
+-- would count that user's memberships everywhere. A membership hangs on its row here, so that it goes with
+-- its user along keys. The row stays when the membership ends: taking it away as well would lock the two in
+-- the opposite order to that of a user's deletion.
+CREATE TABLE sesari.user_workspaces (
+    user_id text NOT NULL,
+    workspace_id text NOT NULL,
+    CONSTRAINT user_workspaces_pkey PRIMARY KEY (user_id, workspace_id),
+    CONSTRAINT user_workspaces_user_id_fkey FOREIGN KEY (user_id)
+        REFERENCES public.users (id) ON DELETE CASCADE,
+    CONSTRAINT user_workspaces_workspace_id_fkey FOREIGN KEY (workspace_id)
+        REFERENCES public.workspaces (id) ON DELETE CASCADE
+);
+COMMENT ON TABLE sesari.user_workspaces IS 'Workspaces that a user is or was in; kept by a trigger';
+COMMENT ON COLUMN sesari.user_workspaces.user_id IS 'The user';
+COMMENT ON COLUMN sesari.user_workspaces.workspace_id IS 'The workspace';
+CREATE INDEX idx_user_workspaces_workspace_id ON sesari.user_workspaces (workspace_id);
+
 -- workspace_users ------------------------------------------------------------------------------
 
 CREATE TABLE public.workspace_users (
@@ -105,8 +155,8 @@ CREATE TABLE public.workspace_users (
     CONSTRAINT workspace_users_workspace_id_user_id_key UNIQUE (workspace_id, user_id),
     CONSTRAINT workspace_users_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
-    CONSTRAINT workspace_users_user_id_fkey FOREIGN KEY (user_id)
-        REFERENCES public.users (id) ON DELETE CASCADE,
+    CONSTRAINT workspace_users_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id)
+        REFERENCES sesari.user_workspaces (workspace_id, user_id) ON DELETE CASCADE,
     CONSTRAINT workspace_users_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT workspace_users_role_check CHECK (role IN ('owner', 'admin', 'member')),
     CONSTRAINT workspace_users_joined_at_check CHECK (
@@ -118,8 +168,25 @@ COMMENT ON COLUMN public.workspace_users.user_id IS 'The member';
 COMMENT ON COLUMN public.workspace_users.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.workspace_users.role IS 'owner, admin or member';
 COMMENT ON COLUMN public.workspace_users.joined_at IS 'When the user joined';
-CREATE INDEX idx_workspace_users_user_id ON public.workspace_users (user_id, workspace_id);
 CREATE INDEX idx_workspace_users_workspace_id ON public.workspace_users (workspace_id, joined_at, id);
+
+SELECT sesari.forget_statistics('public.workspace_users');
+
+CREATE FUNCTION sesari.note_user_workspace() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO sesari.user_workspaces (user_id, workspace_id) VALUES (NEW.user_id, NEW.workspace_id)
+    ON CONFLICT (user_id, workspace_id) DO NOTHING;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sesari.note_user_workspace IS
+    'Trigger: makes the row of user_workspaces that the membership hangs on';
+-- After the row, since what is done before it is done before its policy is asked; and named so that it
+-- fires before the check of the foreign key, which is called RI_ConstraintTrigger: they go by name.
+CREATE TRIGGER "A_workspace_users_user" AFTER INSERT ON public.workspace_users
+    FOR EACH ROW EXECUTE FUNCTION sesari.note_user_workspace();
 
 -- Who is asking, and where ---------------------------------------------------------------------
 
@@ -180,46 +247,97 @@ COMMENT ON FUNCTION sesari.workspace_id_as IS
     'The current workspace, if its member''s role (or service) is among these. Policies ask for both at once: a statement could change the context between two questions';
 GRANT EXECUTE ON FUNCTION sesari.workspace_id_as TO sesari_tenant;
 
-CREATE FUNCTION sesari.my_workspace_ids() RETURNS text[]
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    context text[] := sesari.verified_context();
-BEGIN
-    IF context[3] = 'u' AND context[5] = '' THEN
-        -- In order, because the order of the rows' places is also that of others' writes.
-        RETURN ARRAY(SELECT workspace_id FROM public.workspace_users
-                      WHERE user_id = context[4] ORDER BY workspace_id);
-    END IF;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION sesari.my_workspace_ids IS
-    'Workspaces of the signed-in user while none is chosen, or NULL';
-GRANT EXECUTE ON FUNCTION sesari.my_workspace_ids TO sesari_tenant;
-
-CREATE FUNCTION sesari.visible_user_ids() RETURNS text[]
-LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    context text[] := sesari.verified_context();
-    workspace text;
-BEGIN
-    IF context[3] = 'u' AND context[5] = '' THEN
-        RETURN ARRAY[context[4]];
-    END IF;
-    workspace := sesari.current_workspace_id();
-    IF workspace IS NULL THEN
-        RETURN NULL;
-    END IF;
-    RETURN ARRAY(SELECT user_id FROM public.workspace_users WHERE workspace_id = workspace ORDER BY user_id);
-END
-$$;
-COMMENT ON FUNCTION sesari.visible_user_ids IS
-    'The members of the current workspace, or the signed-in user alone while none is chosen, or NULL';
-GRANT EXECUTE ON FUNCTION sesari.visible_user_ids TO sesari_tenant;
-
 ALTER TABLE public.workspace_users ALTER COLUMN workspace_id SET DEFAULT sesari.current_workspace_id();
+ALTER TABLE sesari.workspace_slugs ALTER COLUMN workspace_id SET DEFAULT sesari.current_workspace_id();
+ALTER TABLE sesari.user_workspaces ALTER COLUMN workspace_id SET DEFAULT sesari.current_workspace_id();
+
+-- What is found by a user's id ------------------------------------------------------------------
+
+-- Tenants do not read these tables by themselves: how many rows a condition of theirs passes over can be
+-- counted, whatever the policy then hides. Here rows are found one by one, along keys that the context
+-- gives, so that nobody else's are passed over. OFFSET 0 keeps each look-up one of its own: as a join, its
+-- order would be the planner's choice, and the caller's, by way of settings.
+
+CREATE FUNCTION sesari.my_profile()
+RETURNS TABLE (id text, email text, name text, image text, created_at timestamptz, updated_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    me text := sesari.signed_in_user_id();
+BEGIN
+    RETURN QUERY SELECT u.id, u.email, u.name, u.image, u.created_at, u.updated_at
+                   FROM public.users AS u WHERE u.id = me;
+END
+$$;
+COMMENT ON FUNCTION sesari.my_profile IS
+    'The signed-in user, while no workspace is chosen; no row for anybody else';
+GRANT EXECUTE ON FUNCTION sesari.my_profile TO sesari_tenant;
+
+CREATE FUNCTION sesari.change_my_profile(
+    changes_name boolean, new_name text, changes_image boolean, new_image text
+) RETURNS TABLE (id text, email text, name text, image text, created_at timestamptz, updated_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    me text := sesari.signed_in_user_id();
+BEGIN
+    RETURN QUERY
+        UPDATE public.users AS u
+           SET name = CASE WHEN changes_name THEN new_name ELSE u.name END,
+               image = CASE WHEN changes_image THEN new_image ELSE u.image END
+         WHERE u.id = me
+        RETURNING u.id, u.email, u.name, u.image, u.created_at, u.updated_at;
+END
+$$;
+COMMENT ON FUNCTION sesari.change_my_profile IS
+    'Changes name, picture or both of the signed-in user, while no workspace is chosen, and returns the row; no row for anybody else';
+GRANT EXECUTE ON FUNCTION sesari.change_my_profile TO sesari_tenant;
+
+CREATE FUNCTION sesari.my_workspaces(wanted_id text)
+RETURNS TABLE (id text, name text, slug text, created_at timestamptz, updated_at timestamptz,
+               role text, joined_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    me text := sesari.signed_in_user_id();
+BEGIN
+    RETURN QUERY
+        SELECT w.id, w.name, w.slug, w.created_at, w.updated_at, m.role, m.joined_at
+          FROM sesari.user_workspaces AS l
+         CROSS JOIN LATERAL (
+               SELECT m.role, m.joined_at FROM public.workspace_users AS m
+                WHERE m.workspace_id = l.workspace_id AND m.user_id = l.user_id OFFSET 0) AS m
+         CROSS JOIN LATERAL (
+               SELECT w.* FROM public.workspaces AS w WHERE w.id = l.workspace_id OFFSET 0) AS w
+         WHERE l.user_id = me AND (wanted_id IS NULL OR l.workspace_id = wanted_id);
+END
+$$;
+COMMENT ON FUNCTION sesari.my_workspaces IS
+    'The workspaces that the signed-in user is in, or the one of this id, while none is chosen; no row for anybody else';
+GRANT EXECUTE ON FUNCTION sesari.my_workspaces TO sesari_tenant;
+
+CREATE FUNCTION sesari.member_profiles(wanted_ids text[])
+RETURNS TABLE (user_id text, email text, name text, image text)
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+    workspace text := sesari.current_workspace_id();
+BEGIN
+    RETURN QUERY
+        SELECT m.user_id, u.email, u.name, u.image
+          FROM unnest(wanted_ids) AS asked (user_id)
+         CROSS JOIN LATERAL (
+               SELECT m.user_id FROM public.workspace_users AS m
+                WHERE m.workspace_id = workspace AND m.user_id = asked.user_id OFFSET 0) AS m
+         CROSS JOIN LATERAL (
+               SELECT u.email, u.name, u.image FROM public.users AS u WHERE u.id = m.user_id OFFSET 0) AS u;
+END
+$$;
+COMMENT ON FUNCTION sesari.member_profiles IS
+    'What members may know of each other, of those among these users who are in the current workspace';
+GRANT EXECUTE ON FUNCTION sesari.member_profiles TO sesari_tenant;
 
 CREATE FUNCTION sesari.create_workspace(
     new_workspace_id text, new_membership_id text, new_name text, new_slug text
@@ -288,15 +406,7 @@ CREATE TRIGGER workspace_users_key BEFORE UPDATE ON public.workspace_users
 
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.users FORCE ROW LEVEL SECURITY;
--- What a fellow member may know of a user; the provider's id is not among it.
-GRANT SELECT (id, email, name, image, created_at, updated_at) ON public.users TO sesari_tenant;
-GRANT UPDATE (name, image) ON public.users TO sesari_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.users TO sesari_service;
-CREATE POLICY users_tenant_select ON public.users FOR SELECT TO sesari_tenant
-    USING (id = ANY ((SELECT sesari.visible_user_ids())::text[]));
-CREATE POLICY users_tenant_update ON public.users FOR UPDATE TO sesari_tenant
-    USING (id = (SELECT sesari.signed_in_user_id()))
-    WITH CHECK (id = (SELECT sesari.signed_in_user_id()));
 CREATE POLICY users_service_select ON public.users FOR SELECT TO sesari_service
     USING ((SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY users_service_insert ON public.users FOR INSERT TO sesari_service
@@ -306,19 +416,21 @@ CREATE POLICY users_service_update ON public.users FOR UPDATE TO sesari_service
     WITH CHECK ((SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY users_service_delete ON public.users FOR DELETE TO sesari_service
     USING ((SELECT sesari.current_service()) IS NOT NULL);
+-- The owner's policies serve the functions above and no login: nobody may be a member of the role.
+CREATE POLICY users_owner_select ON public.users FOR SELECT TO sesari_owner USING (true);
+CREATE POLICY users_owner_update ON public.users FOR UPDATE TO sesari_owner
+    USING (true) WITH CHECK (true);
 
 ALTER TABLE public.workspaces ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.workspaces FORCE ROW LEVEL SECURITY;
 GRANT SELECT, UPDATE, DELETE ON public.workspaces TO sesari_tenant;
 CREATE POLICY workspaces_tenant_select ON public.workspaces FOR SELECT TO sesari_tenant
-    USING (id = (SELECT sesari.current_workspace_id())
-           OR id = ANY ((SELECT sesari.my_workspace_ids())::text[]));
+    USING (id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY workspaces_tenant_update ON public.workspaces FOR UPDATE TO sesari_tenant
     USING (id = (SELECT sesari.workspace_id_as('{owner,admin}')))
     WITH CHECK (id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY workspaces_tenant_delete ON public.workspaces FOR DELETE TO sesari_tenant
     USING (id = (SELECT sesari.workspace_id_as('{owner}')));
--- The owner's policies serve the functions above and no login: nobody may be a member of the role.
 CREATE POLICY workspaces_owner_select ON public.workspaces FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY workspaces_owner_insert ON public.workspaces FOR INSERT TO sesari_owner WITH CHECK (true);
 CREATE POLICY workspaces_owner_update ON public.workspaces FOR UPDATE TO sesari_owner
@@ -329,8 +441,7 @@ ALTER TABLE public.workspace_users FORCE ROW LEVEL SECURITY;
 -- Nobody is made a member without having agreed: rows come from functions alone.
 GRANT SELECT, UPDATE, DELETE ON public.workspace_users TO sesari_tenant;
 CREATE POLICY workspace_users_tenant_select ON public.workspace_users FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id())
-           OR user_id = (SELECT sesari.signed_in_user_id()));
+    USING (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY workspace_users_tenant_update ON public.workspace_users FOR UPDATE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
         OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner')

@@ -48,6 +48,7 @@ COMMENT ON COLUMN public.audit_log.hash IS 'SHA-256 of all the other columns';
 -- Newest first, by keyset.
 CREATE INDEX idx_audit_log_workspace_id_occurred_at
     ON public.audit_log (workspace_id, occurred_at DESC, id DESC);
+SELECT sesari.forget_statistics('public.audit_log');
 
 -- The chain --------------------------------------------------------------------------------------
 

@@ -51,10 +51,7 @@ CREATE TRIGGER subscriptions_audit AFTER INSERT OR UPDATE OR DELETE ON public.su
 
 ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.subscriptions FORCE ROW LEVEL SECURITY;
-GRANT SELECT ON public.subscriptions TO sesari_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.subscriptions TO sesari_service;
-CREATE POLICY subscriptions_tenant_select ON public.subscriptions FOR SELECT TO sesari_tenant
-    USING (user_id = (SELECT sesari.signed_in_user_id()));
 CREATE POLICY subscriptions_service_select ON public.subscriptions FOR SELECT TO sesari_service
     USING ((SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY subscriptions_service_insert ON public.subscriptions FOR INSERT TO sesari_service
@@ -64,5 +61,19 @@ CREATE POLICY subscriptions_service_update ON public.subscriptions FOR UPDATE TO
     WITH CHECK ((SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY subscriptions_service_delete ON public.subscriptions FOR DELETE TO sesari_service
     USING ((SELECT sesari.current_service()) IS NOT NULL);
+CREATE POLICY subscriptions_owner_select ON public.subscriptions FOR SELECT TO sesari_owner USING (true);
+
+CREATE FUNCTION sesari.my_subscription() RETURNS SETOF public.subscriptions
+LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    me text := sesari.signed_in_user_id();
+BEGIN
+    RETURN QUERY SELECT s.* FROM public.subscriptions AS s WHERE s.user_id = me;
+END
+$$;
+COMMENT ON FUNCTION sesari.my_subscription IS
+    'The subscription of the signed-in user, while no workspace is chosen; no row for anybody else';
+GRANT EXECUTE ON FUNCTION sesari.my_subscription TO sesari_tenant;
 
 RESET ROLE;

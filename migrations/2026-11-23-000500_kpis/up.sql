@@ -53,6 +53,7 @@ COMMENT ON COLUMN public.kpis.created_at IS 'When the row was made';
 COMMENT ON COLUMN public.kpis.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.kpis.deleted_at IS 'When the KPI was deleted; its history stays until a purge';
 CREATE INDEX idx_kpis_workspace_id ON public.kpis (workspace_id, created_at, id);
+SELECT sesari.forget_statistics('public.kpis');
 
 CREATE TRIGGER kpis_updated_at BEFORE UPDATE ON public.kpis
     FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();

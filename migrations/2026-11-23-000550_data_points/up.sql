@@ -28,6 +28,7 @@ COMMENT ON COLUMN public.kpi_data_points.workspace_id IS 'The workspace; by defa
 COMMENT ON COLUMN public.kpi_data_points.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_data_points.source IS
     'Where it came from, such as manual, stripe or google_analytics; empty for none';
+SELECT sesari.forget_statistics('public.kpi_data_points');
 
 CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
@@ -108,6 +109,7 @@ COMMENT ON COLUMN public.kpi_rollups.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.kpi_rollups.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_rollups.packed IS
     'Day, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format';
+SELECT sesari.forget_statistics('public.kpi_rollups');
 
 ALTER TABLE public.kpi_rollups ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.kpi_rollups FORCE ROW LEVEL SECURITY;

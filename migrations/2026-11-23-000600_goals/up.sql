@@ -39,6 +39,7 @@ COMMENT ON COLUMN public.goals.created_at IS 'When the row was made';
 COMMENT ON COLUMN public.goals.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.goals.deleted_at IS 'When the goal was deleted; it stays until a purge';
 CREATE INDEX idx_goals_workspace_id ON public.goals (workspace_id, created_at, id);
+SELECT sesari.forget_statistics('public.goals');
 
 CREATE TRIGGER goals_updated_at BEFORE UPDATE ON public.goals
     FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
@@ -89,6 +90,7 @@ COMMENT ON COLUMN public.goal_kpis.weight IS
 COMMENT ON COLUMN public.goal_kpis.baseline IS
     'Value from which progress counts, in the KPI''s unit; 0 where null. Above the target for a KPI that should fall';
 CREATE INDEX idx_goal_kpis_workspace_id_kpi_id ON public.goal_kpis (workspace_id, kpi_id);
+SELECT sesari.forget_statistics('public.goal_kpis');
 
 CREATE TRIGGER goal_kpis_key BEFORE UPDATE ON public.goal_kpis
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id

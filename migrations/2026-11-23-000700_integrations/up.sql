@@ -53,8 +53,7 @@ COMMENT ON COLUMN public.integrations.leased_until IS 'When that claim ends by i
 COMMENT ON COLUMN public.integrations.created_at IS 'When the row was made';
 COMMENT ON COLUMN public.integrations.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_integrations_workspace_id ON public.integrations (workspace_id, created_at, id);
--- For the claims of workers, over all workspaces.
-CREATE INDEX idx_integrations_next_sync_at ON public.integrations (next_sync_at) WHERE is_active;
+SELECT sesari.forget_statistics('public.integrations');
 
 CREATE TRIGGER integrations_updated_at BEFORE UPDATE ON public.integrations
     FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();

@@ -1,6 +1,6 @@
 -- Loses every stored answer: what is asked for again is done again.
 SET LOCAL ROLE sesari_owner;
 DROP TABLE public.idempotency_keys;
-DROP FUNCTION sesari.prune_idempotency_keys(timestamptz, integer);
+DROP FUNCTION sesari.prune_idempotency_keys(timestamptz, text, integer);
 DROP FUNCTION sesari.current_actor();
 RESET ROLE;

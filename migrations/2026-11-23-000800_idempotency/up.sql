@@ -60,8 +60,9 @@ COMMENT ON COLUMN public.idempotency_keys.fingerprint IS 'SHA-256 of the request
 COMMENT ON COLUMN public.idempotency_keys.result IS
     'The answer as JSON, at most 65536 bytes; null until the work is done, which no other transaction sees';
 COMMENT ON COLUMN public.idempotency_keys.created_at IS 'When the row was made';
--- For pruning. In the order of the key each batch would read the whole table.
-CREATE INDEX idx_idempotency_keys_created_at ON public.idempotency_keys (created_at);
+-- For pruning, workspace by workspace.
+CREATE INDEX idx_idempotency_keys_workspace_id_created_at ON public.idempotency_keys (workspace_id, created_at);
+SELECT sesari.forget_statistics('public.idempotency_keys');
 
 -- An answer that was given is the answer for good.
 CREATE TRIGGER idempotency_keys_key BEFORE UPDATE ON public.idempotency_keys
@@ -96,26 +97,44 @@ CREATE POLICY idempotency_keys_owner_update ON public.idempotency_keys FOR UPDAT
 CREATE POLICY idempotency_keys_owner_delete ON public.idempotency_keys FOR DELETE TO sesari_owner USING (true);
 
 -- For whoever administers the schema: nobody else may execute it.
-CREATE FUNCTION sesari.prune_idempotency_keys(before timestamptz, how_many integer) RETURNS bigint
+--
+-- Workspace by workspace along the key, so that a call costs what it drops, and what it looks at is bounded:
+-- it goes past at most as many workspaces as keys.
+CREATE FUNCTION sesari.prune_idempotency_keys(
+    before timestamptz, after_workspace text, how_many integer, OUT pruned bigint, OUT last_workspace text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    pruned bigint;
+    workspace text := coalesce(after_workspace, '');
+    dropped bigint;
 BEGIN
     IF coalesce(before IS NULL OR how_many NOT BETWEEN 1 AND 1000000, true) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'expected a time and 1 to 1000000 keys';
     END IF;
-    DELETE FROM public.idempotency_keys AS k
-     USING (SELECT d.workspace_id, d.actor_kind, d.actor_id, d.key FROM public.idempotency_keys AS d
-             WHERE d.created_at < before
-             ORDER BY d.created_at LIMIT how_many FOR UPDATE SKIP LOCKED) AS old
-     WHERE k.workspace_id = old.workspace_id AND k.actor_kind = old.actor_kind
-       AND k.actor_id = old.actor_id AND k.key = old.key;
-    GET DIAGNOSTICS pruned = ROW_COUNT;
-    RETURN pruned;
+    pruned := 0;
+    FOR i IN 1..how_many LOOP
+        last_workspace := workspace;
+        SELECT k.workspace_id INTO workspace FROM public.idempotency_keys AS k
+         WHERE k.workspace_id > last_workspace ORDER BY k.workspace_id LIMIT 1;
+        IF NOT FOUND THEN
+            last_workspace := NULL;
+            RETURN;
+        END IF;
+        DELETE FROM public.idempotency_keys AS k
+         USING (SELECT d.actor_kind, d.actor_id, d.key FROM public.idempotency_keys AS d
+                 WHERE d.workspace_id = workspace AND d.created_at < before
+                 ORDER BY d.created_at LIMIT how_many - pruned FOR UPDATE SKIP LOCKED) AS old
+         WHERE k.workspace_id = workspace AND k.actor_kind = old.actor_kind
+           AND k.actor_id = old.actor_id AND k.key = old.key;
+        GET DIAGNOSTICS dropped = ROW_COUNT;
+        pruned := pruned + dropped;
+        -- This workspace may have more: the next call begins with it again.
+        EXIT WHEN pruned = how_many;
+        last_workspace := workspace;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sesari.prune_idempotency_keys IS
-    'Drops up to so many of the oldest keys, those made before a time, of all workspaces. Returns how many went';
+    'Drops up to so many keys that were made before a time, the oldest of each workspace first, in the workspaces after one (empty for the first). Returns how many went, and after which workspace to go on, null at the end';
 
 RESET ROLE;

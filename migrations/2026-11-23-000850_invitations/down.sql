@@ -8,8 +8,6 @@ DROP FUNCTION sesari.delete_ownerless_workspace(text);
 DROP FUNCTION sesari.add_member(text, text, text, text);
 DROP FUNCTION sesari.require_service();
 DROP POLICY users_owner_delete ON public.users;
-DROP POLICY users_owner_update ON public.users;
-DROP POLICY users_owner_select ON public.users;
 DROP POLICY workspace_users_owner_delete ON public.workspace_users;
 DROP POLICY workspaces_owner_delete ON public.workspaces;
 DROP FUNCTION sesari.decline_invitation(text, text, bytea);

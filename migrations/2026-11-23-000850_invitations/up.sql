@@ -55,6 +55,8 @@ CREATE INDEX idx_invitations_workspace_id ON public.invitations (workspace_id, c
 CREATE UNIQUE INDEX idx_invitations_workspace_id_email ON public.invitations (workspace_id, email)
     WHERE revoked_at IS NULL AND declined_at IS NULL AND accepted_at IS NULL;
 
+SELECT sesari.forget_statistics('public.invitations');
+
 CREATE TRIGGER invitations_key BEFORE UPDATE ON public.invitations
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.email IS DISTINCT FROM NEW.email
@@ -406,9 +408,6 @@ GRANT EXECUTE ON FUNCTION sesari.add_member TO sesari_service;
 -- For the functions below, which run as the owner.
 CREATE POLICY workspaces_owner_delete ON public.workspaces FOR DELETE TO sesari_owner USING (true);
 CREATE POLICY workspace_users_owner_delete ON public.workspace_users FOR DELETE TO sesari_owner USING (true);
-CREATE POLICY users_owner_select ON public.users FOR SELECT TO sesari_owner USING (true);
-CREATE POLICY users_owner_update ON public.users FOR UPDATE TO sesari_owner
-    USING (true) WITH CHECK (true);
 CREATE POLICY users_owner_delete ON public.users FOR DELETE TO sesari_owner USING (true);
 
 CREATE FUNCTION sesari.delete_ownerless_workspace(workspace text) RETURNS boolean
@@ -431,13 +430,16 @@ CREATE FUNCTION sesari.sole_ownerships(
     owner text, after_joined_at timestamptz, after_workspace text, how_many integer
 ) RETURNS TABLE (workspace_id text, name text, joined_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM sesari.require_service();
     RETURN QUERY
         SELECT w.id, w.name, m.joined_at
-          FROM public.workspace_users AS m JOIN public.workspaces AS w ON w.id = m.workspace_id
-         WHERE m.user_id = owner AND m.role = 'owner'
+          FROM sesari.user_workspaces AS l
+          JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+          JOIN public.workspaces AS w ON w.id = l.workspace_id
+         WHERE l.user_id = owner AND m.role = 'owner'
            AND (after_workspace IS NULL OR (m.joined_at, m.workspace_id) > (after_joined_at, after_workspace))
            AND NOT EXISTS (SELECT FROM public.workspace_users AS o
                             WHERE o.workspace_id = m.workspace_id AND o.role = 'owner' AND o.id <> m.id)
@@ -452,11 +454,12 @@ GRANT EXECUTE ON FUNCTION sesari.sole_ownerships TO sesari_service;
 -- nobody else owns the workspace when this comes to it.
 CREATE FUNCTION sesari.undecided_workspaces(leaver text, workspaces text[], heirs text[])
 RETURNS SETOF text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
     SELECT m.workspace_id
-      FROM public.workspace_users AS m
-     WHERE m.user_id = leaver AND m.role = 'owner'
+      FROM sesari.user_workspaces AS l
+      JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+     WHERE l.user_id = leaver AND m.role = 'owner'
        AND NOT EXISTS (SELECT FROM public.workspace_users AS o
                         WHERE o.workspace_id = m.workspace_id AND o.role = 'owner' AND o.id <> m.id)
        AND NOT EXISTS (SELECT FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
@@ -471,54 +474,56 @@ COMMENT ON FUNCTION sesari.undecided_workspaces IS
 
 CREATE FUNCTION sesari.leave_workspaces(
     leaver text, workspaces text[], heirs text[], how_many integer, OUT departures bigint, OUT undecided text[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
     leaving text[];
-    owned text;
+    left_one text;
 BEGIN
     PERFORM sesari.require_service();
     IF coalesce(how_many NOT BETWEEN 1 AND 500, true) OR cardinality(workspaces) <> cardinality(heirs) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 500 workspaces, and a heir or null for each decision';
     END IF;
     -- Locked in one order, and the membership before the workspace, as an owner who leaves does.
-    SELECT array_agg(l.workspace_id) INTO leaving
-      FROM (SELECT m.workspace_id FROM public.workspace_users AS m
-             WHERE m.user_id = leaver ORDER BY m.workspace_id LIMIT how_many FOR UPDATE) AS l;
-    FOR owned IN
-        SELECT m.workspace_id FROM public.workspace_users AS m
-         WHERE m.user_id = leaver AND m.role = 'owner' AND m.workspace_id = ANY (leaving) ORDER BY 1
-    LOOP
-        PERFORM FROM public.workspaces AS w WHERE w.id = owned FOR NO KEY UPDATE;
+    SELECT coalesce(array_agg(m.workspace_id), '{}') INTO leaving
+      FROM (SELECT m.workspace_id
+              FROM sesari.user_workspaces AS l
+              JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+             WHERE l.user_id = leaver ORDER BY l.workspace_id LIMIT how_many FOR UPDATE OF m) AS m;
+    FOREACH left_one IN ARRAY leaving LOOP
+        PERFORM FROM public.workspaces AS w
+          WHERE w.id = left_one AND EXISTS (
+                SELECT FROM public.workspace_users AS m
+                 WHERE m.workspace_id = left_one AND m.user_id = leaver AND m.role = 'owner')
+            FOR NO KEY UPDATE;
     END LOOP;
     PERFORM FROM public.workspace_users AS h
        JOIN ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
          ON h.workspace_id = d.workspace AND h.user_id = d.heir
       WHERE d.workspace = ANY (leaving)
       ORDER BY h.workspace_id, h.user_id FOR UPDATE OF h;
-    -- From here on nobody joins or leaves the owners of these. All of the user's workspaces are looked at,
-    -- so that nothing is done before everything is decided.
+    -- From here on no owner of these goes, and no heir. All of the user's workspaces are looked at, so that
+    -- nothing is done before everything is decided.
     undecided := ARRAY(SELECT u FROM sesari.undecided_workspaces(leaver, workspaces, heirs) AS u LIMIT 1000);
     departures := 0;
     IF undecided <> '{}' THEN
         RETURN;
     END IF;
-    FOR owned IN
-        SELECT m.workspace_id FROM public.workspace_users AS m
-         WHERE m.user_id = leaver AND m.role = 'owner' AND m.workspace_id = ANY (leaving)
+    FOREACH left_one IN ARRAY leaving LOOP
+        IF EXISTS (SELECT FROM public.workspace_users AS m
+                    WHERE m.workspace_id = left_one AND m.user_id = leaver AND m.role = 'owner')
            AND NOT EXISTS (SELECT FROM public.workspace_users AS o
-                            WHERE o.workspace_id = m.workspace_id AND o.role = 'owner' AND o.id <> m.id)
-         ORDER BY 1
-    LOOP
-        UPDATE public.workspace_users AS h SET role = 'owner'
-          FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
-         WHERE d.workspace = owned AND h.workspace_id = owned AND h.user_id = d.heir AND d.heir <> leaver;
-        IF NOT FOUND THEN
-            DELETE FROM public.workspaces AS w WHERE w.id = owned;
+                            WHERE o.workspace_id = left_one AND o.user_id <> leaver AND o.role = 'owner') THEN
+            UPDATE public.workspace_users AS h SET role = 'owner'
+              FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
+             WHERE d.workspace = left_one AND h.workspace_id = left_one AND h.user_id = d.heir;
+            IF NOT FOUND THEN
+                DELETE FROM public.workspaces AS w WHERE w.id = left_one;
+            END IF;
         END IF;
+        DELETE FROM public.workspace_users AS m WHERE m.workspace_id = left_one AND m.user_id = leaver;
     END LOOP;
-    DELETE FROM public.workspace_users AS m WHERE m.user_id = leaver AND m.workspace_id = ANY (leaving);
-    departures := coalesce(cardinality(leaving), 0);
+    departures := cardinality(leaving);
 END
 $$;
 COMMENT ON FUNCTION sesari.leave_workspaces IS
@@ -527,14 +532,16 @@ GRANT EXECUTE ON FUNCTION sesari.leave_workspaces TO sesari_service;
 
 CREATE FUNCTION sesari.delete_user(
     leaver text, workspaces text[], heirs text[], OUT is_deleted boolean, OUT undecided text[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM sesari.require_service();
     -- Locked: nobody makes the user a member while this goes on.
     PERFORM FROM public.users AS u WHERE u.id = leaver FOR UPDATE;
-    IF (SELECT count(*) FROM (SELECT FROM public.workspace_users AS m
-                               WHERE m.user_id = leaver LIMIT 501) AS l) > 500 THEN
+    IF (SELECT count(*)
+          FROM (SELECT FROM sesari.user_workspaces AS l
+                  JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+                 WHERE l.user_id = leaver LIMIT 501) AS m) > 500 THEN
         RAISE check_violation USING
             MESSAGE = 'the user is in more than 500 workspaces: leave_workspaces first',
             CONSTRAINT = 'users_too_many_memberships';

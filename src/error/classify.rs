@@ -108,7 +108,9 @@ fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
 /// What a foreign key of ours refers to. The row may exist in another workspace; nobody can tell.
 fn referenced(constraint: &str) -> Option<&'static str> {
     Some(match constraint {
-        "workspace_users_user_id_fkey" | "subscriptions_user_id_fkey" => "user",
+        "user_workspaces_user_id_fkey"
+        | "workspace_users_workspace_id_user_id_fkey"
+        | "subscriptions_user_id_fkey" => "user",
         "kpi_data_points_workspace_id_kpi_id_fkey"
         | "kpi_data_points_kpi_not_deleted"
         | "kpi_rollups_workspace_id_kpi_id_fkey"

@@ -3,13 +3,15 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Nullable, Text};
 
 use super::{changed, debug_by_name, found, page_of};
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
-use crate::schema::{users, workspace_users};
+use crate::schema::workspace_users;
 use crate::tenancy::Actor;
 use crate::value::{Email, ImageUrl, PersonName, Role};
 
@@ -59,11 +61,6 @@ pub struct MemberRepository<'g> {
     actor: &'g Actor,
 }
 
-type Joined<'q> = diesel::dsl::IntoBoxed<
-    'q,
-    diesel::helper_types::InnerJoin<workspace_users::table, users::table>,
-    Pg,
->;
 type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
 
 impl From<Columns> for Member {
@@ -82,12 +79,11 @@ impl<'g> MemberRepository<'g> {
         Self { conn, workspace, actor }
     }
 
-    fn matching<'q>(&self, filter: &'q MemberFilter) -> Joined<'q>
+    fn matching<'q>(&self, filter: &'q MemberFilter) -> workspace_users::BoxedQuery<'q, Pg>
     where
         'g: 'q,
     {
         let query = workspace_users::table
-            .inner_join(users::table)
             .filter(workspace_users::workspace_id.eq(self.workspace))
             .into_boxed();
         match &filter.role {
@@ -99,13 +95,12 @@ impl<'g> MemberRepository<'g> {
     /// A member.
     pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
         operation("member.find", || {
-            let row: Option<Columns> = workspace_users::table
-                .inner_join(users::table)
+            let memberships = workspace_users::table
                 .filter(workspace_users::workspace_id.eq(self.workspace))
                 .filter(workspace_users::user_id.eq(user))
-                .select((Membership::as_select(), users::email, users::name, users::image))
-                .first(self.conn)
-                .optional()?;
+                .select(Membership::as_select());
+            let row: Option<Columns> =
+                WithProfiles { memberships }.get_result(self.conn).optional()?;
             Ok(row.map(Member::from))
         })
     }
@@ -113,14 +108,14 @@ impl<'g> MemberRepository<'g> {
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
         operation("member.list", || {
-            let rows: Vec<Columns> = page_of!(
+            let memberships = page_of!(
                 self.matching(filter),
                 page,
                 workspace_users::joined_at,
                 workspace_users::id
             )
-            .select((Membership::as_select(), users::email, users::name, users::image))
-            .load(self.conn)?;
+            .select(Membership::as_select());
+            let rows: Vec<Columns> = WithProfiles { memberships }.load(self.conn)?;
             let rows = rows.into_iter().map(Member::from).collect();
             Ok(page.cut(rows, |member: &Member| {
                 (member.membership.joined_at, member.membership.id.as_str())
@@ -165,5 +160,36 @@ impl<'g> MemberRepository<'g> {
             Actor::User(user) => self.remove(user),
             Actor::Service(_) => Err(Error::not_found("member")),
         }
+    }
+}
+
+/// Memberships, each with what fellow members may know of its user. Users are no tenant's to read: a
+/// function looks up those that the first part of the statement found.
+#[derive(QueryId)]
+struct WithProfiles<Q> {
+    memberships: Q,
+}
+
+impl<Q> Query for WithProfiles<Q> {
+    type SqlType = (
+        diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
+        Text,
+        Nullable<Text>,
+        Nullable<Text>,
+    );
+}
+
+impl<Q> RunQueryDsl<PgConnection> for WithProfiles<Q> {}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for WithProfiles<Q> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql("WITH m AS MATERIALIZED (");
+        self.memberships.walk_ast(pass.reborrow())?;
+        pass.push_sql(
+            ") SELECT m.id, m.workspace_id, m.user_id, m.role, m.joined_at, p.email, p.name, p.image \
+             FROM m JOIN sesari.member_profiles(ARRAY(SELECT user_id FROM m)) AS p \
+             ON p.user_id = m.user_id ORDER BY m.joined_at, m.id",
+        );
+        Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-
+use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
-use super::{changed, debug_by_name, page_of};
+use super::{changed, debug_by_name, page_of, static_query};
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::observe::operation;
@@ -93,7 +93,13 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A user's subscription.
     pub fn find_by_user(&mut self, user: &UserId) -> Result<Option<Subscription>> {
-        operation("subscription.find_by_user", || of_user(self.conn, user))
+        operation("subscription.find_by_user", || {
+            Ok(subscriptions::table
+                .filter(subscriptions::user_id.eq(user))
+                .select(Subscription::as_select())
+                .first(self.conn)
+                .optional()?)
+        })
     }
 
     /// A subscription.
@@ -185,14 +191,23 @@ impl<'g> MySubscriptionRepository<'g> {
 
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
-        operation("my_subscription.find", || of_user(self.conn, self.user))
+        operation("my_subscription.find", || {
+            Ok(MySubscription { user: self.user }.get_result(self.conn).optional()?)
+        })
     }
 }
 
-fn of_user(conn: &mut PgConnection, user: &UserId) -> Result<Option<Subscription>> {
-    Ok(subscriptions::table
-        .filter(subscriptions::user_id.eq(user))
-        .select(Subscription::as_select())
-        .first(conn)
-        .optional()?)
+struct MySubscription<'a> {
+    user: &'a UserId,
 }
+
+static_query!(
+    MySubscription: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Subscription, Pg>>,
+    |query, pass| {
+        pass.push_sql(
+            "SELECT id, user_id, status, plan_type, current_period_end, cancel_at_period_end, \
+             last_event_at, created_at, updated_at FROM sesari.my_subscription() WHERE user_id = ",
+        );
+        pass.push_bind_param::<Text, _>(query.user)?;
+    }
+);

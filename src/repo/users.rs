@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable, Text};
 use diesel::upsert::excluded;
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, page_of, present};
+use super::{Succession, debug_by_name, found, page_of, present, static_query};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::operation;
@@ -223,8 +224,7 @@ pub struct Profile {
 }
 
 /// What users may change of themselves.
-#[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
-#[diesel(table_name = users)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct ProfileChanges {
     /// Display name.
@@ -250,11 +250,7 @@ impl<'g> MeRepository<'g> {
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
         operation("me.find", || {
-            Ok(users::table
-                .find(self.user)
-                .select(Profile::as_select())
-                .first(self.conn)
-                .optional()?)
+            Ok(MyProfile { user: self.user }.get_result(self.conn).optional()?)
         })
     }
 
@@ -264,11 +260,48 @@ impl<'g> MeRepository<'g> {
             return self.find()?.ok_or(Error::not_found(UserId::ENTITY));
         }
         operation("me.update", || {
-            let row = diesel::update(users::table.find(self.user))
-                .set(changes)
-                .returning(Profile::as_returning())
-                .get_result(self.conn);
-            found(row, UserId::ENTITY)
+            let query = ChangeMyProfile {
+                changes_name: changes.name.is_some(),
+                name: changes.name.as_ref().and_then(Option::as_ref),
+                changes_image: changes.image.is_some(),
+                image: changes.image.as_ref().and_then(Option::as_ref),
+            };
+            found(query.get_result(self.conn), UserId::ENTITY)
         })
     }
 }
+
+type ProfileColumns = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Profile, Pg>>;
+
+struct MyProfile<'a> {
+    user: &'a UserId,
+}
+
+static_query!(MyProfile: ProfileColumns, |query, pass| {
+    pass.push_sql(
+        "SELECT id, email, name, image, created_at, updated_at FROM sesari.my_profile() WHERE id = ",
+    );
+    pass.push_bind_param::<Text, _>(query.user)?;
+});
+
+struct ChangeMyProfile<'a> {
+    changes_name: bool,
+    name: Option<&'a PersonName>,
+    changes_image: bool,
+    image: Option<&'a ImageUrl>,
+}
+
+static_query!(ChangeMyProfile: ProfileColumns, |query, pass| {
+    pass.push_sql(
+        "SELECT id, email, name, image, created_at, updated_at \
+         FROM sesari.change_my_profile(changes_name => ",
+    );
+    pass.push_bind_param::<Bool, _>(&query.changes_name)?;
+    pass.push_sql(", new_name => ");
+    pass.push_bind_param::<Nullable<Text>, _>(&query.name)?;
+    pass.push_sql(", changes_image => ");
+    pass.push_bind_param::<Bool, _>(&query.changes_image)?;
+    pass.push_sql(", new_image => ");
+    pass.push_bind_param::<Nullable<Text>, _>(&query.image)?;
+    pass.push_sql(")");
+});

@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, page_of, static_query};
+use super::{changed, debug_by_name, found, static_query};
 use crate::error::{Error, Result};
-use crate::id::{MembershipId, UserId, WorkspaceId};
+use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
-use crate::schema::{workspace_users, workspaces};
+use crate::schema::workspaces;
 use crate::value::{Role, Slug, WorkspaceName};
 
 debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
@@ -137,67 +137,34 @@ pub struct MyWorkspace {
 /// The workspaces of a [`UserConnection`](crate::UserConnection).
 pub struct MyWorkspaceRepository<'g> {
     conn: &'g mut PgConnection,
-    user: &'g UserId,
-}
-
-type Columns = (Workspace, Role, DateTime<Utc>);
-
-impl From<Columns> for MyWorkspace {
-    fn from((workspace, role, joined_at): Columns) -> Self {
-        Self { workspace, role, joined_at }
-    }
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MyWorkspaceRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
-        Self { conn, user }
+    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
+        Self { conn }
     }
 
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
         operation("my_workspace.find", || {
-            let row: Option<Columns> = workspace_users::table
-                .inner_join(workspaces::table)
-                .filter(workspace_users::user_id.eq(self.user))
-                .filter(workspace_users::workspace_id.eq(id))
-                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
-                .first(self.conn)
-                .optional()?;
-            Ok(row.map(MyWorkspace::from))
+            Ok(MyWorkspaces { id: Some(id), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// One of the user's workspaces by its name in addresses.
     pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
         operation("my_workspace.find_by_slug", || {
-            let row: Option<Columns> = workspace_users::table
-                .inner_join(workspaces::table)
-                .filter(workspace_users::user_id.eq(self.user))
-                .filter(workspaces::slug.eq(slug))
-                .select((Workspace::as_select(), workspace_users::role, workspace_users::joined_at))
-                .first(self.conn)
-                .optional()?;
-            Ok(row.map(MyWorkspace::from))
+            Ok(MyWorkspaces { slug: Some(slug), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
         operation("my_workspace.list", || {
-            let query = workspace_users::table
-                .inner_join(workspaces::table)
-                .filter(workspace_users::user_id.eq(self.user))
-                .into_boxed();
-            let rows: Vec<Columns> =
-                page_of!(query, page, workspace_users::joined_at, workspace_users::workspace_id)
-                    .select((
-                        Workspace::as_select(),
-                        workspace_users::role,
-                        workspace_users::joined_at,
-                    ))
-                    .load(self.conn)?;
-            let rows = rows.into_iter().map(MyWorkspace::from).collect();
+            let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
+            let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
+            let rows = query.all(self.conn)?;
             Ok(page.cut(rows, |mine: &MyWorkspace| (mine.joined_at, mine.workspace.id.as_str())))
         })
     }
@@ -205,10 +172,9 @@ impl<'g> MyWorkspaceRepository<'g> {
     /// In how many workspaces the user is.
     pub fn count(&mut self) -> Result<i64> {
         operation("my_workspace.count", || {
-            Ok(workspace_users::table
-                .filter(workspace_users::user_id.eq(self.user))
-                .count()
-                .get_result(self.conn)?)
+            let count =
+                diesel::dsl::sql::<BigInt>("(SELECT count(*) FROM sesari.my_workspaces(NULL))");
+            Ok(diesel::select(count).get_result(self.conn)?)
         })
     }
 
@@ -221,13 +187,52 @@ impl<'g> MyWorkspaceRepository<'g> {
     }
 }
 
+type WorkspaceColumns = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Workspace, Pg>>;
+
+struct MyWorkspaces<'a> {
+    id: Option<&'a WorkspaceId>,
+    slug: Option<&'a Slug>,
+    after: (Option<DateTime<Utc>>, Option<&'a str>),
+    limit: i64,
+}
+
+impl MyWorkspaces<'_> {
+    fn first() -> Self {
+        Self { id: None, slug: None, after: (None, None), limit: 1 }
+    }
+
+    fn all(self, conn: &mut PgConnection) -> Result<Vec<MyWorkspace>> {
+        let rows: Vec<(Workspace, Role, DateTime<Utc>)> = self.load(conn)?;
+        let mine = |(workspace, role, joined_at)| MyWorkspace { workspace, role, joined_at };
+        Ok(rows.into_iter().map(mine).collect())
+    }
+}
+
+static_query!(
+    MyWorkspaces: (WorkspaceColumns, Text, Timestamptz),
+    |query, pass| {
+        pass.push_sql(
+            "SELECT id, name, slug, created_at, updated_at, role, joined_at FROM sesari.my_workspaces(",
+        );
+        pass.push_bind_param::<Nullable<Text>, _>(&query.id)?;
+        pass.push_sql(") WHERE slug = coalesce(");
+        pass.push_bind_param::<Nullable<Text>, _>(&query.slug)?;
+        pass.push_sql(", slug) AND (joined_at, id) > (coalesce(");
+        pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.after.0)?;
+        pass.push_sql(", '-infinity'), coalesce(");
+        pass.push_bind_param::<Nullable<Text>, _>(&query.after.1)?;
+        pass.push_sql(", '')) ORDER BY joined_at, id LIMIT ");
+        pass.push_bind_param::<BigInt, _>(&query.limit)?;
+    }
+);
+
 struct CreateWorkspace<'a> {
     new: &'a NewWorkspace,
     membership: &'a MembershipId,
 }
 
 static_query!(
-    CreateWorkspace: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Workspace, Pg>>,
+    CreateWorkspace: WorkspaceColumns,
     |query, pass| {
         pass.push_sql(
             "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",

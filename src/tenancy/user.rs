@@ -34,7 +34,7 @@ impl UserConnection {
 
     /// The user's workspaces, and the way to make one.
     pub fn my_workspaces(&mut self) -> MyWorkspaceRepository<'_> {
-        MyWorkspaceRepository::new(self.transaction.conn(), &self.user)
+        MyWorkspaceRepository::new(self.transaction.conn())
     }
 
     /// Invitations to the user, by their tokens.

@@ -10,11 +10,9 @@ const EXCEPTIONS: &str = "
     ('users', 'users_email_key', 'sign-in is before any workspace'),
     ('users', 'users_provider_provider_id_key', 'sign-in is before any workspace'),
     ('workspaces', 'workspaces_pkey', 'its id is the workspace'),
-    ('workspaces', 'workspaces_slug_key', 'addresses are global'),
     ('subscriptions', 'subscriptions_pkey', 'a subscription is a user''s, in no workspace'),
     ('subscriptions', 'subscriptions_user_id_key', 'one a user, in no workspace'),
-    ('subscriptions', 'subscriptions_user_id_fkey', 'a subscription is a user''s, in no workspace'),
-    ('workspace_users', 'workspace_users_user_id_fkey', 'users are global')
+    ('subscriptions', 'subscriptions_user_id_fkey', 'a subscription is a user''s, in no workspace')
 ), keys AS (
     SELECT c.*, t.name AS table_name, (SELECT a.attname FROM pg_attribute AS a
                                         WHERE a.attrelid = c.conrelid AND a.attnum = c.conkey[1]) AS leader,
@@ -49,7 +47,7 @@ fn the_workspace_leads_every_key() {
             "ALTER TABLE public.kpis ADD CONSTRAINT kpis_id_key UNIQUE (id);
              ALTER TABLE public.goal_kpis ADD CONSTRAINT goal_kpis_kpi_id_fkey
                  FOREIGN KEY (kpi_id) REFERENCES public.kpis (id)",
-            "ALTER TABLE public.workspaces DROP CONSTRAINT workspaces_slug_key",
+            "ALTER TABLE public.users DROP CONSTRAINT users_email_key",
             "CREATE TABLE public.more (workspace_id text)",
             "CREATE TABLE public.more (id text PRIMARY KEY, workspace_id text)",
         ],
@@ -57,19 +55,47 @@ fn the_workspace_leads_every_key() {
 }
 
 rules! {
-    the_workspace_leads_every_index_of_a_tenant_table_too:
+    /// A condition of the caller's is asked of an index before the policy is, and what it finds can be
+    /// counted.
+    the_workspace_leads_every_index_of_a_table_that_tenants_read:
         "SELECT x.indexrelid::regclass::text AS line FROM pg_index AS x
-           JOIN tenant_tables AS t ON t.oid = x.indrelid
-           JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = x.indkey[0]
-           JOIN pg_class AS i ON i.oid = x.indexrelid
-          WHERE a.attname <> 'workspace_id'
-            AND i.relname <> 'idx_workspace_users_user_id' -- a user's own workspaces, and the foreign key to users
-            AND i.relname <> 'idx_integrations_next_sync_at' -- what is due, for the workers of all workspaces
-            AND i.relname <> 'idx_idempotency_keys_created_at' -- what is old, for pruning all workspaces
-         UNION ALL SELECT 'an expression leads ' || x.indexrelid::regclass FROM pg_index AS x
-           JOIN tenant_tables AS t ON t.oid = x.indrelid WHERE x.indkey[0] = 0",
+           JOIN tables AS t ON t.oid = x.indrelid JOIN pg_class AS i ON i.oid = x.indexrelid
+           LEFT JOIN columns AS c ON c.table_oid = t.oid AND c.attnum = x.indkey[0]
+          WHERE (t.name IN (SELECT name FROM tenant_tables) OR has_any_column_privilege('sesari_tenant', t.oid, 'SELECT'))
+            AND t.schema = 'public'
+            AND (c.name IS DISTINCT FROM CASE t.name WHEN 'workspaces' THEN 'id' ELSE 'workspace_id' END
+                 OR i.relam <> (SELECT oid FROM pg_am WHERE amname = 'btree')
+                 OR x.indcollation[0] <> (SELECT attcollation FROM pg_attribute AS a
+                                           WHERE a.attrelid = t.oid AND a.attnum = x.indkey[0]))",
         broken by "CREATE INDEX more ON public.kpis (created_at)",
-        "CREATE INDEX more ON public.kpis (lower(workspace_id))";
+        "CREATE INDEX more ON public.kpis (lower(workspace_id))",
+        "CREATE INDEX more ON public.workspaces (slug)",
+        "CREATE INDEX more ON public.kpis (workspace_id COLLATE \"C\", name)",
+        "CREATE INDEX more ON public.kpis USING brin (workspace_id, name)",
+        "GRANT SELECT (id) ON public.users TO sesari_tenant";
+
+    /// The planner's estimates, which any statement may ask for, tell of what was sampled.
+    no_column_of_a_table_that_tenants_read_has_statistics:
+        "SELECT c.full_name || '.' || c.name AS line
+           FROM columns AS c JOIN pg_attribute AS a ON a.attrelid = c.table_oid AND a.attnum = c.attnum
+          WHERE has_any_column_privilege('sesari_tenant', c.table_oid, 'SELECT') AND coalesce(a.attstattarget, -1) <> 0
+         UNION ALL SELECT 'sampled: ' || starelid::regclass || '.' || staattnum FROM pg_statistic
+           JOIN tables AS t ON t.oid = starelid WHERE has_any_column_privilege('sesari_tenant', t.oid, 'SELECT')
+         UNION ALL SELECT 'an expression of ' || x.indexrelid::regclass
+           FROM pg_index AS x JOIN tables AS t ON t.oid = x.indrelid
+           JOIN pg_attribute AS a ON a.attrelid = x.indexrelid AND x.indkey[a.attnum - 1] = 0
+          WHERE has_any_column_privilege('sesari_tenant', t.oid, 'SELECT') AND coalesce(a.attstattarget, -1) <> 0
+         UNION ALL SELECT stxname::text FROM pg_statistic_ext
+           JOIN tables AS t ON t.oid = stxrelid WHERE has_any_column_privilege('sesari_tenant', t.oid, 'SELECT')",
+        broken by "ALTER TABLE public.kpis ALTER COLUMN category SET STATISTICS -1",
+        "ALTER TABLE public.kpis ADD COLUMN more text",
+        "ALTER TABLE public.goals ALTER COLUMN title SET STATISTICS 10;
+         INSERT INTO public.workspaces (id, name, slug) VALUES ('w1', 'W', 'w1');
+         INSERT INTO public.goals (workspace_id, title) VALUES ('w1', 'G');
+         ANALYZE public.goals; ALTER TABLE public.goals ALTER COLUMN title SET STATISTICS 0",
+        "CREATE INDEX more ON public.kpis (workspace_id, lower(name))",
+        "CREATE STATISTICS public.more ON name, category FROM public.kpis",
+        "GRANT SELECT (id) ON public.users TO sesari_tenant";
 
     every_foreign_key_has_an_index_that_leads_with_its_columns:
         "SELECT t.full_name || ' ' || c.conname AS line
@@ -79,7 +105,7 @@ rules! {
               WHERE x.indrelid = c.conrelid AND x.indisvalid AND x.indpred IS NULL
                 AND (x.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey)",
         broken by "DROP INDEX public.idx_goal_kpis_workspace_id_kpi_id",
-        "DROP INDEX public.idx_workspace_users_user_id",
+        "DROP INDEX sesari.idx_user_workspaces_workspace_id",
         "ALTER TABLE public.subscriptions DROP CONSTRAINT subscriptions_user_id_key",
         "DROP INDEX public.idx_goal_kpis_workspace_id_kpi_id;
          CREATE INDEX more ON public.goal_kpis (workspace_id, kpi_id) WHERE weight > 0";

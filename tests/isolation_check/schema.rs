@@ -47,13 +47,13 @@ refused! {
         "CREATE TABLE sesari.more (a text)" => ["column-changed", "table-changed"];
     a_partition_that_can_be_read_directly_is_refused:
         "CREATE TABLE public.child () INHERITS (public.kpis); GRANT SELECT ON public.child TO sesari_tenant"
-        => ["table-without-rls"];
+        => ["statistics-across-tenants", "table-without-rls"];
     a_changed_default_is_refused:
         "ALTER TABLE public.kpis ALTER COLUMN workspace_id DROP DEFAULT" => ["column-changed"];
     a_column_that_may_be_null_is_refused:
         "ALTER TABLE public.workspace_users ALTER COLUMN role DROP NOT NULL" => ["column-changed"];
     a_strange_column_is_refused:
-        "ALTER TABLE public.kpis ADD COLUMN more text" => ["column-changed"];
+        "ALTER TABLE public.kpis ADD COLUMN more text" => ["column-changed", "statistics-across-tenants"];
     a_dropped_check_is_refused:
         "ALTER TABLE public.workspace_users DROP CONSTRAINT workspace_users_role_check"
         => ["constraint-changed"];
@@ -65,7 +65,7 @@ refused! {
          ALTER TABLE public.goal_kpis DROP CONSTRAINT goal_kpis_workspace_id_kpi_id_fkey;
          ALTER TABLE public.goal_kpis ADD CONSTRAINT goal_kpis_workspace_id_kpi_id_fkey
              FOREIGN KEY (kpi_id) REFERENCES public.kpis (id) ON DELETE CASCADE"
-        => ["constraint-changed", "index-changed"];
+        => ["constraint-changed", "index-across-tenants", "index-changed"];
     a_foreign_key_that_is_not_validated_is_refused:
         "ALTER TABLE public.goal_kpis DROP CONSTRAINT goal_kpis_workspace_id_kpi_id_fkey;
          ALTER TABLE public.goal_kpis ADD CONSTRAINT goal_kpis_workspace_id_kpi_id_fkey
@@ -73,6 +73,26 @@ refused! {
              ON DELETE CASCADE NOT VALID" => ["constraint-changed"];
     a_dropped_index_is_refused:
         "DROP INDEX public.idx_goals_workspace_id" => ["index-changed"];
+    an_index_that_finds_rows_of_all_tenants_is_refused:
+        "CREATE INDEX more ON public.kpis (name)" => ["index-across-tenants", "index-changed"];
+    an_index_of_workspaces_that_their_id_does_not_lead_is_refused:
+        "CREATE INDEX more ON public.workspaces (slug)" => ["index-across-tenants", "index-changed"];
+    an_index_of_a_table_that_nobody_declared_is_refused:
+        "CREATE TABLE public.more (workspace_id text, name text);
+         SELECT sesari.forget_statistics('public.more');
+         ALTER TABLE public.more ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE public.more FORCE ROW LEVEL SECURITY;
+         CREATE POLICY more ON public.more FOR SELECT TO sesari_tenant USING (false);
+         GRANT SELECT (workspace_id) ON public.more TO sesari_tenant;
+         CREATE INDEX ON public.more (name)" => ["index-across-tenants", "table-undeclared"];
+    statistics_of_a_column_are_refused:
+        "ALTER TABLE public.kpis ALTER COLUMN category SET STATISTICS -1" => ["statistics-across-tenants"];
+    statistics_of_several_columns_together_are_refused:
+        "CREATE STATISTICS public.more ON name, category FROM public.kpis" => ["statistics-extended"];
+    a_tenant_who_reads_users_is_refused:
+        "GRANT SELECT (id, email) ON public.users TO sesari_tenant;
+         CREATE POLICY users_tenant_select ON public.users FOR SELECT TO sesari_tenant USING (false)"
+        => ["grant-changed", "index-across-tenants", "policy-changed", "statistics-across-tenants"];
     a_rewriting_rule_is_refused:
         "CREATE RULE detour AS ON DELETE TO public.goals DO INSTEAD NOTHING" => ["rule-changed"];
 }
@@ -124,7 +144,7 @@ refused! {
     a_grant_of_a_secret_column_is_refused:
         "GRANT SELECT (credentials) ON public.integrations TO sesari_tenant" => ["grant-changed"];
     a_grant_of_a_column_to_write_is_refused:
-        "GRANT UPDATE (email) ON public.users TO sesari_tenant" => ["grant-changed"];
+        "GRANT UPDATE (email) ON public.users TO sesari_tenant" => ["grant-changed", "table-without-policy"];
     a_grant_of_the_keys_is_refused:
         "GRANT SELECT ON sesari.context_keys TO sesari_tenant" => ["grant-changed", "table-without-rls"];
     a_missing_grant_is_refused:

@@ -18,6 +18,7 @@ const NOTES: &str = "
         CONSTRAINT notes_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
             REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE
     );
+    SELECT sesari.forget_statistics('public.notes');
     ALTER TABLE public.notes OWNER TO sesari_owner;
     ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
     ALTER TABLE public.notes FORCE ROW LEVEL SECURITY;
@@ -104,16 +105,59 @@ const SPOILT: &[(&str, &[&str])] = &[
         &["tenant-policy"],
     ),
     ("ALTER TABLE notes OWNER TO CURRENT_USER", &["tenant-owner"]),
-    ("ALTER TABLE notes ADD COLUMN tag text UNIQUE", &["tenant-key"]),
+    (
+        "ALTER TABLE notes ADD COLUMN tag text UNIQUE",
+        &["index-across-tenants", "statistics-across-tenants", "tenant-key"],
+    ),
     (
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey, ADD CONSTRAINT notes_pkey PRIMARY KEY (id)",
-        &["tenant-key"],
+        &["index-across-tenants", "tenant-key"],
     ),
-    ("CREATE UNIQUE INDEX ON notes ((workspace_id || id))", &["tenant-key"]),
-    ("CREATE UNIQUE INDEX ON notes (id, workspace_id)", &["tenant-key"]),
-    ("ALTER TABLE notes ADD EXCLUDE USING btree (body WITH =)", &["tenant-key"]),
-    ("CREATE INDEX ON notes (body)", &["tenant-index"]),
-    ("ALTER TABLE notes ADD COLUMN author text REFERENCES users (id)", &["tenant-foreign-key"]),
+    (
+        "CREATE UNIQUE INDEX ON notes ((workspace_id || id))",
+        &["index-across-tenants", "statistics-across-tenants", "tenant-key"],
+    ),
+    ("CREATE UNIQUE INDEX ON notes (id, workspace_id)", &["index-across-tenants", "tenant-key"]),
+    (
+        "ALTER TABLE notes ADD EXCLUDE USING btree (body WITH =)",
+        &["index-across-tenants", "tenant-key"],
+    ),
+    ("CREATE INDEX ON notes (body)", &["index-across-tenants"]),
+    ("CREATE INDEX ON notes (body) WHERE workspace_id > ''", &["index-across-tenants"]),
+    ("CREATE INDEX ON notes (body) INCLUDE (workspace_id)", &["index-across-tenants"]),
+    (
+        "CREATE INDEX broken ON notes (body);
+             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken'::regclass",
+        &["index-across-tenants"],
+    ),
+    // The policy's condition is no condition of theirs: one of the caller's stands alone.
+    ("CREATE INDEX ON notes (workspace_id COLLATE \"C\", body)", &["index-across-tenants"]),
+    ("CREATE INDEX ON notes USING hash (workspace_id)", &["index-across-tenants"]),
+    ("CREATE INDEX ON notes USING brin (workspace_id, body)", &["index-across-tenants"]),
+    (
+        "CREATE INDEX ON notes (lower(workspace_id), body)",
+        &["index-across-tenants", "statistics-across-tenants"],
+    ),
+    ("CREATE INDEX ON notes (workspace_id, lower(body))", &["statistics-across-tenants"]),
+    ("CREATE INDEX ON notes (workspace_id, body) INCLUDE (id) WHERE body <> ''", &[]),
+    ("ALTER TABLE notes ALTER COLUMN body SET STATISTICS 100", &["statistics-across-tenants"]),
+    (
+        "ALTER TABLE notes ALTER COLUMN workspace_id SET STATISTICS -1",
+        &["statistics-across-tenants"],
+    ),
+    ("ALTER TABLE notes ADD COLUMN tag text", &["statistics-across-tenants"]),
+    ("ALTER TABLE notes ADD COLUMN tag text; SELECT sesari.forget_statistics('notes')", &[]),
+    ("CREATE STATISTICS pairs ON kpi_id, body FROM notes", &["statistics-extended"]),
+    (
+        "CREATE STATISTICS pairs ON kpi_id, body FROM notes;
+             CREATE INDEX ON notes (workspace_id, lower(body));
+             SELECT sesari.forget_statistics('notes')",
+        &[],
+    ),
+    (
+        "ALTER TABLE notes ADD COLUMN author text REFERENCES users (id)",
+        &["statistics-across-tenants", "tenant-foreign-key"],
+    ),
     (
         "ALTER TABLE notes ADD CONSTRAINT crossed FOREIGN KEY (id, workspace_id)
                  REFERENCES kpis (workspace_id, id)",
@@ -123,7 +167,7 @@ const SPOILT: &[(&str, &[&str])] = &[
         "CREATE TABLE groups (workspace_id text, id text, PRIMARY KEY (workspace_id, id));
              ALTER TABLE notes ADD COLUMN group_id text, ADD FOREIGN KEY (workspace_id, group_id)
                  REFERENCES groups (workspace_id, id)",
-        &["tenant-foreign-key"],
+        &["statistics-across-tenants", "tenant-foreign-key"],
     ),
     (
         "ALTER TABLE notes ADD FOREIGN KEY (workspace_id) REFERENCES workspaces (id) NOT VALID",
@@ -139,12 +183,15 @@ const SPOILT: &[(&str, &[&str])] = &[
                  SET search_path = pg_catalog, pg_temp AS 'SELECT ''x'' ';
              REVOKE EXECUTE ON FUNCTION peek FROM PUBLIC;
              ALTER TABLE notes ADD COLUMN peeked text DEFAULT peek()",
-        &["tenant-default"],
+        &["statistics-across-tenants", "tenant-default"],
     ),
-    ("ALTER TABLE notes ADD COLUMN number bigserial", &["tenant-sequence"]),
+    (
+        "ALTER TABLE notes ADD COLUMN number bigserial",
+        &["statistics-across-tenants", "tenant-sequence"],
+    ),
     (
         "ALTER TABLE notes ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY",
-        &["tenant-sequence"],
+        &["statistics-across-tenants", "tenant-sequence"],
     ),
     (
         "CREATE SEQUENCE numbers; GRANT USAGE ON SEQUENCE numbers TO sesari_tenant",
@@ -165,7 +212,15 @@ const SPOILT: &[(&str, &[&str])] = &[
         "CREATE RULE copy AS ON INSERT TO notes DO ALSO INSERT INTO operators_own VALUES (NEW.body)",
         &["tenant-rule"],
     ),
-    ("CREATE TABLE old_notes () INHERITS (notes)", &["tenant-inheritance"]),
+    (
+        "CREATE TABLE old_notes () INHERITS (notes)",
+        &["statistics-across-tenants", "tenant-inheritance"],
+    ),
+    (
+        "CREATE TABLE old_notes () INHERITS (notes); CREATE INDEX ON old_notes (body);
+             SELECT sesari.forget_statistics('notes')",
+        &["index-across-tenants", "tenant-inheritance"],
+    ),
     (
         "CREATE FUNCTION spy(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
              ALTER POLICY notes_tenant_select ON notes
@@ -222,7 +277,8 @@ fn a_declared_table_is_held_to_the_rules() {
 #[test]
 fn what_is_critical_is_refused_and_a_warning_is_not() {
     for (spoil, refused) in [
-        ("CREATE INDEX ON notes (body)", false),
+        ("ALTER FUNCTION mark() SECURITY DEFINER", false),
+        ("CREATE INDEX ON notes (body)", true),
         ("ALTER POLICY notes_tenant_select ON notes USING (true)", true),
     ] {
         let test = TestDatabase::new().unwrap();

@@ -1,4 +1,22 @@
 -- What no login of a service may be, and what nothing that it can reach may be. Follows reach.sql.
+-- Tables that tenants' SQL may read, with what inherits from them or is a partition of them. Its conditions
+-- are asked of indexes and statistics before the policy says which rows it may see, so that neither may be
+-- of more than one tenant.
+readable AS (
+    WITH RECURSIVE tables (oid, name, workspace_column) AS (
+        SELECT r.oid, r.name, CASE r.name WHEN 'public.workspaces' THEN 'id' ELSE 'workspace_id' END
+          FROM relations AS r
+         WHERE $1 = 'sesari_tenant' AND r.relkind IN ('r', 'p') AND r.name <> ALL ($3)
+           AND ('SELECT' = ANY (r.verbs) OR r.name = ANY ($2)) AND NOT EXISTS (SELECT FROM superuser)
+           AND r.relrowsecurity -- All see all of the others.
+        UNION
+        SELECT c.oid, n.nspname || '.' || c.relname, t.workspace_column
+          FROM tables AS t
+          JOIN pg_catalog.pg_inherits AS i ON i.inhparent = t.oid
+          JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace)
+    SELECT * FROM tables
+),
 findings (rule, object, explanation) AS (
     SELECT 'login-is-superuser', name, 'a superuser is not bound by row-level security; use a plain login'
       FROM login WHERE EXISTS (SELECT FROM superuser)
@@ -158,5 +176,39 @@ findings (rule, object, explanation) AS (
      WHERE c.relkind = 'S' AND NOT EXISTS (SELECT FROM superuser)
        AND EXISTS (SELECT FROM roles AS r
                     WHERE CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(r.oid, c.oid, 'USAGE, SELECT, UPDATE') END)
+    UNION ALL
+    SELECT 'index-across-tenants', i.indexrelid::regclass::text,
+           'an index of ' || t.name || ', which tenants may read, that is not a btree led by ' || t.workspace_column
+           || ' in the column''s own collation: how many rows of all tenants a condition finds in it can be counted'
+      FROM readable AS t
+      JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
+      JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+     WHERE NOT EXISTS (
+           SELECT FROM pg_catalog.pg_attribute AS a
+             JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0]
+             JOIN pg_catalog.pg_am AS m ON m.oid = c.relam AND m.amname = 'btree'
+             JOIN pg_catalog.pg_amop AS p ON p.amopfamily = o.opcfamily AND p.amopopr = 'pg_catalog.=(text,text)'::regoperator
+            WHERE a.attrelid = t.oid AND a.attname = t.workspace_column
+              AND a.attnum = i.indkey[0] AND a.attcollation = i.indcollation[0])
+    UNION ALL
+    SELECT 'statistics-across-tenants', t.name,
+           'tenants may read it, and the planner keeps statistics of ' || string_agg(s.what, ', ' ORDER BY s.what)
+           || ', sampled from the rows of all tenants: its estimates tell of them'
+      FROM readable AS t
+      JOIN (SELECT a.attrelid, a.attname::text AS what
+              FROM pg_catalog.pg_attribute AS a
+             WHERE a.attnum > 0 AND NOT a.attisdropped AND coalesce(a.attstattarget, -1) <> 0
+            UNION ALL
+            SELECT i.indrelid, a.attname || ' of ' || i.indexrelid::regclass
+              FROM pg_catalog.pg_index AS i
+              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indexrelid AND i.indkey[a.attnum - 1] = 0
+             WHERE coalesce(a.attstattarget, -1) <> 0) AS s ON s.attrelid = t.oid
+     GROUP BY t.name
+    UNION ALL
+    SELECT 'statistics-extended', n.nspname || '.' || s.stxname,
+           'extended statistics of ' || t.name || ', which tenants may read, sampled from the rows of all tenants'
+      FROM readable AS t
+      JOIN pg_catalog.pg_statistic_ext AS s ON s.stxrelid = t.oid
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
 )
 SELECT rule::text, object::text, explanation::text FROM findings ORDER BY 1, 2, 3

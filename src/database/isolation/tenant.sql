@@ -59,10 +59,6 @@ findings (rule, object, explanation) AS (
        AND (c.conkey[1] IS DISTINCT FROM t.workspace
             OR c.conexclop[1] IS DISTINCT FROM 'pg_catalog.=(text,text)'::regoperator::oid)
     UNION ALL
-    SELECT 'tenant-index', i.indexrelid::regclass::text, 'workspace_id does not lead it, so that a tenant''s query walks through all tenants'' entries'
-      FROM tenant AS t JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
-     WHERE NOT i.indisunique AND NOT i.indisexclusion AND i.indkey[0] IS DISTINCT FROM t.workspace
-    UNION ALL
     SELECT 'tenant-foreign-key', t.name || '.' || c.conname,
            CASE WHEN c.convalidated THEN 'does not tie workspace_id to workspace_id of a tenant''s table first: a row could point into another workspace'
                 ELSE 'is not validated' END
