@@ -374,7 +374,9 @@ pub enum DepartureError {
     },
     /// The user is in more than 500 workspaces, which are too many for one transaction. Call
     /// [`leave`](crate::repo::MembershipRepository::leave) first, in transactions of their own, until it answers 0.
-    #[error("the user is in more than 500 workspaces: leave them first, in transactions of at most 500")]
+    #[error(
+        "the user is in more than 500 workspaces: leave them first, in transactions of at most 500"
+    )]
     TooManyMemberships,
 }
 

@@ -12,8 +12,8 @@ use diesel::connection::SimpleConnection;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::migrations::install_context_key;
 use sesari_db::repo::{
-    GoalKpiChanges, KpiChanges, KpiFilter, NewDataPoint, NewGoalKpi, NewKpi, NewUser, NewWorkspace,
-    OnExisting, PointKey,
+    GoalKpiChanges, KpiChanges, KpiFilter, NewDataPoint, NewGoalKpi, NewInvitation, NewKpi,
+    NewUser, NewWorkspace, OnExisting, PointKey,
 };
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, Finite, Role, Timestamp, Weight};

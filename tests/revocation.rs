@@ -14,7 +14,8 @@ use diesel::sql_types::BigInt;
 use sesari_db::id::UserId;
 use sesari_db::page::Page;
 use sesari_db::repo::{
-    AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewKpi,
+    AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
+    NewInvitation, NewKpi,
 };
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::Role;
@@ -138,7 +139,7 @@ fn a_deleted_user_reads_and_writes_nothing_from_the_next_statement_on() {
     let world = World::new();
     loses_access(&world, &world.a.member, || {
         let mut service = world.db.service(&service()).unwrap();
-        service.users().delete(&world.a.member).unwrap();
+        service.users().delete(&world.a.member, &[]).unwrap();
         service.commit().unwrap();
     });
 }

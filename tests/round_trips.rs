@@ -17,9 +17,9 @@ use sesari_db::credentials::Secret;
 use sesari_db::page::Page;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
-    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal, SeriesQuery,
-    SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
+    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration,
+    NewInvitation, NewKpi, NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal,
+    SeriesQuery, SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -369,7 +369,14 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
         let changes = UserChanges { name: Some(None), ..UserChanges::default() };
         s.users().update(&w.stranger, &changes).map(drop)
     }),
-    ("users.delete", |s, w| s.users().delete(&w.stranger)),
+    ("users.delete", |s, w| s.users().delete(&w.stranger, &[])),
+    ("memberships.add", |s, w| {
+        s.memberships().add(&w.a.workspace, &w.stranger, Role::Member).map(drop)
+    }),
+    ("memberships.sole_ownerships", |s, w| {
+        s.memberships().sole_ownerships(&w.a.owner, &Page::default()).map(drop)
+    }),
+    ("memberships.leave", |s, w| s.memberships().leave(&w.a.member, &[], 500).map(drop)),
     ("subscriptions.find_by_user", |s, w| s.subscriptions().find_by_user(&w.stranger).map(drop)),
     ("subscriptions.list", |s, _| {
         s.subscriptions().list(&SubscriptionFilter::default(), &Page::default()).map(drop)

@@ -454,20 +454,23 @@ GRANT EXECUTE ON FUNCTION sesari.sole_ownerships TO sesari_service;
 -- nobody else owns the workspace when this comes to it.
 CREATE FUNCTION sesari.undecided_workspaces(leaver text, workspaces text[], heirs text[])
 RETURNS SETOF text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
-    SELECT m.workspace_id
-      FROM sesari.user_workspaces AS l
-      JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
-     WHERE l.user_id = leaver AND m.role = 'owner'
-       AND NOT EXISTS (SELECT FROM public.workspace_users AS o
-                        WHERE o.workspace_id = m.workspace_id AND o.role = 'owner' AND o.id <> m.id)
-       AND NOT EXISTS (SELECT FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
-                        WHERE d.workspace = m.workspace_id
-                          AND (d.heir IS NULL OR d.heir <> leaver AND EXISTS (
-                               SELECT FROM public.workspace_users AS h
-                                WHERE h.workspace_id = m.workspace_id AND h.user_id = d.heir)))
-     ORDER BY m.workspace_id
+BEGIN
+    RETURN QUERY
+        SELECT m.workspace_id
+          FROM sesari.user_workspaces AS l
+          JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+         WHERE l.user_id = leaver AND m.role = 'owner'
+           AND NOT EXISTS (SELECT FROM public.workspace_users AS o
+                            WHERE o.workspace_id = m.workspace_id AND o.role = 'owner' AND o.id <> m.id)
+           AND NOT EXISTS (SELECT FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
+                            WHERE d.workspace = m.workspace_id
+                              AND (d.heir IS NULL OR d.heir <> leaver AND EXISTS (
+                                   SELECT FROM public.workspace_users AS h
+                                    WHERE h.workspace_id = m.workspace_id AND h.user_id = d.heir)))
+         ORDER BY m.workspace_id;
+END
 $$;
 COMMENT ON FUNCTION sesari.undecided_workspaces IS
     'Workspaces that nobody but this user owns, without a decision or with a heir who is no member. Internal';
@@ -484,24 +487,23 @@ BEGIN
     IF coalesce(how_many NOT BETWEEN 1 AND 500, true) OR cardinality(workspaces) <> cardinality(heirs) THEN
         RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 500 workspaces, and a heir or null for each decision';
     END IF;
-    -- Locked in one order, and the membership before the workspace, as an owner who leaves does.
-    SELECT coalesce(array_agg(m.workspace_id), '{}') INTO leaving
-      FROM (SELECT m.workspace_id
-              FROM sesari.user_workspaces AS l
-              JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
-             WHERE l.user_id = leaver ORDER BY l.workspace_id LIMIT how_many FOR UPDATE OF m) AS m;
-    FOREACH left_one IN ARRAY leaving LOOP
-        PERFORM FROM public.workspaces AS w
-          WHERE w.id = left_one AND EXISTS (
-                SELECT FROM public.workspace_users AS m
-                 WHERE m.workspace_id = left_one AND m.user_id = leaver AND m.role = 'owner')
-            FOR NO KEY UPDATE;
-    END LOOP;
-    PERFORM FROM public.workspace_users AS h
-       JOIN ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
-         ON h.workspace_id = d.workspace AND h.user_id = d.heir
-      WHERE d.workspace = ANY (leaving)
-      ORDER BY h.workspace_id, h.user_id FOR UPDATE OF h;
+    leaving := ARRAY(
+        SELECT l.workspace_id
+          FROM sesari.user_workspaces AS l
+          JOIN public.workspace_users AS m ON m.workspace_id = l.workspace_id AND m.user_id = l.user_id
+         WHERE l.user_id = leaver ORDER BY l.workspace_id LIMIT how_many);
+    -- Locked in one order, and memberships before workspaces, as an owner who leaves does.
+    PERFORM FROM public.workspace_users AS m
+      WHERE m.workspace_id = ANY (leaving)
+        AND (m.user_id = leaver OR EXISTS (
+             SELECT FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
+              WHERE d.workspace = m.workspace_id AND d.heir = m.user_id))
+      ORDER BY m.workspace_id, m.user_id FOR UPDATE;
+    PERFORM FROM public.workspaces AS w
+      WHERE w.id = ANY (leaving) AND EXISTS (
+            SELECT FROM public.workspace_users AS m
+             WHERE m.workspace_id = w.id AND m.user_id = leaver AND m.role = 'owner')
+      ORDER BY w.id FOR NO KEY UPDATE;
     -- From here on no owner of these goes, and no heir. All of the user's workspaces are looked at, so that
     -- nothing is done before everything is decided.
     undecided := ARRAY(SELECT u FROM sesari.undecided_workspaces(leaver, workspaces, heirs) AS u LIMIT 1000);
@@ -517,9 +519,9 @@ BEGIN
             UPDATE public.workspace_users AS h SET role = 'owner'
               FROM ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
              WHERE d.workspace = left_one AND h.workspace_id = left_one AND h.user_id = d.heir;
-            IF NOT FOUND THEN
-                DELETE FROM public.workspaces AS w WHERE w.id = left_one;
-            END IF;
+            DELETE FROM public.workspaces AS w
+             USING ROWS FROM (unnest(workspaces), unnest(heirs)) AS d (workspace, heir)
+             WHERE w.id = left_one AND d.workspace = left_one AND d.heir IS NULL;
         END IF;
         DELETE FROM public.workspace_users AS m WHERE m.workspace_id = left_one AND m.user_id = leaver;
     END LOOP;

@@ -180,14 +180,10 @@ impl<'g> InvitationRepository<'g> {
     /// Invitations, oldest first.
     pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
         operation("invitation.list", || {
-            let rows = page_of!(
-                self.matching(filter),
-                page,
-                invitations::created_at,
-                invitations::id
-            )
-            .select(Invitation::as_select())
-            .load(self.conn)?;
+            let rows =
+                page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
+                    .select(Invitation::as_select())
+                    .load(self.conn)?;
             Ok(page.cut(rows, |row: &Invitation| (row.created_at, row.id.as_str())))
         })
     }
@@ -207,7 +203,9 @@ impl<'g> InvitationRepository<'g> {
         operation("invitation.create", || {
             let token =
                 InvitationToken::generate(self.workspace.clone(), InvitationId::generate())?;
-            let invitation = CreateInvitation { new, interval: new.validity.interval(), token: &token }.get_result(self.conn)?;
+            let invitation =
+                CreateInvitation { new, interval: new.validity.interval(), token: &token }
+                    .get_result(self.conn)?;
             Ok(SentInvitation { invitation, token })
         })
     }
@@ -219,7 +217,8 @@ impl<'g> InvitationRepository<'g> {
     pub fn resend(&mut self, id: &InvitationId, validity: Validity) -> Result<SentInvitation> {
         operation("invitation.resend", || {
             let token = InvitationToken::generate(self.workspace.clone(), id.clone())?;
-            let row = ResendInvitation { interval: validity.interval(), token: &token }.get_result(self.conn);
+            let row = ResendInvitation { interval: validity.interval(), token: &token }
+                .get_result(self.conn);
             Ok(SentInvitation { invitation: found(row, InvitationId::ENTITY)?, token })
         })
     }

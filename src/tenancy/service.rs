@@ -7,7 +7,8 @@ use super::transaction::{Transaction, guard_methods};
 use crate::id::WorkspaceId;
 use crate::repo::{
     AuditLogRepository, DeletedWorkspaceAuditLogRepository, DiagnosisRepository,
-    IntegrationQueueRepository, MembershipRepository, RefusalRepository, SubscriptionRepository, UserRepository,
+    IntegrationQueueRepository, MembershipRepository, RefusalRepository, SubscriptionRepository,
+    UserRepository,
 };
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,

@@ -14,7 +14,8 @@ use crate::idempotency::{IdempotencyError, IdempotencyKey};
 use crate::repo::idempotency_keys::{self, Claim};
 use crate::repo::{
     AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
-    IntegrationRepository, InvitationRepository, KpiRepository, MemberRepository, SeriesRepository, WorkspaceRepository,
+    IntegrationRepository, InvitationRepository, KpiRepository, MemberRepository, SeriesRepository,
+    WorkspaceRepository,
 };
 use crate::value::{Invalid, Role};
 

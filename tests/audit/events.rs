@@ -3,7 +3,7 @@
 use serde_json::json;
 use sesari_db::Error;
 use sesari_db::credentials::Secret;
-use sesari_db::repo::{BillingEvent, NewIntegration, NewKpi, Refusal};
+use sesari_db::repo::{BillingEvent, NewIntegration, NewInvitation, NewKpi, Refusal};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{ActorKind, Door, IntegrationProvider, Plan, Role, SubscriptionStatus};
 
@@ -30,12 +30,12 @@ fn each_entry_names_actor_door_and_transaction() {
     background.commit().unwrap();
     world.arrange(&format!("UPDATE workspaces SET name = 'x' WHERE id = '{}'", world.a.workspace));
     let mut door = world.service();
-    door.users().delete(&world.a.member).unwrap();
+    door.users().delete(&world.a.member, &[]).unwrap();
     door.commit().unwrap();
     let owner = world.a.owner.as_str();
     let expected = [
         ("workspace.create", ActorKind::User, owner, Door::User),
-        ("member.add", ActorKind::User, owner, Door::Tenant),
+        ("member.add", ActorKind::Service, "test-service", Door::Service),
         ("data_points.delete", ActorKind::Service, "test-service", Door::Tenant),
         ("member.remove", ActorKind::Service, "test-service", Door::Service),
     ];

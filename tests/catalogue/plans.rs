@@ -13,9 +13,9 @@ use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::import::ImportOptions;
 use sesari_db::page::Page;
 use sesari_db::repo::{
-    AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, KpiChanges, KpiFilter, MemberFilter,
-    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, OnExisting, PointKey, SeriesQuery, TimeRange,
-    WorkspaceChanges,
+    AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, InvitationFilter, InvitationState,
+    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
+    OnExisting, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::testing::TestDatabase;

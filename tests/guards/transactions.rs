@@ -8,8 +8,8 @@ use diesel::sql_types::Text;
 use sesari_db::credentials::Secret;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::{
-    BillingEvent, GoalChanges, NewDataPoint, NewGoal, NewIntegration, NewUser, NewWorkspace,
-    OnExisting, PointKey, ProfileChanges, UserChanges,
+    BillingEvent, GoalChanges, NewDataPoint, NewGoal, NewIntegration, NewInvitation, NewUser,
+    NewWorkspace, OnExisting, PointKey, ProfileChanges, UserChanges,
 };
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::{

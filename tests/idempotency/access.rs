@@ -10,7 +10,7 @@ use sesari_db::{Error, TenantConnection};
 
 use super::{ask, is_fresh, key, made, make_kpi, world};
 use crate::logins;
-use crate::support::{World, service};
+use crate::support::{World, add_member, service};
 
 fn tenant(world: &World, actor: impl Into<Actor>) -> TenantConnection {
     world.db.tenant(actor, &world.a.workspace).unwrap()

@@ -8,7 +8,7 @@ use sesari_db::repo::{AuditEntry, AuditFilter};
 use sesari_db::value::{Role, Timestamp};
 
 use super::tools::{page, parse, raw, walk};
-use crate::support::{World, hour};
+use crate::support::{World, add_member, hour, service};
 
 /// Entries are given their place at the commit: here before each look.
 fn all(tenant: &mut TenantConnection) -> Vec<AuditEntry> {
@@ -119,7 +119,7 @@ fn a_change_without_a_context_is_the_systems() {
 fn a_user_who_is_deleted_leaves_an_entry_in_each_workspace() {
     let world = World::new();
     let mut service = world.as_service();
-    service.users().delete(&world.a.member).unwrap();
+    service.users().delete(&world.a.member, &[]).unwrap();
     service.commit().unwrap();
     let entry = newest(&mut world.as_owner(&world.a));
     assert_eq!((entry.action.as_str(), entry.actor_kind.as_str()), ("member.remove", "service"));

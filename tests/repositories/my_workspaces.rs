@@ -4,7 +4,7 @@ use sesari_db::repo::NewWorkspace;
 use sesari_db::value::Role;
 
 use super::tools::{assert_conflict, parse, walk};
-use crate::support::{World, create_workspace};
+use crate::support::{World, add_member, create_workspace};
 
 #[test]
 fn whoever_creates_a_workspace_owns_it() {

@@ -1,6 +1,6 @@
 //! A value that a newer version stored is read as `Unknown`, and panics nowhere.
 
-use sesari_db::repo::{GoalFilter, MemberFilter, SubscriptionFilter, UserFilter};
+use sesari_db::repo::{GoalFilter, MemberFilter, NewInvitation, SubscriptionFilter, UserFilter};
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::{AuthProvider, GoalStatus, Plan, Role, SubscriptionStatus};
 

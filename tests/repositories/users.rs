@@ -1,13 +1,12 @@
 //! `users`, through the service's door.
 
 use chrono::{DateTime, Utc};
-use sesari_db::Error;
 use sesari_db::id::UserId;
 use sesari_db::repo::{NewUser, User, UserChanges, UserFilter};
 use sesari_db::value::{AuthProvider, Role, Timestamp};
 
 use super::tools::{assert_conflict, assert_missing, parse, walk};
-use crate::support::{World, sign_up};
+use crate::support::World;
 
 fn account(name: &str) -> NewUser {
     NewUser::new(parse(&format!("{name}@example.org")), AuthProvider::Google, parse(name))
@@ -30,9 +29,9 @@ fn a_user_is_created_found_changed_and_deleted() {
     assert!(moved.updated_at > ann.updated_at);
     let expected = User { email: parse("ann@new.org"), updated_at: moved.updated_at, ..ann };
     assert_eq!(moved, expected);
-    users.delete(&expected.id).unwrap();
+    users.delete(&expected.id, &[]).unwrap();
     assert_eq!(users.find(&expected.id).unwrap(), None);
-    assert_missing(users.delete(&expected.id), "user");
+    assert_missing(users.delete(&expected.id, &[]), "user");
 }
 
 #[test]

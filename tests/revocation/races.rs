@@ -19,7 +19,7 @@ use sesari_db::value::Role;
 use sesari_db::{Error, TenantConnection, migrations};
 
 use super::signer::Signer;
-use super::support::World;
+use super::support::{World, add_member};
 use super::{has_no_access, rows_seen};
 
 fn number(conn: &mut PgConnection, expression: &str) -> QueryResult<i64> {

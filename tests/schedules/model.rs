@@ -17,7 +17,7 @@ use sesari_db::{Database, Error, TenantConnection};
 
 use crate::canary::{MESS, no_traces, pid, sees_raw, sees_typed};
 use crate::random::Random;
-use crate::support::{Tenant, World, service};
+use crate::support::{Tenant, World, add_member, service};
 
 const POOL: usize = 3;
 
