@@ -124,11 +124,13 @@ pub const TABLES: &[Table] = &[
         extras: &[
             Extra {
                 name: "invite",
-                sql: "SELECT * FROM sesari.create_invitation('new1', 'new@example.com', 'member', '1 day', 'x')",
+                sql: "SELECT i.* FROM sesari.create_invitation('new1', 'new@example.com', 'member', '1 day', 'x') AS i
+                      WHERE i.workspace_id = '{ws}'",
             },
             Extra {
                 name: "invite an owner",
-                sql: "SELECT * FROM sesari.create_invitation('new2', 'new@example.com', 'owner', '1 day', 'x')",
+                sql: "SELECT i.* FROM sesari.create_invitation('new2', 'new@example.com', 'owner', '1 day', 'x') AS i
+                      WHERE i.workspace_id = '{ws}'",
             },
             Extra {
                 name: "revoke",
