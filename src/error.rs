@@ -362,7 +362,9 @@ impl From<diesel::result::Error> for Error {
 }
 
 /// Why a user was not deleted, or was not taken out of workspaces.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// `Debug` shows how many workspaces there are, and not which: errors may be logged.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepartureError {
     /// Nobody else owns these workspaces, and there is no decision for them, or one for a heir who is
@@ -378,6 +380,15 @@ pub enum DepartureError {
         "the user is in more than 500 workspaces: leave them first, in transactions of at most 500"
     )]
     TooManyMemberships,
+}
+
+impl fmt::Debug for DepartureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undecided { workspaces } => write!(f, "Undecided({})", workspaces.len()),
+            Self::TooManyMemberships => f.write_str("TooManyMemberships"),
+        }
+    }
 }
 
 impl DepartureError {
