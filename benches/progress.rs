@@ -12,7 +12,7 @@ fn kpis(count: u32) -> Vec<KpiProgressInput> {
     (0..count)
         .map(|i| KpiProgressInput {
             kpi_id: format!("kpi{i}").parse().unwrap(),
-            current: 10.0 + f64::from(i).sin() * 7.0,
+            current: Some(10.0 + f64::from(i).sin() * 7.0),
             target: (i % 10 != 9).then_some(20.0),
             baseline: (i % 2 == 0).then_some(1.0),
             weight: f64::from(i % 7) / 3.0 + 0.1,

@@ -2,8 +2,10 @@
 //!
 //! ```sh
 //! cargo run --example import_csv                 # writes a file of its own first
-//! cargo run --example import_csv -- points.csv   # with the columns timestamp, value and perhaps source
+//! cargo run --example import_csv -- points.csv   # takes a first look, and reads it as that proposes
 //! ```
+//!
+//! Times without an offset are read in the zone that `IMPORT_ZONE` names, UTC by default.
 //!
 //! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
 //! Works in a throw-away database and leaves nothing behind.
@@ -16,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use sesari_db::Database;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
-use sesari_db::import::{ImportOptions, Imported};
+use sesari_db::import::{CsvOptions, ImportOptions, Imported, sniff};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, OnExisting};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::AuthProvider;
@@ -24,8 +26,9 @@ use sesari_db::value::AuthProvider;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
-    let (input, length): (Box<dyn Read>, u64) = if let Some(path) = std::env::args().nth(1) {
-        let file = File::open(&path)?;
+    let path = std::env::args().nth(1);
+    let (input, length): (Box<dyn Read>, u64) = if let Some(path) = &path {
+        let file = File::open(path)?;
         let length = file.metadata()?.len();
         println!("Importing {path}.");
         (Box::new(file), length)
@@ -42,12 +45,16 @@ fn main() -> Outcome<()> {
     let db = server.database()?;
     let (ada, acme, kpi) = set_up(&db)?;
 
+    let layout = match &path {
+        Some(path) => first_look(path, &kpi)?,
+        None => CsvOptions::of_kpi(kpi.clone()),
+    };
     let bar = ProgressBar::new(length)
         .with_style(ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}")?);
     // Commits after each batch. `tenant.data_points().import_csv(..)` does it in one transaction.
     let options = ImportOptions::new(OnExisting::Keep).errors_kept(5);
     let imported =
-        db.import_csv(&ada, &acme, bar.wrap_read(input), Some(&kpi), &options, |so_far, _| {
+        db.import_csv(&ada, &acme, bar.wrap_read(input), &layout, &options, |so_far, _| {
             bar.set_message(format!("{} rows", HumanCount(so_far.rows())));
         })?;
     bar.finish();
@@ -59,6 +66,28 @@ fn main() -> Outcome<()> {
         None => println!("\nNo points."),
     }
     Ok(())
+}
+
+/// What the first rows propose, shown before it is done.
+fn first_look(path: &str, kpi: &KpiId) -> Outcome<CsvOptions> {
+    let mut start = Vec::new();
+    File::open(path)?.take(64 * 1024).read_to_end(&mut start)?;
+    let zone = std::env::var("IMPORT_ZONE").unwrap_or_else(|_| "UTC".into()).parse()?;
+    let seen = sniff(&start, kpi, zone)?;
+    println!(
+        "Reading times from {:?} and values from {:?}, separated by {:?}, numbers as {:?}.",
+        seen.timestamp, seen.value, seen.delimiter, seen.numbers
+    );
+    if let Some(pattern) = &seen.time_pattern {
+        println!("Times are written as {pattern}.");
+    }
+    for doubt in &seen.doubts {
+        println!("In doubt: {doubt}.");
+    }
+    for point in seen.points.iter().take(3) {
+        println!("  {} at {}", point.value.get(), point.timestamp.get());
+    }
+    Ok(seen.options)
 }
 
 /// A minute a row, and a few rows that somebody's spreadsheet got wrong.
@@ -88,7 +117,8 @@ fn report(imported: &Imported) {
     for (what, rows) in [
         ("new", imported.inserted),
         ("replaced", imported.replaced),
-        ("there before", imported.kept),
+        ("there before", imported.kept - imported.collided),
+        ("kept out", imported.collided),
         ("refused", imported.refused),
     ] {
         println!("{:>8} rows {what}", HumanCount(rows).to_string());

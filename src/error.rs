@@ -246,7 +246,7 @@ impl Error {
     /// Whether another row has the same key.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict { .. })
+        matches!(self, Self::Conflict { .. } | Self::Import(ImportError::KeyTaken { .. }))
     }
 
     /// Whether the actor may not do this.

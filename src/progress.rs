@@ -20,7 +20,8 @@
 //! counts is (but for one whose missing part is too small for an `f64` to show). The mean of the
 //! raw figures stands beside it for those who want to see overshoot and lost ground.
 //!
-//! A KPI without a target or with weight 0 is left out, with the [reason](Excluded). When nothing is
+//! A KPI without a target, with weight 0 or without a value is left out, with the
+//! [reason](Excluded): what was never measured is not known. When nothing is
 //! left the goal has no progress: `None`, which is not 0. Where target and baseline are equal there
 //! is no way to go and no direction, so the KPI is either met (1) or not (0), as if it should rise:
 //! met when `current >= target`.
@@ -54,7 +55,7 @@
 //!
 //! let kpi = |id: &str, baseline, current, target, weight| {
 //!     Ok::<_, sesari_db::id::ParseIdError>(KpiProgressInput {
-//!         kpi_id: id.parse()?, current, target, baseline, weight,
+//!         kpi_id: id.parse()?, current: Some(current), target, baseline, weight,
 //!     })
 //! };
 //! let goal = goal_progress(&[
@@ -79,8 +80,9 @@ use crate::id::KpiId;
 pub struct KpiProgressInput {
     /// The KPI.
     pub kpi_id: KpiId,
-    /// Its newest value, in the KPI's unit.
-    pub current: f64,
+    /// Its newest value, in the KPI's unit; `None` while nothing was measured, which leaves the KPI
+    /// out: not measured is not 0.
+    pub current: Option<f64>,
     /// The value to reach, in the KPI's unit. Without one the KPI is left out.
     pub target: Option<f64>,
     /// The value it started from, in the KPI's unit; 0 when `None`.
@@ -172,7 +174,7 @@ pub struct Counted {
     pub contribution: f64,
 }
 
-/// Why a KPI does not count towards its goal. When both hold, `NoTarget` is given.
+/// Why a KPI does not count towards its goal. Of several reasons the first in this order is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -181,6 +183,8 @@ pub enum Excluded {
     NoTarget,
     /// The KPI has weight 0.
     ZeroWeight,
+    /// The KPI has no value yet.
+    NotMeasured,
 }
 
 /// A KPI whose progress cannot be computed because a number in it is not usable: NaN, infinite, or
@@ -240,7 +244,7 @@ pub fn goal_progress(kpis: &[KpiProgressInput]) -> Result<GoalProgress, InvalidI
 }
 
 fn validate(kpi: &KpiProgressInput) -> Result<(), InvalidInput> {
-    let field = if !kpi.current.is_finite() {
+    let field = if kpi.current.is_some_and(|current| !current.is_finite()) {
         "current"
     } else if kpi.target.is_some_and(|target| !target.is_finite()) {
         "target"
@@ -260,16 +264,17 @@ fn measure(kpi: &KpiProgressInput) -> Result<Progress, Excluded> {
     if kpi.weight == 0.0 {
         return Err(Excluded::ZeroWeight);
     }
+    let current = kpi.current.ok_or(Excluded::NotMeasured)?;
     let baseline = kpi.baseline.unwrap_or(0.0);
-    let (mut done, mut way) = (kpi.current - baseline, target - baseline);
+    let (mut done, mut way) = (current - baseline, target - baseline);
     let raw = if way == 0.0 {
         // Only if target and baseline are equal: the difference of unequal numbers is never 0.
-        if kpi.current >= target { 1.0 } else { 0.0 }
+        if current >= target { 1.0 } else { 0.0 }
     } else {
         if done.is_infinite() || way.is_infinite() {
             // The baseline is huge, so what halving takes from a tiny number is lost either way.
             let half = baseline / 2.0;
-            (done, way) = (kpi.current / 2.0 - half, target / 2.0 - half);
+            (done, way) = (current / 2.0 - half, target / 2.0 - half);
         }
         without_sign_of_zero((done / way).clamp(-f64::MAX, f64::MAX))
     };
@@ -350,6 +355,7 @@ mod tests {
     use super::*;
 
     fn kpi(baseline: Option<f64>, current: f64, target: Option<f64>) -> KpiProgressInput {
+        let current = Some(current);
         KpiProgressInput { kpi_id: "kpi".parse().unwrap(), current, target, baseline, weight: 1.0 }
     }
 
@@ -380,6 +386,17 @@ mod tests {
         assert_eq!(raw_of(Some(5.0), 6.0, 5.0), 1.0);
         assert_eq!(raw_of(None, 0.0, -0.0), 1.0);
         assert_eq!(raw_of(None, -1.0, 0.0), 0.0);
+    }
+
+    #[test]
+    fn what_was_never_measured_is_left_out_with_the_reason() {
+        // 6 down to 2: a value of 0 would be beyond the target.
+        let falling = KpiProgressInput { current: None, ..kpi(Some(6.0), 0.0, Some(2.0)) };
+        let goal = goal_progress(std::slice::from_ref(&falling)).unwrap();
+        assert_eq!(goal.overall, None);
+        assert_eq!(goal.kpis[0].excluded(), Some(Excluded::NotMeasured));
+        let goal = goal_progress(&[falling, kpi(None, 1.0, Some(2.0))]).unwrap();
+        assert_eq!(goal.progress(), Some(0.5));
     }
 
     #[test]

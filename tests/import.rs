@@ -7,6 +7,10 @@ mod support;
 
 #[path = "import/csv.rs"]
 mod csv;
+#[path = "import/exports.rs"]
+mod exports;
+#[path = "import/extent.rs"]
+mod extent;
 #[path = "import/iterators.rs"]
 mod iterators;
 #[path = "import/retention.rs"]

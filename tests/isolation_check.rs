@@ -108,11 +108,13 @@ fn every_reason_is_listed_at_once() {
     assert_rules(
         &report,
         &[
+            "index-across-tenants",
             "login-bypasses-rls",
             "login-can-make-roles",
             "login-has-both-roles",
             "policy-changed",
             "schema-writable",
+            "statistics-across-tenants",
             "stray-grant",
             "table-changed",
             "table-not-forced",

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sesari_db::id::KpiId;
-use sesari_db::import::ImportOptions;
+use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::repo::{NewDataPoint, OnExisting, TimeRange};
 use sesari_db::value::{Invalid, Timestamp};
 
@@ -88,9 +88,10 @@ fn imports_and_streams_of_any_length_take_the_same_memory() {
     let import_csv = |kpi: &KpiId, rows: u64| {
         let mut peak = memory();
         let csv = Minutes::new(kpi, rows);
-        let imported = world.db.import_csv(actor, workspace, csv, None, &options, |_, _| {
-            peak = peak.max(memory());
-        });
+        let imported =
+            world.db.import_csv(actor, workspace, csv, &CsvOptions::new(), &options, |_, _| {
+                peak = peak.max(memory());
+            });
         let imported = imported.unwrap();
         assert_eq!((imported.refused, imported.rows()), (rows / 1000, rows));
         assert!(imported.errors.len() <= 100);
@@ -150,7 +151,8 @@ fn imports_and_streams_of_any_length_take_the_same_memory() {
     timed("one line", before, &mut || {
         let line = io::repeat(b'x').take(rows * 200);
         let csv = (&b"kpi_id,timestamp,value\n"[..]).chain(line);
-        let imported = world.db.import_csv(actor, workspace, csv, None, &options, |_, _| ());
+        let imported =
+            world.db.import_csv(actor, workspace, csv, &CsvOptions::new(), &options, |_, _| ());
         assert_eq!(imported.unwrap().refused, 1);
         memory()
     });

@@ -71,7 +71,7 @@ prop_compose! {
     ) -> KpiProgressInput {
         let baseline = (how.2 > 0).then_some(numbers.0);
         let target = near(baseline.unwrap_or(0.0), numbers.1, how.0);
-        let current = near(target, numbers.2, how.1);
+        let current = (how.3 != 1).then_some(near(target, numbers.2, how.1));
         let target = (how.3 > 0).then_some(target);
         KpiProgressInput { kpi_id: "kpi".parse().unwrap(), current, target, baseline, weight }
     }
@@ -116,12 +116,14 @@ fn abs(number: Exact) -> Exact {
     if number < exact(0.0) { -number } else { number }
 }
 
+/// The KPI has a target and a value.
 fn exact_raw(kpi: &KpiProgressInput) -> Exact {
+    let current = kpi.current.unwrap();
     let (baseline, target) = (exact(baseline(kpi)), exact(kpi.target.unwrap()));
     if baseline == target {
-        return exact(f64::from(u8::from(kpi.current >= kpi.target.unwrap())));
+        return exact(f64::from(u8::from(current >= kpi.target.unwrap())));
     }
-    let raw = (exact(kpi.current) - &baseline) / (target - baseline);
+    let raw = (exact(current) - &baseline) / (target - baseline);
     raw.clamp(exact(f64::MIN), exact(f64::MAX))
 }
 
@@ -148,7 +150,9 @@ fn agrees_with_the_model(kpis: &[KpiProgressInput]) -> Result<(), TestCaseError>
     let goal = compute(kpis);
     let (mut total, mut raw, mut clamped) = (exact(0.0), exact(0.0), exact(0.0));
     let (mut raw_scale, mut greatest) = (exact(0.0), exact(1.0));
-    for kpi in kpis.iter().filter(|kpi| kpi.target.is_some() && kpi.weight > 0.0) {
+    let counts =
+        |kpi: &&KpiProgressInput| kpi.target.and(kpi.current).is_some() && kpi.weight > 0.0;
+    for kpi in kpis.iter().filter(counts) {
         let (weight, figure) = (exact(kpi.weight), exact_raw(kpi));
         total += &weight;
         raw += &weight * &figure;
@@ -208,8 +212,9 @@ proptest! {
         (number, how) in (number(), 0_u8..8),
     ) {
         let i = which.index(kpis.len());
+        let Some(current) = kpis[i].current else { return Ok(()) };
         let mut changed = kpis.clone();
-        changed[i].current = near(kpis[i].current, number, how);
+        changed[i].current = Some(near(current, number, how));
         let rises = kpis[i].target.is_none_or(|target| baseline(&kpis[i]) <= target);
         let better = (changed[i].current >= kpis[i].current) == rises;
         let (worse, better) = if better { (kpis, changed) } else { (changed, kpis) };
@@ -229,7 +234,7 @@ proptest! {
         for kpi in &mut kpis {
             if let Some(target) = kpi.target {
                 let falls = baseline(kpi) > target;
-                kpi.current = if falls { target.min(beyond) } else { target.max(beyond) };
+                kpi.current = Some(if falls { target.min(beyond) } else { target.max(beyond) });
             }
         }
         let goal = compute(&kpis);
@@ -311,7 +316,7 @@ proptest! {
         for (kpi, (weight, current, target)) in kpis.iter_mut().zip(numbers) {
             (kpi.weight, kpi.baseline) = (weight, None);
             (kpi.current, kpi.target) =
-                if one_sided { (huge, Some(1.0)) } else { (current, Some(target)) };
+                if one_sided { (Some(huge), Some(1.0)) } else { (Some(current), Some(target)) };
         }
         agrees_with_the_model(&kpis)?;
     }
@@ -346,9 +351,10 @@ proptest! {
         prop_assert_eq!(goal.kpis.len(), kpis.len());
         for (kpi, input) in goal.kpis.iter().zip(&kpis) {
             prop_assert_eq!((&kpi.kpi_id, kpi.weight), (&input.kpi_id, input.weight));
-            let reason = match (input.target, input.weight) {
-                (None, _) => Some(Excluded::NoTarget),
-                (Some(_), 0.0) => Some(Excluded::ZeroWeight),
+            let reason = match (input.target, input.weight, input.current) {
+                (None, _, _) => Some(Excluded::NoTarget),
+                (Some(_), 0.0, _) => Some(Excluded::ZeroWeight),
+                (Some(_), _, None) => Some(Excluded::NotMeasured),
                 _ => None,
             };
             prop_assert_eq!(kpi.excluded(), reason);
@@ -378,7 +384,7 @@ proptest! {
         kpi.kpi_id = "culprit".parse().unwrap();
         let name = ["current", "target", "baseline", "weight"][field];
         match field {
-            0 => kpi.current = bad,
+            0 => kpi.current = Some(bad),
             1 => kpi.target = Some(bad),
             2 => kpi.baseline = Some(bad),
             _ => kpi.weight = bad,
@@ -396,7 +402,8 @@ proptest! {
 fn differences_and_ratios_that_overflow_stay_finite() {
     let raw_of = |baseline, current, target| {
         let kpi_id = "kpi".parse().unwrap();
-        let kpi = KpiProgressInput { kpi_id, current, target, baseline, weight: 1.0 };
+        let kpi =
+            KpiProgressInput { kpi_id, current: Some(current), target, baseline, weight: 1.0 };
         compute(&[kpi]).overall.unwrap().raw
     };
     assert_eq!(raw_of(Some(f64::MIN), 0.0, Some(f64::MAX)), 0.5);
@@ -410,17 +417,18 @@ fn differences_and_ratios_that_overflow_stay_finite() {
 fn nothing_left_is_not_computable_and_not_zero() {
     assert_eq!(compute(&[]).overall, None);
     let kpi_id: sesari_db::id::KpiId = "kpi".parse().unwrap();
-    let unmeasured =
-        KpiProgressInput { kpi_id, current: 1.0, target: None, baseline: None, weight: 1.0 };
-    let unweighted = KpiProgressInput { target: Some(2.0), weight: -0.0, ..unmeasured.clone() };
-    assert_eq!(compute(&[unmeasured, unweighted]).progress(), None);
+    let aimless =
+        KpiProgressInput { kpi_id, current: Some(1.0), target: None, baseline: None, weight: 1.0 };
+    let unweighted = KpiProgressInput { target: Some(2.0), weight: -0.0, ..aimless.clone() };
+    let unmeasured = KpiProgressInput { target: Some(2.0), current: None, ..aimless.clone() };
+    assert_eq!(compute(&[aimless, unweighted, unmeasured]).progress(), None);
 }
 
 #[test]
 fn the_result_survives_serialization() {
     let kpi = |target| KpiProgressInput {
         kpi_id: "kpi".parse().unwrap(),
-        current: 1.0,
+        current: Some(1.0),
         target,
         baseline: None,
         weight: 1.0,
@@ -443,19 +451,20 @@ fn the_strategy_reaches_every_edge() {
         ("rises", |k| k.target.is_some_and(|target| target > baseline(k))),
         ("falls", |k| k.target.is_some_and(|target| target < baseline(k))),
         ("no way to go", |k| k.target == Some(baseline(k))),
-        ("at the target", |k| k.target == Some(k.current)),
+        ("at the target", |k| k.target.is_some() && k.target == k.current),
         ("no target", |k| k.target.is_none()),
+        ("no value", |k| k.target.is_some() && k.current.is_none()),
         ("no baseline", |k| k.baseline.is_none()),
         ("no weight", |k| k.weight == 0.0),
         ("subnormal weight", |k| k.weight.is_subnormal()),
         ("weight whose double overflows", |k| (k.weight * 2.0).is_infinite()),
         ("difference overflows", |k| {
             k.target.is_some_and(|target| (target - baseline(k)).is_infinite())
-                || (k.current - baseline(k)).is_infinite()
+                || k.current.is_some_and(|current| (current - baseline(k)).is_infinite())
         }),
         ("ratio overflows", |k| {
-            k.target.is_some_and(|target| {
-                let (done, way) = (k.current - baseline(k), target - baseline(k));
+            k.target.zip(k.current).is_some_and(|(target, current)| {
+                let (done, way) = (current - baseline(k), target - baseline(k));
                 done.is_finite() && way != 0.0 && (done / way).is_infinite()
             })
         }),

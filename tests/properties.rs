@@ -108,7 +108,11 @@ fn batch(model: &mut Model, mode: OnExisting, batch: &[(Key, f64)]) -> Option<Re
     }
     let inserted = model.len() - before.len();
     let replaced = before.iter().filter(|(key, value)| model[*key] != **value).count();
-    Some(Recorded { inserted, replaced, kept: batch.len() - inserted - replaced })
+    let kept = batch.len() - inserted - replaced;
+    let differs = |(_, (key, value)): &(usize, &(Key, f64))| model[key] != *value;
+    let collisions: Vec<_> =
+        batch.iter().enumerate().filter(differs).map(|(place, _)| place).collect();
+    Some(Recorded { inserted, replaced, kept, collided: collisions.len(), collisions })
 }
 
 /// Takes a step in the model and in the database, and compares what they say.
@@ -123,7 +127,7 @@ fn take(
         Ok::<_, Error>(match step {
             Step::Record(key, value) => {
                 points.record(&key.point(kpi, *value))?;
-                Recorded { inserted: 1, replaced: 0, kept: 0 }
+                Recorded { inserted: 1, ..Recorded::default() }
             }
             Step::RecordMany(mode, batch) => {
                 let new: Vec<_> = batch.iter().map(|(key, value)| key.point(kpi, *value)).collect();
@@ -131,11 +135,11 @@ fn take(
             }
             Step::Correct(key, value) => {
                 points.correct(&key.of(kpi), Finite::new(*value).unwrap())?;
-                Recorded { inserted: 0, replaced: 1, kept: 0 }
+                Recorded { replaced: 1, ..Recorded::default() }
             }
             Step::Delete(key) => {
                 points.delete(&key.of(kpi))?;
-                Recorded { inserted: 0, replaced: 0, kept: 0 }
+                Recorded::default()
             }
         })
     });

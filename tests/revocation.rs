@@ -26,7 +26,8 @@ use support::{Tenant, World, hour, service};
 fn rows_seen(tenant: &mut TenantConnection) -> i64 {
     let sql = "((SELECT count(*) FROM public.kpis) + (SELECT count(*) FROM public.goals) \
         + (SELECT count(*) FROM public.goal_kpis) + (SELECT count(*) FROM public.workspaces) \
-        + (SELECT count(*) FROM public.kpi_data_points) + (SELECT count(*) FROM public.users) \
+        + (SELECT count(*) FROM public.kpi_data_points) + (SELECT count(*) FROM sesari.member_profiles( \
+            ARRAY(SELECT user_id FROM public.workspace_users))) \
         + (SELECT count(*) FROM public.workspace_users) + (SELECT count(*) FROM public.audit_log) \
         + (SELECT count(id) FROM public.integrations))";
     let conn = tenant.connection();

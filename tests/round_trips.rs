@@ -130,9 +130,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     }),
     ("series.read", |t, w| t.series().read(slice::from_ref(&w.a.kpi), &days()).map(drop)),
     ("series.read first and last", |t, w| {
-        t.series()
-            .read(&[w.a.kpi.clone(), w.b.kpi.clone()], &days().with_first_and_last())
-            .map(drop)
+        t.series().read(&[w.a.kpi.clone(), w.b.kpi.clone()], &days()).map(drop)
     }),
     ("series.compare", |t, w| t.series().compare(slice::from_ref(&w.a.kpi), &days()).map(drop)),
     ("series.statistics", |t, w| {

@@ -4,9 +4,10 @@ use std::io::Read;
 
 use super::Database;
 use crate::error::Result;
-use crate::id::{KpiId, WorkspaceId};
+use crate::id::WorkspaceId;
 use crate::import::{
-    CsvRows, Import, ImportError, ImportOptions, Imported, Row, RowError, numbered,
+    CsvOptions, CsvRows, Extent, Import, ImportError, ImportOptions, Imported, Row, RowError,
+    numbered,
 };
 use crate::repo::NewDataPoint;
 use crate::tenancy::Actor;
@@ -17,7 +18,9 @@ impl Database {
     /// after each batch, so that writers to the same KPIs wait for one batch at most. `progress` is
     /// called after each commit. No connection is held while rows are read.
     ///
-    /// Interrupted, it may be run again from the start, unless keys that are taken are to fail.
+    /// Interrupted, it may be run again from the start, unless keys that are taken are to fail. With
+    /// [`all_or_nothing`](ImportOptions::all_or_nothing) or [`dry_run`](ImportOptions::dry_run) it is one
+    /// transaction.
     ///
     /// # Errors
     /// As there, and as [`tenant`](Self::tenant). What was committed before stays.
@@ -42,11 +45,11 @@ impl Database {
         actor: impl Into<Actor>,
         workspace: &WorkspaceId,
         reader: impl Read,
-        kpi: Option<&KpiId>,
+        csv: &CsvOptions,
         options: &ImportOptions,
         progress: impl FnMut(&Imported, &[RowError]),
     ) -> Result<Imported> {
-        let rows = CsvRows::new(reader, kpi.cloned())?;
+        let rows = CsvRows::new(reader, csv)?;
         self.import_rows(&actor.into(), workspace, rows, options, progress)
     }
 
@@ -58,12 +61,19 @@ impl Database {
         options: &ImportOptions,
         progress: impl FnMut(&Imported, &[RowError]),
     ) -> Result<Imported> {
+        if options.extent() != Extent::Batches {
+            let mut tenant = self.tenant(actor.clone(), workspace)?;
+            let imported = tenant.data_points().import_rows(rows, options, progress)?;
+            tenant.commit()?;
+            return Ok(imported);
+        }
         let mut import = Import::new(rows, options, progress);
         while let Some(mut batch) = import.next_batch()? {
             let mut tenant = self.tenant(actor.clone(), workspace)?;
-            let recorded = tenant.data_points().import_batch(&mut batch, options.existing())?;
+            let recorded =
+                tenant.data_points().import_batch(&import, &mut batch, options.existing())?;
             tenant.commit()?;
-            import.written(&batch, recorded);
+            import.written(&batch, &recorded);
         }
         Ok(import.finish())
     }

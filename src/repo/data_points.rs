@@ -14,14 +14,16 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
-use self::batch::{Columns, FailOnExisting, KeepExisting, ReplaceExisting};
+use self::batch::{Collisions, Columns, FailOnExisting, FirstTaken, KeepExisting, ReplaceExisting};
 use self::packed::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
 use super::{changed, debug_by_name, found, static_query};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::import::{CsvRows, ImportOptions, Imported, RowError, numbered};
+use crate::import::{
+    CsvOptions, CsvRows, CsvWriter, ImportError, ImportOptions, Imported, RowError, numbered,
+};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
@@ -84,13 +86,13 @@ impl<'g> DataPointRepository<'g> {
         })
     }
 
-    /// Records any number of points in one statement, all or none. `NotFound` when a KPI does not
-    /// exist or is deleted.
+    /// Records any number of points in one statement, all or none. Where some were kept, a second one
+    /// tells those of another value from mere repeats. `NotFound` when a KPI does not exist or is
+    /// deleted.
     pub fn record_many(&mut self, new: &[NewDataPoint], existing: OnExisting) -> Result<Recorded> {
         operation("data_point.record_many", || {
-            let none = Recorded { inserted: 0, replaced: 0, kept: 0 };
             if new.is_empty() {
-                return Ok(none);
+                return Ok(Recorded::default());
             }
             let columns = Columns::of(new);
             let workspace = self.workspace;
@@ -101,8 +103,23 @@ impl<'g> DataPointRepository<'g> {
             }?;
             let count = |rows: i64| usize::try_from(rows).unwrap_or_default();
             let (inserted, replaced) = (count(inserted), count(replaced));
-            Ok(Recorded { inserted, replaced, kept: new.len() - inserted - replaced })
+            let kept = new.len() - inserted - replaced;
+            if kept == 0 {
+                return Ok(Recorded { inserted, replaced, ..Recorded::default() });
+            }
+            let columns = Columns::of(new);
+            let (collided, places): (i64, Vec<i64>) =
+                Collisions { workspace, columns }.get_result(self.conn)?;
+            let collisions = places.into_iter().map(|place| count(place - 1)).collect();
+            Ok(Recorded { inserted, replaced, kept, collided: count(collided), collisions })
         })
+    }
+
+    /// The place in the batch of the first point whose key is taken by one that is stored.
+    fn first_taken(&mut self, new: &[NewDataPoint]) -> Result<Option<usize>> {
+        let (workspace, columns) = (self.workspace, Columns::of(new));
+        let place: Option<i64> = FirstTaken { workspace, columns }.get_result(self.conn)?;
+        Ok(place.and_then(|place| usize::try_from(place - 1).ok()))
     }
 
     /// Records any number of points in bounded memory, batch by batch in this one transaction. A
@@ -110,8 +127,9 @@ impl<'g> DataPointRepository<'g> {
     /// costs no other. `progress` is called after each batch, with the counts so far and all errors
     /// of the batch.
     ///
-    /// Under [`OnExisting::Fail`] a key that is taken fails the import with `Conflict`, and the
-    /// transaction with it. `NotFound` when a KPI is deleted by somebody else in the moment between
+    /// Under [`OnExisting::Fail`] a key that is taken ends the import with
+    /// [`ImportError::KeyTaken`](crate::import::ImportError::KeyTaken), which names the line; or with
+    /// `Conflict`, and the transaction with it, where somebody else takes it in that moment. `NotFound` when a KPI is deleted by somebody else in the moment between
     /// being asked for and its points being written.
     ///
     /// The transaction holds what it wrote, and so its KPIs against other writers, until it ends.
@@ -142,8 +160,7 @@ impl<'g> DataPointRepository<'g> {
         self.import_rows(numbered(points), options, progress)
     }
 
-    /// Like [`import`](Self::import), from CSV as described in [`import`](crate::import). With a
-    /// KPI the file is of this KPI alone, and has no column `kpi_id`.
+    /// Like [`import`](Self::import), from CSV as described in [`import`](crate::import).
     ///
     /// [`Import`](crate::Error::Import) for a header that does not fit, before anything is written,
     /// and for a reader that fails: the batches before are written then, and the guard may still
@@ -151,11 +168,11 @@ impl<'g> DataPointRepository<'g> {
     pub fn import_csv(
         &mut self,
         reader: impl std::io::Read,
-        kpi: Option<&KpiId>,
+        csv: &CsvOptions,
         options: &ImportOptions,
         progress: impl FnMut(&Imported, &[RowError]),
     ) -> Result<Imported> {
-        self.import_rows(CsvRows::new(reader, kpi.cloned())?, options, progress)
+        self.import_rows(CsvRows::new(reader, csv)?, options, progress)
     }
 
     /// A KPI's points within a span of time, oldest first. Of several at one moment, one without a
@@ -200,6 +217,24 @@ impl<'g> DataPointRepository<'g> {
     /// ```
     pub fn stream(self, kpi: &KpiId, range: TimeRange) -> PointStream<'g> {
         PointStream::new(self, kpi.clone(), range)
+    }
+
+    /// Writes all points of a [`range`](Self::range) as CSV, read as [`stream`](Self::stream) reads
+    /// them, and says how many. [`import_csv`](Self::import_csv) reads them back to the bit.
+    ///
+    /// [`ImportError::Write`](crate::import::ImportError::Write) when the writer fails.
+    pub fn export_csv(
+        self,
+        kpi: &KpiId,
+        range: TimeRange,
+        writer: impl std::io::Write,
+    ) -> Result<u64> {
+        let mut csv = CsvWriter::new(writer).map_err(ImportError::Write)?;
+        for point in self.stream(kpi, range) {
+            let DataPoint { timestamp, source, value, .. } = point?;
+            csv.point(kpi, timestamp, value, source.as_ref()).map_err(ImportError::Write)?;
+        }
+        Ok(csv.finish().map_err(ImportError::Write)?)
     }
 
     /// How many points [`range`](Self::range) has in all.

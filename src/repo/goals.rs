@@ -241,7 +241,8 @@ impl<'g> GoalRepository<'g> {
         })
     }
 
-    /// The progress of a goal that is not deleted, from its KPIs that are not.
+    /// The progress of a goal that is not deleted, from its KPIs that are not. A KPI without points
+    /// is left out.
     pub fn progress(&mut self, id: &GoalId) -> Result<GoalProgress> {
         let progress = self.progress_of_many(std::slice::from_ref(id))?.remove(id);
         progress.ok_or(Error::not_found(GoalId::ENTITY))
@@ -250,7 +251,8 @@ impl<'g> GoalRepository<'g> {
     /// The progress of many goals in one query. Goals that are not found are left out.
     pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
         operation("goal.progress", || {
-            type Row = (GoalId, Option<(KpiId, f64, Option<f64>, Option<f64>, f64)>);
+            type Link = (KpiId, f64, Option<DateTime<Utc>>, Option<f64>, Option<f64>, f64);
+            type Row = (GoalId, Option<Link>);
             let links = goal_kpis::table.inner_join(
                 kpis::table.on(kpis::workspace_id
                     .eq(goal_kpis::workspace_id)
@@ -272,6 +274,7 @@ impl<'g> GoalRepository<'g> {
                     (
                         kpis::id,
                         kpis::current_value,
+                        kpis::current_value_at,
                         kpis::target_value,
                         goal_kpis::baseline,
                         goal_kpis::weight,
@@ -282,7 +285,8 @@ impl<'g> GoalRepository<'g> {
             let mut inputs: HashMap<GoalId, Vec<KpiProgressInput>> = HashMap::new();
             for (goal, link) in rows {
                 let kpis = inputs.entry(goal).or_default();
-                if let Some((kpi_id, current, target, baseline, weight)) = link {
+                if let Some((kpi_id, value, measured_at, target, baseline, weight)) = link {
+                    let current = measured_at.map(|_| value);
                     kpis.push(KpiProgressInput { kpi_id, current, target, baseline, weight });
                 }
             }

@@ -28,9 +28,10 @@ pub struct Kpi {
     pub description: Option<Description>,
     /// Value to reach, in [`unit`](Self::unit).
     pub target_value: Option<f64>,
-    /// Value of the newest data point, 0 before the first.
+    /// Value of the newest data point. 0 stands for none while nothing was measured, which
+    /// [`current_value_at`](Self::current_value_at) tells.
     pub current_value: f64,
-    /// Time of the newest data point.
+    /// Time of the newest data point; `None` while nothing was measured.
     pub current_value_at: Option<DateTime<Utc>>,
     /// Unit of the values.
     pub unit: Option<Unit>,

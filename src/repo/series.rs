@@ -11,7 +11,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use self::cells::{Cells, merge};
-use self::statements::{GoalRow, OfGoal, StatisticsOf, StatisticsRow, WithEnds, WithoutEnds};
+use self::statements::{GoalRow, OfGoal, OfKpis, StatisticsOf, StatisticsRow};
 use super::{TimeRange, debug_by_name};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
@@ -28,22 +28,14 @@ debug_by_name!(SeriesRepository);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesQuery {
     grid: Grid,
-    ends: bool,
     points_only: bool,
 }
 
 impl SeriesQuery {
-    /// Points, sum, least and greatest value of each bucket.
+    /// Points, sum, least, greatest, first and last value of each bucket.
     #[must_use]
     pub fn new(grid: Grid) -> Self {
-        Self { grid, ends: false, points_only: false }
-    }
-
-    /// The first and last value of each bucket as well. Costs about a third more where points are
-    /// read.
-    #[must_use]
-    pub fn with_first_and_last(self) -> Self {
-        Self { ends: true, ..self }
+        Self { grid, points_only: false }
     }
 
     /// Reads no rollups: the same answer, later. For checking one against the other.
@@ -80,7 +72,7 @@ impl<'g> SeriesRepository<'g> {
         operation("series.read", || {
             check_cells(kpis.len(), query.grid.len())?;
             let reading = Reading::of(&[&query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+            let mut summaries = self.summaries(kpis, &reading)?;
             Ok(series_of(kpis, &query.grid, &mut summaries, 0))
         })
     }
@@ -91,7 +83,7 @@ impl<'g> SeriesRepository<'g> {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
             let reading = Reading::of(&[&before, &query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading, query.ends)?;
+            let mut summaries = self.summaries(kpis, &reading)?;
             let start = reading.start_of(&query.grid);
             let earlier = series_of(kpis, &before, &mut summaries, 0);
             let now = series_of(kpis, &query.grid, &mut summaries, start);
@@ -133,7 +125,8 @@ impl<'g> SeriesRepository<'g> {
 
     /// The progress of a goal that is not deleted at the end of each bucket, from the last values of
     /// its KPIs that are not deleted, with targets, baselines and weights as they are now. A value
-    /// stands until the next one, from before the first bucket too; before the first of all it is 0.
+    /// stands until the next one, from before the first bucket too; before the first of all the KPI is
+    /// left out, as not measured.
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
         operation("series.goal_progress", || {
             // A goal has a handful of KPIs.
@@ -164,7 +157,7 @@ impl<'g> SeriesRepository<'g> {
                 .into_iter()
                 .map(|(mut link, spans)| {
                     let kpi = [link.series.kpi_id.clone()];
-                    let mut summaries = vec![merge(spans, grid.edges(), true)];
+                    let mut summaries = vec![merge(spans, grid.edges())];
                     link.series.buckets =
                         series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
                     link
@@ -179,25 +172,20 @@ impl<'g> SeriesRepository<'g> {
         &mut self,
         kpis: &[KpiId],
         reading: &Reading,
-        ends: bool,
     ) -> Result<Vec<Vec<Option<Summary>>>> {
         let buckets = reading.edges.len().saturating_sub(1);
         if kpis.is_empty() || buckets == 0 {
             return Ok(vec![vec![None; buckets]; kpis.len()]);
         }
         let workspace = self.workspace;
-        let rows: Vec<(i64, Cells)> = if ends {
-            WithEnds { workspace, kpis, reading }.load(self.conn)?
-        } else {
-            WithoutEnds { workspace, kpis, reading }.load(self.conn)?
-        };
+        let rows: Vec<(i64, Cells)> = OfKpis { workspace, kpis, reading }.load(self.conn)?;
         let mut spans: Vec<Vec<Cells>> = vec![Vec::new(); kpis.len()];
         for (n, cells) in rows {
             if let Some(place) = place_of(n, spans.len()) {
                 spans[place].push(cells);
             }
         }
-        Ok(spans.into_iter().map(|spans| merge(spans, &reading.edges, ends)).collect())
+        Ok(spans.into_iter().map(|spans| merge(spans, &reading.edges)).collect())
     }
 }
 

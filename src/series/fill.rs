@@ -19,38 +19,60 @@ pub enum Fill {
     Zero,
 }
 
-/// Fills the gaps of `values`, each of which belongs to the moment at its place.
-pub(super) fn fill(
-    moments: &[DateTime<Utc>],
-    values: &[Option<f64>],
-    how: Fill,
-) -> Vec<Option<f64>> {
-    match how {
-        Fill::Null => values.to_vec(),
-        Fill::Zero => values.iter().map(|value| value.or(Some(0.0))).collect(),
-        Fill::Previous => values
-            .iter()
-            .scan(None, |previous, value| {
-                *previous = value.or(*previous);
-                Some(*previous)
-            })
-            .collect(),
-        Fill::Linear => linear(moments, values),
+/// What is known of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Cell {
+    /// It has no points.
+    Gap,
+    /// It has points, and no such figure.
+    Unknown,
+    Known(f64),
+}
+
+impl Cell {
+    fn known(self) -> Option<f64> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Gap | Self::Unknown => None,
+        }
     }
 }
 
-fn linear(moments: &[DateTime<Utc>], values: &[Option<f64>]) -> Vec<Option<f64>> {
-    let mut filled = values.to_vec();
-    let known: Vec<_> =
-        values.iter().enumerate().filter_map(|(i, value)| Some((i, (*value)?))).collect();
-    for pair in known.windows(2) {
-        let ((left, low), (right, high)) = (pair[0], pair[1]);
+/// Fills the gaps of `cells`, each of which belongs to the moment at its place.
+pub(super) fn fill(moments: &[DateTime<Utc>], cells: &[Cell], how: Fill) -> Vec<Option<f64>> {
+    match how {
+        Fill::Null => cells.iter().map(|cell| cell.known()).collect(),
+        Fill::Zero => cells
+            .iter()
+            .map(|cell| if *cell == Cell::Gap { Some(0.0) } else { cell.known() })
+            .collect(),
+        Fill::Previous => cells
+            .iter()
+            .scan(None, |previous, cell| {
+                if *cell != Cell::Gap {
+                    *previous = cell.known();
+                }
+                Some(*previous)
+            })
+            .collect(),
+        Fill::Linear => linear(moments, cells),
+    }
+}
+
+fn linear(moments: &[DateTime<Utc>], cells: &[Cell]) -> Vec<Option<f64>> {
+    let mut filled: Vec<_> = cells.iter().map(|cell| cell.known()).collect();
+    let measured: Vec<_> =
+        cells.iter().enumerate().filter(|(_, cell)| **cell != Cell::Gap).collect();
+    for pair in measured.windows(2) {
+        let ((left, Cell::Known(low)), (right, Cell::Known(high))) = (pair[0], pair[1]) else {
+            continue;
+        };
         for i in left + 1..right {
             let part = share(moments[left], moments[i], moments[right]);
             // Not `low + part * (high - low)`, whose difference may overflow. Held between the two:
             // each product of the smallest numbers is rounded.
             let value = low * (1.0 - part) + high * part;
-            filled[i] = Some(value.clamp(low.min(high), low.max(high)));
+            filled[i] = Some(value.clamp(low.min(*high), low.max(*high)));
         }
     }
     filled

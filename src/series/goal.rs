@@ -11,7 +11,7 @@ use crate::value::Timestamp;
 pub struct GoalLink {
     /// The history, with the last value of each bucket.
     pub series: Series,
-    /// The last value before the first bucket; `None` where there was none.
+    /// The last value before the first bucket; `None` where nothing was measured until then.
     pub before: Option<f64>,
     /// The value to reach. Without one the KPI is left out.
     pub target: Option<f64>,
@@ -31,9 +31,9 @@ pub struct GoalMoment {
     pub progress: GoalProgress,
 }
 
-/// The progress of a goal at the end of each bucket, from the KPIs' last values until then. A KPI
-/// has the value 0 before its first point, as in
-/// [`Kpi::current_value`](crate::repo::Kpi::current_value). Targets, baselines and weights are the
+/// The progress of a goal at the end of each bucket, from the KPIs' last values until then. A KPI is
+/// left out before its first point, as [not measured](crate::progress::Excluded::NotMeasured).
+/// Targets, baselines and weights are the
 /// same throughout.
 ///
 /// `ends` are the ends of the series' buckets; a shorter series goes on with its last value.
@@ -48,18 +48,18 @@ pub fn goal_series(
         .iter()
         .map(|link| KpiProgressInput {
             kpi_id: link.series.kpi_id.clone(),
-            current: link.before.unwrap_or(0.0),
+            current: link.before,
             target: link.target,
             baseline: link.baseline,
             weight: link.weight,
         })
         .collect();
-    let last = |bucket: &Bucket| bucket.summary.and_then(|summary| summary.last);
+    let last = |bucket: &Bucket| bucket.summary.map(|summary| summary.last);
     let mut moments = Vec::with_capacity(ends.len());
     for (i, at) in ends.iter().enumerate() {
         for (input, link) in inputs.iter_mut().zip(links) {
             if let Some(value) = link.series.buckets.get(i).and_then(last) {
-                input.current = value;
+                input.current = Some(value);
             }
         }
         moments.push(GoalMoment { at: *at, progress: goal_progress(&inputs)? });

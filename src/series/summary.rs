@@ -1,12 +1,15 @@
 //! Values of a bucket put together, and buckets in a row.
 
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 
 use super::downsample::Sample;
-use super::fill::{Fill, fill};
+use super::fill::{Cell, Fill, fill};
 use super::statistics::Change;
 use crate::id::KpiId;
+use crate::import::Shortest;
 use crate::repo::TimeRange;
+use crate::value::Timestamp;
 
 /// How the values of a bucket become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,12 +45,10 @@ pub struct Summary {
     pub min: f64,
     /// The greatest value.
     pub max: f64,
-    /// The earliest value; of several at one moment, that of the first source by name. `None` if
-    /// it was not asked for.
-    pub first: Option<f64>,
-    /// The latest value; of several at one moment, that of the last source by name. `None` if it
-    /// was not asked for.
-    pub last: Option<f64>,
+    /// The earliest value; of several at one moment, that of the first source by name.
+    pub first: f64,
+    /// The latest value; of several at one moment, that of the last source by name.
+    pub last: f64,
 }
 
 impl Summary {
@@ -59,8 +60,8 @@ impl Summary {
             sum: (value.abs() < SUMMED).then_some(value),
             min: value,
             max: value,
-            first: Some(value),
-            last: Some(value),
+            first: value,
+            last: value,
         };
         values.iter().map(|value| single(*value)).reduce(Self::and_later)
     }
@@ -86,7 +87,7 @@ impl Summary {
         self.sum.map(|sum| (sum / self.points as f64).clamp(self.min, self.max))
     }
 
-    /// One of the aggregates; `None` where it was not asked for, or there is no sum.
+    /// One of the aggregates; `None` for the sum or the mean where there is no sum.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "2^53 points are more than there will be")]
     pub fn get(&self, aggregate: Aggregate) -> Option<f64> {
@@ -95,8 +96,8 @@ impl Summary {
             Aggregate::Sum => self.sum,
             Aggregate::Min => Some(self.min),
             Aggregate::Max => Some(self.max),
-            Aggregate::First => self.first,
-            Aggregate::Last => self.last,
+            Aggregate::First => Some(self.first),
+            Aggregate::Last => Some(self.last),
             Aggregate::Count => Some(self.points as f64),
         }
     }
@@ -122,14 +123,18 @@ pub struct Series {
 
 impl Series {
     /// One value for each bucket, with gaps filled. A count is 0 where there are no points and has
-    /// no gaps.
+    /// no gaps. A bucket that has points is never filled: without a sum it has no sum and no mean, and
+    /// no gap beside it is filled from it.
     #[must_use]
     pub fn values(&self, aggregate: Aggregate, how: Fill) -> Vec<Option<f64>> {
         let how = if aggregate == Aggregate::Count { Fill::Zero } else { how };
         let values: Vec<_> = self
             .buckets
             .iter()
-            .map(|bucket| bucket.summary.and_then(|summary| summary.get(aggregate)))
+            .map(|bucket| match bucket.summary {
+                Some(summary) => summary.get(aggregate).map_or(Cell::Unknown, Cell::Known),
+                None => Cell::Gap,
+            })
             .collect();
         let starts = self.buckets.iter().map(|bucket| bucket.range.from().get());
         fill(&starts.collect::<Vec<_>>(), &values, how)
@@ -142,6 +147,37 @@ impl Series {
             Some(Sample { at: bucket.range.from().get(), value: bucket.summary?.get(aggregate)? })
         };
         self.buckets.iter().filter_map(sample).collect()
+    }
+
+    /// Writes the buckets as CSV: start, end, points, sum, mean, least, greatest, first and last value.
+    /// A figure that there is not is blank. Numbers are written so that they are read back to the bit.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_csv(&self, mut writer: impl std::io::Write) -> std::io::Result<()> {
+        let time = |at: Timestamp| at.get().to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        let number =
+            |value: Option<f64>| value.map_or_else(String::new, |v| Shortest(v).to_string());
+        writeln!(writer, "from,to,points,sum,mean,min,max,first,last")?;
+        for bucket in &self.buckets {
+            let (from, to) = (time(bucket.range.from()), time(bucket.range.to()));
+            let points = bucket.summary.map_or(0, |summary| summary.points);
+            write!(writer, "{from},{to},{points}")?;
+            let figures = [
+                Aggregate::Sum,
+                Aggregate::Avg,
+                Aggregate::Min,
+                Aggregate::Max,
+                Aggregate::First,
+                Aggregate::Last,
+            ];
+            for figure in figures {
+                let value = bucket.summary.and_then(|summary| summary.get(figure));
+                write!(writer, ",{}", number(value))?;
+            }
+            writeln!(writer)?;
+        }
+        writer.flush()
     }
 
     /// All buckets together.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +43,7 @@ impl Zone {
     }
 
     /// The first moment at which the clock on the wall shows this time or a later one.
-    pub(super) fn first_at(self, local: NaiveDateTime) -> DateTime<Utc> {
+    pub(crate) fn first_at(self, local: NaiveDateTime) -> DateTime<Utc> {
         if let Some(moment) = self.0.from_local_datetime(&local).earliest() {
             return moment.to_utc();
         }
@@ -50,6 +52,23 @@ impl Zone {
         let moment =
             first(around - 26 * HOUR, around + 26 * HOUR, |moment| self.shows(at(moment)) >= local);
         at(moment)
+    }
+
+    /// The moment at which the clock on the wall shows this time.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a time that the clock skips or shows twice.
+    pub(crate) fn only_at(self, local: NaiveDateTime) -> Result<DateTime<Utc>, Invalid> {
+        match self.0.from_local_datetime(&local) {
+            LocalResult::Single(moment) => Ok(moment.to_utc()),
+            LocalResult::Ambiguous(..) => Err(Invalid::new(
+                "timestamp",
+                "the zone's clock shows this time twice; write the offset",
+            )),
+            LocalResult::None => {
+                Err(Invalid::new("timestamp", "the zone's clock skips this time; write the offset"))
+            }
+        }
     }
 
     /// Seconds east of UTC.

@@ -11,7 +11,7 @@ use sesari_db::clock::Clock;
 use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
 use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::import::ImportOptions;
+use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::repo::{
     KpiChanges, NewDataPoint, NewIntegration, NewInvitation, NewKpi, NewUser, OnExisting,
 };
@@ -114,7 +114,9 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     refuse(&mut |t| {
         let header = format!("timestamp,{SECRET}");
         let options = ImportOptions::new(OnExisting::Keep);
-        t.data_points().import_csv(header.as_bytes(), None, &options, |_, _| ()).map(drop)
+        t.data_points()
+            .import_csv(header.as_bytes(), &CsvOptions::new(), &options, |_, _| ())
+            .map(drop)
     });
     for sql in [
         format!("SELECT '{SECRET}'::integer"),

@@ -46,13 +46,17 @@ refused! {
         "ALTER ROLE {role} CREATEROLE; GRANT {role} TO {login}" => ["login-can-make-roles"];
     a_login_that_reads_all_data_is_refused:
         "GRANT pg_read_all_data TO {login}"
-        => ["login-is-privileged", "sequence-granted", "table-without-rls"];
+        => [
+            "index-across-tenants", "login-is-privileged", "sequence-granted", "statistics-across-tenants",
+            "table-without-policy", "table-without-rls",
+        ];
     a_login_that_sees_other_sessions_statements_is_refused:
         "GRANT pg_monitor TO {login}" => ["login-is-privileged"];
     a_login_that_ends_other_sessions_is_refused:
         "GRANT pg_signal_backend TO {login}" => ["login-is-privileged"];
     a_login_with_both_roles_is_refused:
-        "GRANT sesari_service TO {login}" => ["login-has-both-roles"];
+        "GRANT sesari_service TO {login}"
+        => ["index-across-tenants", "login-has-both-roles", "statistics-across-tenants"];
     a_login_that_owns_a_table_is_refused:
         "CREATE TABLE public.mine (); ALTER TABLE public.mine OWNER TO {login}"
         => ["login-owns", "stray-grant", "table-without-rls"];

@@ -51,7 +51,8 @@ impl Canaries {
             "SELECT concat_ws(' ',
                  (SELECT string_agg(name, ',' ORDER BY name) FROM kpis WHERE category = 'canary'),
                  (SELECT string_agg(slug, ',') FROM workspaces),
-                 (SELECT string_agg(email, ',' ORDER BY email) FROM users),
+                 (SELECT string_agg(email, ',' ORDER BY email)
+                    FROM sesari.member_profiles(ARRAY(SELECT user_id FROM workspace_users))),
                  (SELECT count(*) FROM kpi_data_points WHERE kpi_id = '{}' AND source = ''),
                  {}) AS line",
             tenant.kpi,

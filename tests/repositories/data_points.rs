@@ -25,8 +25,13 @@ fn span(from: i64, to: i64) -> TimeRange {
     TimeRange::new(at(from), at(to)).unwrap()
 }
 
+/// Without collisions.
 fn recorded(inserted: usize, replaced: usize, kept: usize) -> Recorded {
-    Recorded { inserted, replaced, kept }
+    Recorded { inserted, replaced, kept, ..Recorded::default() }
+}
+
+fn collided(recorded: Recorded, collisions: &[usize]) -> Recorded {
+    Recorded { collided: collisions.len(), collisions: collisions.into(), ..recorded }
 }
 
 #[test]
@@ -94,20 +99,21 @@ fn a_batch_counts_what_became_of_each_point() {
 
     let mut tenant = world.as_member(&world.a);
     let kept = tenant.data_points().record_many(&batch, OnExisting::Keep).unwrap();
-    assert_eq!(kept, recorded(3, 0, 3));
+    assert_eq!(kept, collided(recorded(3, 0, 3), &[3, 4]));
     let expected = vec![(0, 10.0), (1, 20.0), (2, 30.0), (4, 2.0), (5, 1.0), (5, 4.0)];
     assert_eq!(sorted(values(&mut tenant)), expected, "the first of a batch counts");
     let kept = tenant.data_points().record_many(&batch, OnExisting::Keep).unwrap();
-    assert_eq!(kept, recorded(0, 0, 6));
+    assert_eq!(kept, collided(recorded(0, 0, 6), &[3, 4]));
     drop(tenant);
 
     let mut tenant = world.as_member(&world.a);
     let replaced = tenant.data_points().record_many(&batch, OnExisting::Replace).unwrap();
-    assert_eq!(replaced, recorded(3, 1, 2), "one of the same value, one overtaken");
+    let expected = collided(recorded(3, 1, 2), &[0]);
+    assert_eq!(replaced, expected, "one of the same value, one overtaken by another");
     let expected = vec![(0, 11.0), (1, 20.0), (2, 30.0), (4, 2.0), (5, 3.0), (5, 4.0)];
     assert_eq!(sorted(values(&mut tenant)), expected, "the last of a batch counts");
     let replaced = tenant.data_points().record_many(&batch, OnExisting::Replace).unwrap();
-    assert_eq!(replaced, recorded(0, 0, 6));
+    assert_eq!(replaced, collided(recorded(0, 0, 6), &[0]));
     drop(tenant);
 
     let mut tenant = world.as_member(&world.a);

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use diesel::connection::SimpleConnection;
 use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, IntegrationId, KpiId, LeaseId, UserId};
-use sesari_db::import::ImportOptions;
+use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalKpiChanges, KpiChanges, NewGoalKpi, NewIntegration, OnExisting,
     SeriesQuery, TimeRange,
@@ -144,7 +144,9 @@ const METHODS: &[Method] = methods! {
         [Ok(point(&ids.kpi, 50, 1.0))], &imports(), |_, _| ());
     "data_points.import_csv": |tenant, own, ids| tenant.data_points().import_csv(
         format!("kpi_id,timestamp,value\n{},2026-02-01T00:00:00Z,1\n", ids.kpi).as_bytes(),
-        None, &imports(), |_, _| ());
+        &CsvOptions::new(), &imports(), |_, _| ());
+    "data_points.export_csv": |tenant, own, ids|
+        tenant.data_points().export_csv(&ids.kpi, all_time(), std::io::sink());
     "data_points.stream": |tenant, own, ids|
         tenant.data_points().stream(&ids.kpi, all_time()).collect::<Result<Vec<_>>>();
     "data_points.range": |tenant, own, ids|
@@ -160,7 +162,7 @@ const METHODS: &[Method] = methods! {
     "data_points.delete_before": |tenant, own, ids|
         tenant.data_points().delete_before(Some(&ids.kpi), at(2), 9);
     "series.read": |tenant, own, ids| tenant.series().read(
-        &[ids.kpi.clone(), own.kpi.clone()], &by_day().with_first_and_last());
+        &[ids.kpi.clone(), own.kpi.clone()], &by_day());
     "series.compare": |tenant, own, ids| tenant.series().compare(std::slice::from_ref(&ids.kpi), &by_day());
     "series.statistics": |tenant, own, ids|
         tenant.series().statistics(std::slice::from_ref(&ids.kpi), all_time(), &[0.5]);

@@ -9,7 +9,7 @@ use sesari_db::id::GoalId;
 use sesari_db::page::Page;
 use sesari_db::progress::{Excluded, KpiProgressInput, goal_progress};
 use sesari_db::repo::{MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewKpi};
-use sesari_db::value::{Finite, Weight};
+use sesari_db::value::{Finite, Timestamp, Weight};
 
 use super::tools::{assert_missing, parse};
 use crate::support::{World, hour};
@@ -41,7 +41,7 @@ fn goal(tenant: &mut TenantConnection, numbers: &[Numbers]) -> (GoalId, Vec<KpiP
             tenant.goal_kpis().link(&link).unwrap();
             KpiProgressInput {
                 kpi_id: kpi,
-                current: current.unwrap_or(0.0),
+                current: *current,
                 target: *target,
                 baseline: *baseline,
                 weight: *weight,
@@ -82,7 +82,29 @@ fn the_databases_progress_is_that_of_the_pure_function() {
     let first = tenant.goals().progress(&ids[1]).unwrap();
     assert_eq!(first.progress(), Some(0.5));
     let excluded = tenant.goals().progress(&ids[2]).unwrap();
+    assert_eq!(excluded.kpis[0].excluded(), Some(Excluded::NotMeasured));
     assert_eq!(excluded.kpis[1].excluded(), Some(Excluded::NoTarget));
+}
+
+/// 0 would be far beyond the target of a KPI that should fall.
+#[test]
+fn a_falling_kpi_without_points_makes_no_progress() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let (id, inputs) = goal(&mut tenant, &[(None, Some(2.0), Some(6.0), 1.0)]);
+    let progress = tenant.goals().progress(&id).unwrap();
+    assert_eq!(
+        (progress.progress(), progress.kpis[0].excluded()),
+        (None, Some(Excluded::NotMeasured))
+    );
+    // The same once all its points are gone again.
+    let kpi = &inputs[0].kpi_id;
+    let point = NewDataPoint::new(kpi.clone(), 4.0, hour(0)).unwrap();
+    tenant.data_points().record(&point).unwrap();
+    assert_eq!(tenant.goals().progress(&id).unwrap().progress(), Some(0.5));
+    let before = Timestamp::new(hour(1)).unwrap();
+    assert_eq!(tenant.data_points().delete_before(Some(kpi), before, 10).unwrap(), 1);
+    assert_eq!(tenant.goals().progress(&id).unwrap().progress(), None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use proptest::sample::select;
+use sesari_db::progress::Excluded;
 use sesari_db::repo::TimeRange;
 use sesari_db::series::{
     Aggregate, Bucket, Change, Fill, GoalLink, Sample, Series, SeriesError, Statistics, Summary,
@@ -188,7 +189,7 @@ fn huge_values_have_no_sum() {
     for huge in [1e290, -1e290, f64::MAX] {
         let all = Summary::of(&[huge, 1.0, huge]).unwrap();
         assert_eq!((all.sum, all.avg(), all.get(Aggregate::Sum)), (None, None, None));
-        assert_eq!((all.points, all.last), (3, Some(huge)));
+        assert_eq!((all.points, all.last), (3, huge));
     }
     assert_eq!(Summary::of(&[9e289, 9e289]).unwrap().sum, Some(1.8e290));
 }
@@ -204,11 +205,38 @@ fn gaps_by_hand() {
     );
     assert_eq!(values(Fill::Null), [None, Some(1.0), None, None, Some(4.0), None]);
     assert_eq!(gap.samples(Aggregate::Sum).len(), 2);
-    assert_eq!(
-        gap.total().map(|all| (all.points, all.first, all.last)),
-        Some((2, Some(1.0), Some(4.0)))
-    );
+    assert_eq!(gap.total().map(|all| (all.points, all.first, all.last)), Some((2, 1.0, 4.0)));
     assert_eq!(series(&[None, None]).values(Aggregate::Avg, Fill::Linear), [None, None]);
+}
+
+/// A bucket that has points and no sum is no gap, and nothing beside it is made up from it.
+#[test]
+fn a_bucket_with_points_is_never_filled() {
+    let huge = series(&[Some(1.0), None, Some(1e290), None, Some(4.0)]);
+    let values = |aggregate, how| huge.values(aggregate, how);
+    let (low, high) = (Some(1.0), Some(4.0));
+    assert_eq!(values(Aggregate::Sum, Fill::Zero), [low, Some(0.0), None, Some(0.0), high]);
+    assert_eq!(values(Aggregate::Avg, Fill::Previous), [low, low, None, None, high]);
+    assert_eq!(values(Aggregate::Sum, Fill::Linear), [low, None, None, None, high]);
+    assert_eq!(values(Aggregate::Last, Fill::Zero), [low, Some(0.0), Some(1e290), Some(0.0), high]);
+}
+
+#[test]
+fn buckets_are_written_as_csv_with_blanks_where_there_is_nothing() {
+    let mut csv = Vec::new();
+    series(&[Some(1.5), None, Some(1e290)]).write_csv(&mut csv).unwrap();
+    let csv = String::from_utf8(csv).unwrap();
+    let figures: Vec<_> =
+        csv.lines().map(|line| line.splitn(3, ',').nth(2).unwrap_or_default()).collect();
+    assert_eq!(
+        figures,
+        [
+            "points,sum,mean,min,max,first,last",
+            "1,1.5,1.5,1.5,1.5,1.5,1.5",
+            "0,,,,,,",
+            "1,,,1e290,1e290,1e290,1e290",
+        ]
+    );
 }
 
 /// By the time between them, not by their number.
@@ -266,7 +294,13 @@ fn a_goal_carries_values_forward() {
     let ends: Vec<_> = (1..=4).map(stamp).collect();
     let moments = goal_series(&ends, &[link.clone(), other]).unwrap();
     let progress: Vec<_> = moments.iter().map(|moment| moment.progress.progress()).collect();
-    assert_eq!(progress, [Some(0.1), Some(0.25), Some(0.25), Some(0.5)]);
+    assert_eq!(progress, [Some(0.2), Some(0.5), Some(0.5), Some(1.0)]);
+    assert_eq!(moments[3].progress.kpis[1].excluded(), Some(Excluded::NotMeasured));
+    // Nothing is known before the first value.
+    let late = GoalLink { before: None, ..link.clone() };
+    let moments = goal_series(&ends, &[late]).unwrap();
+    assert_eq!(moments[0].progress.progress(), None);
+    assert_eq!(moments[1].progress.progress(), Some(0.5));
     assert_eq!(moments[3].at, stamp(4));
     assert_eq!(goal_series(&ends, &[]).unwrap()[0].progress.progress(), None);
     assert!(goal_series(&ends, &[GoalLink { weight: -1.0, ..link }]).is_err());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sesari_db::id::{InvitationId, LeaseId};
-use sesari_db::import::ImportOptions;
+use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::invitation::InvitationToken;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
@@ -76,10 +76,15 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         batch(a)?.into_iter().map(Ok).chain([NewDataPoint::new(a.kpi(), f64::NAN, a.at())]),
         &ImportOptions::new(OnExisting::Replace), |_, _| ());
     "data_points.import_csv": |t, a| t.data_points().import_csv(
-        csv(a)?.as_bytes(), None, &ImportOptions::new(OnExisting::Keep).batch_rows(2), |_, _| ());
+        csv(a)?.as_bytes(), &CsvOptions::new(), &ImportOptions::new(OnExisting::Keep).batch_rows(2), |_, _| ());
     "data_points.import_csv of one": |t, a| t.data_points().import_csv(
-        "timestamp,value\n2026-01-01T00:00:00Z,1".as_bytes(), Some(&a.kpi()),
+        "timestamp,value\n2026-01-01T00:00:00Z,1".as_bytes(), &CsvOptions::of_kpi(a.kpi()),
         &ImportOptions::new(OnExisting::Fail), |_, _| ());
+    "data_points.export_csv": |t, a| {
+        let mut csv = Vec::new();
+        let rows = t.data_points().export_csv(&a.kpi(), a.range(), &mut csv)?;
+        Ok::<_, sesari_db::Error>((rows, String::from_utf8(csv).unwrap()))
+    };
     "data_points.stream": |t, a| t.data_points().stream(&a.kpi(), a.range())
         .collect::<Result<Vec<_>>>();
     "data_points.range": |t, a| t.data_points().range(&a.kpi(), a.range(), &a.page());
@@ -184,7 +189,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "audit_log.verify": |t, a| t.audit_log().verify(None);
     "series.read": |t, a| t.series().read(&[a.kpi(), "kboth".parse()?], &SeriesQuery::new(grid(a)?));
     "series.read ends": |t, a| t.series().read(
-        &[a.kpi()], &SeriesQuery::new(grid(a)?).with_first_and_last());
+        &[a.kpi()], &SeriesQuery::new(grid(a)?));
     "series.compare": |t, a| t.series().compare(
         &[a.kpi()], &SeriesQuery::new(grid(a)?).from_points_alone());
     "series.statistics": |t, a| t.series().statistics(&[a.kpi(), "kboth".parse()?], a.range(), &[0.5]);

@@ -3,7 +3,7 @@
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Array, BigInt, Double, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
 
 use super::rows::{NewDataPoint, stored};
 use crate::id::{KpiId, WorkspaceId};
@@ -40,6 +40,19 @@ impl<'a> Columns<'a> {
         pass.push_sql(",");
         pass.push_bind_param::<Array<Text>, _>(&self.sources)?;
         pass.push_sql(") WITH ORDINALITY AS p (kpi_id, value, \"timestamp\", source, n)");
+        Ok(())
+    }
+
+    /// The condition that `t` is the point that is stored under the key of `p`.
+    fn push_is_stored<'b>(
+        workspace: &'b WorkspaceId,
+        pass: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        pass.push_sql("t.workspace_id = ");
+        pass.push_bind_param::<Text, _>(workspace)?;
+        pass.push_sql(
+            " AND t.kpi_id = p.kpi_id AND t.\"timestamp\" = p.\"timestamp\" AND t.source = p.source",
+        );
         Ok(())
     }
 
@@ -96,3 +109,31 @@ batch_inserts! {
          DO UPDATE SET value = excluded.value WHERE t.value IS DISTINCT FROM excluded.value";
     FailOnExisting: "", " ORDER BY p.kpi_id, p.\"timestamp\", p.source";
 }
+
+/// How many points of the batch have another value than the one stored under their key, and the places
+/// of the first hundred, from 1.
+pub(super) struct Collisions<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) columns: Columns<'a>,
+}
+
+static_query!(Collisions: (BigInt, Array<BigInt>), |query, pass| {
+    pass.push_sql("SELECT count(*), coalesce((array_agg(p.n ORDER BY p.n))[1:100], '{}') FROM ");
+    query.columns.push_rows(&mut pass)?;
+    pass.push_sql(" JOIN public.kpi_data_points AS t ON ");
+    Columns::push_is_stored(query.workspace, &mut pass)?;
+    pass.push_sql(" WHERE t.value <> p.value");
+});
+
+/// The place, from 1, of the first point of the batch whose key is taken.
+pub(super) struct FirstTaken<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) columns: Columns<'a>,
+}
+
+static_query!(FirstTaken: Nullable<BigInt>, |query, pass| {
+    pass.push_sql("SELECT min(p.n) FROM ");
+    query.columns.push_rows(&mut pass)?;
+    pass.push_sql(" JOIN public.kpi_data_points AS t ON ");
+    Columns::push_is_stored(query.workspace, &mut pass)?;
+});

@@ -114,6 +114,12 @@ impl NewDataPoint {
         })
     }
 
+    /// Whether both are of one KPI, time and source.
+    pub(crate) fn has_key_of(&self, other: &Self) -> bool {
+        (&self.kpi_id, self.timestamp, &self.source)
+            == (&other.kpi_id, other.timestamp, &other.source)
+    }
+
     /// The same point from this source.
     #[must_use]
     pub fn from_source(self, source: Source) -> Self {
@@ -125,16 +131,18 @@ impl NewDataPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExisting {
-    /// Keep the value that is there. Of several in one batch, the first.
+    /// Keep the value that is there. Of several in one batch, the first. [`Recorded::collided`] counts
+    /// those of another value.
     Keep,
-    /// Take the new value. Of several in one batch, the last.
+    /// Take the new value. Of several in one batch, the last; [`Recorded::collided`] counts those of
+    /// another value.
     Replace,
     /// Fail with [`Error::Conflict`](crate::Error::Conflict) and record nothing.
     Fail,
 }
 
 /// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Recorded {
     /// Points that are new.
     pub inserted: usize,
@@ -142,6 +150,11 @@ pub struct Recorded {
     pub replaced: usize,
     /// Points that changed nothing: kept, already of this value, or overtaken within the batch.
     pub kept: usize,
+    /// Those among the kept whose value is not the one that is stored now: of two payments in one
+    /// minute one is lost. A repeat of the same value is none.
+    pub collided: usize,
+    /// The places in the batch of the first 100 of them, from 0.
+    pub collisions: Vec<usize>,
 }
 
 /// A span of time: from its start, up to but without its end.

@@ -34,28 +34,22 @@ impl Cells {
         self.0.as_chunks::<BYTES>().0.iter().map(|cell| {
             let (words, _) = cell.as_chunks::<8>();
             let number = |word: usize| f64::from_be_bytes(words[word]);
-            // No value is NaN: where it stands there is none.
-            let number_or_none = |word| Some(number(word)).filter(|number| !number.is_nan());
             let summary = Summary {
                 points: u64::from_be_bytes(words[1]),
-                sum: number_or_none(2),
+                // No sum is NaN: where it stands there is none.
+                sum: Some(number(2)).filter(|sum| !sum.is_nan()),
                 min: number(3),
                 max: number(4),
-                first: number_or_none(5),
-                last: number_or_none(6),
+                first: number(5),
+                last: number(6),
             };
             (i64::from_be_bytes(words[0]), summary)
         })
     }
 }
 
-/// Puts the spans of a KPI together: for each bucket between two edges what is in it, with its first
-/// and last value where they were asked for.
-pub(super) fn merge(
-    mut spans: Vec<Cells>,
-    edges: &[Timestamp],
-    ends: bool,
-) -> Vec<Option<Summary>> {
+/// Puts the spans of a KPI together: for each bucket between two edges what is in it.
+pub(super) fn merge(mut spans: Vec<Cells>, edges: &[Timestamp]) -> Vec<Option<Summary>> {
     let edges: Vec<_> = edges
         .iter()
         .map(|edge| edge.get().timestamp_micros().saturating_sub(POSTGRES_EPOCH))
@@ -64,14 +58,11 @@ pub(super) fn merge(
     // Spans do not overlap, so the first moment of each puts them in order.
     spans.sort_by_key(|span| span.iter().next().map(|(moment, _)| moment));
     let mut place = 0;
-    for (moment, mut summary) in spans.iter().flat_map(Cells::iter) {
+    for (moment, summary) in spans.iter().flat_map(Cells::iter) {
         while edges.get(place + 1).is_some_and(|end| *end <= moment) {
             place += 1;
         }
         let Some(bucket) = merged.get_mut(place) else { break };
-        if !ends {
-            (summary.first, summary.last) = (None, None);
-        }
         *bucket = Some(bucket.map_or(summary, |before| before.and_later(summary)));
     }
     merged
@@ -99,20 +90,18 @@ mod tests {
     fn spans_in_any_order_are_put_together() {
         let early = [cell(1, 1, [3.0, 3.0, 3.0, 3.0, 3.0]), cell(20, 1, [4.0, 4.0, 4.0, 4.0, 4.0])];
         let late = cell(25, 2, [1.0, 0.0, 1.0, 0.0, 1.0]);
-        let spans = || vec![Cells::new(&late).unwrap(), Cells::new(&early.concat()).unwrap()];
-        let merged = merge(spans(), &edges(&[0, 10, 20, 30]), true);
+        let spans = vec![Cells::new(&late).unwrap(), Cells::new(&early.concat()).unwrap()];
+        let merged = merge(spans, &edges(&[0, 10, 20, 30]));
         assert_eq!(merged[0], Summary::of(&[3.0]));
         assert_eq!(merged[1], None);
         assert_eq!(merged[2], Summary::of(&[4.0, 0.0, 1.0]));
-        let without = merge(spans(), &edges(&[0, 10, 20, 30]), false)[2].unwrap();
-        assert_eq!((without.first, without.last, without.sum), (None, None, Some(5.0)));
     }
 
     #[test]
-    fn nan_is_no_sum_and_no_end() {
-        let huge = cell(0, 1, [f64::NAN, 1e300, 1e300, f64::NAN, f64::NAN]);
-        let summary = merge(vec![Cells::new(&huge).unwrap()], &edges(&[0, 10]), true)[0].unwrap();
-        assert_eq!((summary.sum, summary.first, summary.last), (None, None, None));
+    fn nan_is_no_sum() {
+        let huge = cell(0, 1, [f64::NAN, 1e300, 1e300, 1e300, 1e300]);
+        let summary = merge(vec![Cells::new(&huge).unwrap()], &edges(&[0, 10]))[0].unwrap();
+        assert_eq!((summary.sum, summary.first, summary.last), (None, 1e300, 1e300));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::value::Timestamp;
 fn push_cells<'b>(
     workspace: &'b WorkspaceId,
     reading: &'b Reading,
-    ends: bool,
     pass: &mut AstPass<'_, 'b, Pg>,
 ) -> QueryResult<()> {
     let Reading { edges, stretches } = reading;
@@ -40,32 +39,21 @@ fn push_cells<'b>(
     pass.push_sql(
         ")[b.bucket])) || int8send(b.points) \
          || float8send(CASE WHEN b.min > -1e290 AND b.max < 1e290 THEN b.sum ELSE 'NaN' END) \
-         || float8send(b.min) || float8send(b.max)",
-    );
-    pass.push_sql(if ends {
-        " || float8send(b.\"values\"[1]) || float8send(b.\"values\"[b.points])"
-    } else {
-        " || float8send('NaN') || float8send('NaN')"
-    });
-    pass.push_sql(
-        ", '') AS cells FROM (SELECT p.bucket, count(*) AS points, \
+         || float8send(b.min) || float8send(b.max) \
+         || float8send(b.\"values\"[1]) || float8send(b.\"values\"[b.points]), '') AS cells \
+         FROM (SELECT p.bucket, count(*) AS points, \
          sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) AS sum, \
-         min(p.value) AS min, max(p.value) AS max",
+         min(p.value) AS min, max(p.value) AS max, array_agg(p.value) AS \"values\" \
+         FROM (SELECT width_bucket(p.\"timestamp\", ",
     );
-    if ends {
-        pass.push_sql(", array_agg(p.value) AS \"values\"");
-    }
-    pass.push_sql(" FROM (SELECT width_bucket(p.\"timestamp\", ");
     pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
     pass.push_sql(") AS bucket, p.value FROM public.kpi_data_points AS p WHERE p.workspace_id = ");
     pass.push_bind_param::<Text, _>(workspace)?;
+    // Ordered by the bucket as well, so that grouping has nothing left to sort.
     pass.push_sql(
-        " AND p.kpi_id = k.id AND p.\"timestamp\" >= s.\"from\" AND p.\"timestamp\" < s.\"to\"",
+        " AND p.kpi_id = k.id AND p.\"timestamp\" >= s.\"from\" AND p.\"timestamp\" < s.\"to\" \
+         ORDER BY bucket, p.\"timestamp\", p.source",
     );
-    if ends {
-        // By the bucket as well, so that grouping has nothing left to sort.
-        pass.push_sql(" ORDER BY bucket, p.\"timestamp\", p.source");
-    }
     pass.push_sql(") AS p GROUP BY p.bucket) AS b) AS a WHERE a.cells IS NOT NULL");
     Ok(())
 }
@@ -88,28 +76,19 @@ fn push_spans<'b>(
     Ok(())
 }
 
-macro_rules! readings {
-    ($($name:ident: $ends:literal;)*) => {$(
-        pub(super) struct $name<'a> {
-            pub(super) workspace: &'a WorkspaceId,
-            pub(super) kpis: &'a [KpiId],
-            pub(super) reading: &'a Reading,
-        }
-
-        static_query!($name: (BigInt, Bytea), |query, pass| {
-            pass.push_sql("SELECT k.n, a.cells FROM unnest(");
-            pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
-            pass.push_sql(") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (");
-            push_cells(query.workspace, query.reading, $ends, &mut pass)?;
-            pass.push_sql(") AS a");
-        });
-    )*};
+pub(super) struct OfKpis<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) kpis: &'a [KpiId],
+    pub(super) reading: &'a Reading,
 }
 
-readings! {
-    WithEnds: true;
-    WithoutEnds: false;
-}
+static_query!(OfKpis: (BigInt, Bytea), |query, pass| {
+    pass.push_sql("SELECT k.n, a.cells FROM unnest(");
+    pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
+    pass.push_sql(") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (");
+    push_cells(query.workspace, query.reading, &mut pass)?;
+    pass.push_sql(") AS a");
+});
 
 pub(super) struct OfGoal<'a> {
     pub(super) workspace: &'a WorkspaceId,
@@ -148,7 +127,7 @@ static_query!(
         pass.push_sql(
             " ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS b ON true LEFT JOIN LATERAL (",
         );
-        push_cells(query.workspace, query.reading, true, &mut pass)?;
+        push_cells(query.workspace, query.reading, &mut pass)?;
         pass.push_sql(") AS a ON true WHERE g.workspace_id = ");
         pass.push_bind_param::<Text, _>(query.workspace)?;
         pass.push_sql(" AND g.id = ");

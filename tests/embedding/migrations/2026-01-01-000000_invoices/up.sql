@@ -11,6 +11,7 @@ CREATE TABLE public.invoices (
         REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE,
     CONSTRAINT invoices_cents_check CHECK (cents >= 0)
 );
+SELECT sesari.forget_statistics('public.invoices');
 ALTER TABLE public.invoices OWNER TO sesari_owner;
 ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.invoices FORCE ROW LEVEL SECURITY;
