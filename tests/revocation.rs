@@ -153,7 +153,7 @@ fn a_deleted_user_has_no_own_row_and_no_workspaces_from_the_next_statement_on() 
     assert!(open.me().find().unwrap().is_some());
     assert_eq!(open.my_workspaces().count().unwrap(), 1);
     let mut service = world.db.service(&service()).unwrap();
-    service.users().delete(member).unwrap();
+    service.users().delete(member, &[]).unwrap();
     service.commit().unwrap();
     assert!(open.me().find().unwrap().is_none());
     assert_eq!(open.my_workspaces().list(&Page::default()).unwrap().items, []);

@@ -118,7 +118,7 @@ fn write_as_service(world: &World, service: &mut ServiceConnection) {
     service.subscriptions().apply(&event).unwrap().unwrap();
     service.subscriptions().apply(&BillingEvent { user_id: eve.id.clone(), ..event }).unwrap();
     service.subscriptions().delete(&eve.id).unwrap();
-    service.users().delete(&eve.id).unwrap();
+    service.users().delete(&eve.id, &[]).unwrap();
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -295,7 +295,7 @@ fn a_read_only_guard_reads_and_refuses_writes_at_every_door() {
 
     let mut service = world.db.service_read_only(&service()).unwrap();
     assert!(service.users().find(&world.stranger).unwrap().is_some());
-    let refused = service.users().delete(&world.stranger).unwrap_err();
+    let refused = service.users().delete(&world.stranger, &[]).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");
 
     drop((tenant, user, service));
