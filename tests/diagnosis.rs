@@ -24,6 +24,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("goal_kpis", "id", "weight"),
     ("goals", "id", "title"),
     ("integrations", "id", "is_active"),
+    ("invitations", "id", "role"),
     ("kpi_data_points", "kpi_id", "value"),
     ("kpi_rollups", "kpi_id", "kpi_id"),
     ("kpis", "id", "name"),
@@ -49,6 +50,8 @@ impl Case {
             let sql = format!(
                 "INSERT INTO integrations (workspace_id, id, provider, credentials)
                  VALUES ('{w}', 'i' || left('{w}', 20), 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
+                 INSERT INTO invitations (workspace_id, id, email, role, invited_by, expires_at)
+                 VALUES ('{w}', 'v' || left('{w}', 20), 'x@example.com', 'member', 'someone', now());
                  INSERT INTO kpis (workspace_id, id, name, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
                  INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now())",
                 w = tenant.workspace
