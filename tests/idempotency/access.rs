@@ -148,7 +148,7 @@ fn sql_reaches_ones_own_keys_and_nobody_elses() {
         "DELETE FROM public.idempotency_keys",
         "UPDATE public.idempotency_keys SET key = 'x'",
         "UPDATE public.idempotency_keys SET actor_id = 'x'",
-        "SELECT sesari.prune_idempotency_keys(now(), 10)",
+        "SELECT sesari.prune_idempotency_keys(now(), '', 10)",
     ] {
         let refused = run(&mut guard, sql);
         assert!(matches!(refused, Err(Error::Denied)), "{sql}: {refused:?}");
