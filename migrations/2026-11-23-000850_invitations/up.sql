@@ -266,6 +266,8 @@ CREATE FUNCTION sesari.invitation_to_answer(
     workspace text, wanted_id text, token bytea, to_change boolean
 ) RETURNS public.invitations
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- Along the key, whatever the caller has set: a scan would pass over other workspaces' rows.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = on SET enable_indexonlyscan = on
 AS $$
 DECLARE
     me text := sesari.signed_in_user_id();
