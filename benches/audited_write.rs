@@ -48,9 +48,9 @@ impl Side {
         let new = NewWorkspace::new("Acme".parse().unwrap(), "acme".parse().unwrap());
         let workspace = door.my_workspaces().create(&new).unwrap().id;
         door.commit().unwrap();
-        let mut tenant = db.tenant(&owner, &workspace).unwrap();
-        tenant.members().add(&member, Role::Member).unwrap();
-        tenant.commit().unwrap();
+        let mut service = db.service(&"benches".parse().unwrap()).unwrap();
+        service.memberships().add(&workspace, &member, Role::Member).unwrap();
+        service.commit().unwrap();
         let side = Self { db, owner, member, workspace, turn: false, test };
         assert_eq!(side.entries() > 0, audited);
         side

@@ -18,7 +18,7 @@ use sesari_db::Database;
 use sesari_db::audit::{Checkpoint, Verdict};
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::page::Page;
-use sesari_db::repo::{AuditFilter, NewKpi, NewUser, NewWorkspace, Refusal};
+use sesari_db::repo::{AuditFilter, NewInvitation, NewKpi, NewUser, NewWorkspace, Refusal};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Role};
 
@@ -118,16 +118,22 @@ fn make_history(db: &Database, ada: &UserId, bob: &UserId) -> Outcome<WorkspaceI
     door.commit()?;
 
     let mut tenant = db.tenant(ada, &workspace)?;
-    tenant.members().add(bob, Role::Member)?;
+    let sent = tenant
+        .invitations()
+        .create(&NewInvitation::new("bob@example.com".parse()?, Role::Member))?;
     tenant.commit()?;
+    let mut door = db.user(bob)?;
+    door.invitations().accept(&sent.token)?;
+    door.commit()?;
 
     // Bob tries what a member may not. The refusal takes its transaction with it, so a service
     // records it afterwards.
     let mut tenant = db.tenant(bob, &workspace)?;
-    let refused = tenant.members().add(&UserId::generate(), Role::Member);
+    let new = NewInvitation::new("carol@example.com".parse()?, Role::Member);
+    let refused = tenant.invitations().create(&new);
     drop(tenant);
     if let Err(error) = refused
-        && let Some(refusal) = Refusal::of(&error, bob, Some(&workspace), "member.add")
+        && let Some(refusal) = Refusal::of(&error, bob, Some(&workspace), "invitation.create")
     {
         let mut service = db.service(&"watchman".parse()?)?;
         service.refusals().record(&refusal)?;

@@ -13,7 +13,7 @@ mod print;
 
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
-use sesari_db::repo::{AuditFilter, MemberFilter, NewKpi, NewUser, NewWorkspace};
+use sesari_db::repo::{AuditFilter, MemberFilter, NewInvitation, NewKpi, NewUser, NewWorkspace};
 use sesari_db::tenancy::Actor;
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Role};
@@ -24,7 +24,6 @@ struct Scene {
     workspace: WorkspaceId,
     kpi: KpiId,
     deleted_kpi: KpiId,
-    newcomer: UserId,
     member: UserId,
 }
 
@@ -41,7 +40,10 @@ const ACTIONS: [(&str, Action); 10] = [
     ("create a KPI", |tenant, _| tenant.kpis().create(&NewKpi::new("New".parse()?)).map(drop)),
     ("delete a KPI", |tenant, scene| tenant.kpis().delete(&scene.kpi)),
     ("purge a KPI for good", |tenant, scene| tenant.kpis().purge(&scene.deleted_kpi)),
-    ("add a member", |tenant, scene| tenant.members().add(&scene.newcomer, Role::Member).map(drop)),
+    ("invite a member", |tenant, _| {
+        let new = NewInvitation::new("newcomer@example.com".parse()?, Role::Member);
+        tenant.invitations().create(&new).map(drop)
+    }),
     ("make an owner", |tenant, scene| {
         tenant.members().change_role(&scene.member, Role::Owner).map(drop)
     }),
@@ -53,23 +55,23 @@ const ACTIONS: [(&str, Action); 10] = [
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let server = TestDatabase::new()?;
     let db = server.database()?;
-    let [owner, admin, member, newcomer, stranger] =
-        ["owner", "admin", "member", "newcomer", "stranger"].map(|name| sign_up(&db, name));
+    let [owner, admin, member, stranger] =
+        ["owner", "admin", "member", "stranger"].map(|name| sign_up(&db, name));
     let (owner, admin, member) = (owner?, admin?, member?);
 
     let mut user = db.user(&owner)?;
     let new = NewWorkspace::new("Acme".parse()?, "acme".parse()?);
     let workspace = user.my_workspaces().create(&new)?.id;
     user.commit()?;
+    join(&db, &owner, &workspace, &admin, "admin", Role::Admin)?;
+    join(&db, &owner, &workspace, &member, "member", Role::Member)?;
     let mut tenant = db.tenant(&owner, &workspace)?;
-    tenant.members().add(&admin, Role::Admin)?;
-    tenant.members().add(&member, Role::Member)?;
     let kpi = tenant.kpis().create(&NewKpi::new("Revenue".parse()?))?.id;
     let deleted_kpi = tenant.kpis().create(&NewKpi::new("Old".parse()?))?.id;
     tenant.kpis().delete(&deleted_kpi)?;
     tenant.commit()?;
 
-    let scene = Scene { workspace, kpi, deleted_kpi, newcomer: newcomer?, member: member.clone() };
+    let scene = Scene { workspace, kpi, deleted_kpi, member: member.clone() };
     let actors: [(&str, Actor); 5] = [
         ("owner", owner.clone().into()),
         ("admin", admin.into()),
@@ -111,6 +113,24 @@ fn verdict(db: &Database, actor: &Actor, scene: &Scene, action: Action) -> Resul
         Err(Error::Denied) => Ok("denied"),
         Err(error) => Err(error),
     }
+}
+
+/// The owner invites the address, and whoever has it agrees with the token that was sent there.
+fn join(
+    db: &Database,
+    owner: &UserId,
+    workspace: &WorkspaceId,
+    user: &UserId,
+    name: &str,
+    role: Role,
+) -> Result<()> {
+    let mut tenant = db.tenant(owner, workspace)?;
+    let new = NewInvitation::new(format!("{name}@example.com").parse()?, role);
+    let sent = tenant.invitations().create(&new)?;
+    tenant.commit()?;
+    let mut invited = db.user(user)?;
+    invited.invitations().accept(&sent.token)?;
+    invited.commit()
 }
 
 fn sign_up(db: &Database, name: &str) -> Result<UserId> {

@@ -17,9 +17,10 @@ use std::fmt;
 
 use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
-use crate::id::ParseIdError;
+use crate::id::{ParseIdError, WorkspaceId};
 use crate::idempotency::IdempotencyError;
 use crate::import::ImportError;
+use crate::invitation::InvitationError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -51,7 +52,7 @@ pub enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
 
-    /// The last owner of a workspace cannot leave, be demoted or be deleted.
+    /// The last owner of a workspace cannot leave or be demoted.
     #[error("a workspace keeps at least one owner")]
     LastOwner,
 
@@ -176,6 +177,14 @@ pub enum Error {
     #[error("idempotency: {0}")]
     Idempotency(#[from] IdempotencyError),
 
+    /// An invitation was not sent or not answered: see [`InvitationError`].
+    #[error("invitation: {0}")]
+    Invitation(#[from] InvitationError),
+
+    /// A user was not deleted, or not taken out of workspaces: see [`DepartureError`].
+    #[error(transparent)]
+    Departure(#[from] DepartureError),
+
     /// An import ended early: see [`ImportError`].
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -225,8 +234,8 @@ impl Error {
 
     /// What went wrong, in a word that does not change and says nothing of a row: `error.type` of
     /// [spans](crate::observe), and a label of metrics. It is the variant's name in lower case, with
-    /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key with what is
-    /// wrong, such as `idempotency_reused`.
+    /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key, an invitation
+    /// or a departure with what is wrong, such as `idempotency_reused`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -258,6 +267,8 @@ impl Error {
             Self::Unsafe(_) => "unsafe",
             Self::Migration(_) => "migration",
             Self::Idempotency(error) => error.kind(),
+            Self::Invitation(error) => error.kind(),
+            Self::Departure(error) => error.kind(),
             Self::Import(_) => "import",
             Self::Seal(_) => "seal",
             Self::Open(_) => "open",
@@ -386,6 +397,45 @@ impl From<ResealError> for Error {
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         classify::classify(error)
+    }
+}
+
+/// Why a user was not deleted, or was not taken out of workspaces.
+///
+/// `Debug` shows how many workspaces there are, and not which: errors may be logged.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DepartureError {
+    /// Nobody else owns these workspaces, and there is no decision for them, or one for a heir who is
+    /// no member. The first 1000, by id. Nothing was done.
+    #[error("{} workspaces would have no owner: decide who owns each, or that it is deleted", workspaces.len())]
+    Undecided {
+        /// The workspaces.
+        workspaces: Vec<WorkspaceId>,
+    },
+    /// The user is in more than 500 workspaces, which are too many for one transaction. Call
+    /// [`leave`](crate::repo::MembershipRepository::leave) first, in transactions of their own, until it answers 0.
+    #[error(
+        "the user is in more than 500 workspaces: leave them first, in transactions of at most 500"
+    )]
+    TooManyMemberships,
+}
+
+impl fmt::Debug for DepartureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undecided { workspaces } => write!(f, "Undecided({})", workspaces.len()),
+            Self::TooManyMemberships => f.write_str("TooManyMemberships"),
+        }
+    }
+}
+
+impl DepartureError {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Undecided { .. } => "departure_undecided",
+            Self::TooManyMemberships => "departure_too_many_memberships",
+        }
     }
 }
 

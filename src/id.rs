@@ -135,6 +135,8 @@ typed_ids! {
     WorkspaceId = "workspace";
     /// Identifies a membership: one user in one workspace.
     MembershipId = "membership";
+    /// Identifies an invitation. Unique within its workspace.
+    InvitationId = "invitation";
     /// Identifies a KPI. Unique within its workspace.
     KpiId = "kpi";
     /// Identifies a goal. Unique within its workspace.

@@ -8,6 +8,7 @@ pub mod error;
 pub mod id;
 pub mod idempotency;
 pub mod import;
+pub mod invitation;
 pub mod migrations;
 pub mod observe;
 pub mod page;

@@ -147,6 +147,7 @@ fn table(operation: &str) -> Option<&'static str> {
         "goal" => "goals",
         "goal_kpi" => "goal_kpis",
         "integration" | "integration_queue" => "integrations",
+        "invitation" | "my_invitation" => "invitations",
         "kpi" => "kpis",
         "me" | "user" => "users",
         "member" | "my_workspace" => "workspace_users",

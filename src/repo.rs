@@ -29,8 +29,10 @@ mod goals;
 pub(crate) mod idempotency_keys;
 mod integration_queue;
 mod integrations;
+mod invitations;
 mod kpis;
 mod members;
+mod memberships;
 mod series;
 mod subscriptions;
 mod users;
@@ -51,8 +53,13 @@ pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};
 pub use integrations::{
     Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed, SyncSchedule,
 };
+pub use invitations::{
+    Invitation, InvitationFilter, InvitationPreview, InvitationRepository, InvitationState,
+    MyInvitationRepository, NewInvitation, SentInvitation, Validity,
+};
 pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
 pub use members::{Member, MemberFilter, MemberRepository, Membership};
+pub use memberships::{MembershipRepository, SoleOwnership, Succession};
 pub use series::{SeriesQuery, SeriesRepository};
 pub use subscriptions::{
     BillingEvent, MySubscriptionRepository, Subscription, SubscriptionFilter,

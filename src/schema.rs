@@ -127,6 +127,36 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Who was asked to join a workspace, as what; the tokens are elsewhere
+    invitations (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// Address of whoever may accept, ASCII letters in lower case
+        email -> Text,
+        /// owner, admin or member: what the invited becomes
+        role -> Text,
+        /// User who sent it last, and must still have the right to when it is accepted. No foreign key: it outlives the membership
+        invited_by -> Text,
+        /// When the row was made
+        created_at -> Timestamptz,
+        /// Until when it can be accepted
+        expires_at -> Timestamptz,
+        /// When it was last sent again, with a new token
+        resent_at -> Nullable<Timestamptz>,
+        /// When the workspace took it back
+        revoked_at -> Nullable<Timestamptz>,
+        /// When the invited declined
+        declined_at -> Nullable<Timestamptz>,
+        /// When the invited accepted
+        accepted_at -> Nullable<Timestamptz>,
+        /// Who accepted. No foreign key: it outlives the user
+        accepted_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     /// History of the KPIs
     kpi_data_points (workspace_id, kpi_id, timestamp, source) {
         /// When it was measured, to the microsecond
@@ -281,6 +311,7 @@ diesel::table! {
 diesel::joinable!(goals -> workspaces (workspace_id));
 diesel::joinable!(idempotency_keys -> workspaces (workspace_id));
 diesel::joinable!(integrations -> workspaces (workspace_id));
+diesel::joinable!(invitations -> workspaces (workspace_id));
 diesel::joinable!(kpis -> workspaces (workspace_id));
 diesel::joinable!(subscriptions -> users (user_id));
 diesel::joinable!(workspace_users -> workspaces (workspace_id));
@@ -291,6 +322,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     goals,
     idempotency_keys,
     integrations,
+    invitations,
     kpi_data_points,
     kpi_rollups,
     kpis,

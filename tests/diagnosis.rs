@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("goal_kpis", "id", "weight"),
     ("goals", "id", "title"),
     ("integrations", "id", "is_active"),
+    ("invitations", "id", "role"),
     ("kpi_data_points", "kpi_id", "value"),
     ("kpi_rollups", "kpi_id", "kpi_id"),
     ("kpis", "id", "name"),
@@ -47,9 +48,8 @@ impl Case {
     fn new() -> Self {
         let world = World::new();
         let removed = sign_up(&world.db, "removed");
-        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-        tenant.members().add(&removed, sesari_db::value::Role::Member).unwrap();
-        tenant.commit().unwrap();
+        let member = sesari_db::value::Role::Member;
+        support::add_member(&world.db, &world.a.workspace, &removed, member);
         let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
         tenant.members().remove(&removed).unwrap();
         tenant.commit().unwrap();
@@ -57,6 +57,8 @@ impl Case {
             let sql = format!(
                 "INSERT INTO integrations (workspace_id, id, provider, credentials)
                  VALUES ('{w}', 'i' || left('{w}', 20), 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
+                 INSERT INTO invitations (workspace_id, id, email, role, invited_by, expires_at)
+                 VALUES ('{w}', 'v' || left('{w}', 20), 'x@example.com', 'member', 'someone', now());
                  INSERT INTO kpis (workspace_id, id, name, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
                  INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now())",
                 w = tenant.workspace

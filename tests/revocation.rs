@@ -14,7 +14,8 @@ use diesel::sql_types::BigInt;
 use sesari_db::id::UserId;
 use sesari_db::page::Page;
 use sesari_db::repo::{
-    AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewKpi,
+    AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
+    NewInvitation, NewKpi,
 };
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::Role;
@@ -72,8 +73,8 @@ fn has_no_access(tenant: &mut TenantConnection, a: &Tenant) {
     assert!(refusal(tenant, |t| t.goals().create(&NewGoal::new("Hold".parse()?))).is_denied());
     let point = NewDataPoint::new(a.kpi.clone(), 1.0, hour(99)).unwrap();
     assert!(refusal(tenant, |t| t.data_points().record(&point)).is_denied());
-    let own = a.owner.clone();
-    assert!(refusal(tenant, |t| t.members().add(&own, Role::Owner)).is_denied());
+    let invite = || NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    assert!(refusal(tenant, |t| t.invitations().create(&invite())).is_denied());
     let hide = KpiChanges { is_active: Some(false), ..KpiChanges::default() };
     assert!(refusal(tenant, |t| t.kpis().update(&a.kpi, &hide)).is_not_found());
     assert!(refusal(tenant, |t| t.kpis().delete(&a.kpi)).is_not_found());
@@ -139,7 +140,7 @@ fn a_deleted_user_reads_and_writes_nothing_from_the_next_statement_on() {
     let world = World::new();
     loses_access(&world, &world.a.member, || {
         let mut service = world.db.service(&service()).unwrap();
-        service.users().delete(&world.a.member).unwrap();
+        service.users().delete(&world.a.member, &[]).unwrap();
         service.commit().unwrap();
     });
 }
@@ -152,7 +153,7 @@ fn a_deleted_user_has_no_own_row_and_no_workspaces_from_the_next_statement_on() 
     assert!(open.me().find().unwrap().is_some());
     assert_eq!(open.my_workspaces().count().unwrap(), 1);
     let mut service = world.db.service(&service()).unwrap();
-    service.users().delete(member).unwrap();
+    service.users().delete(member, &[]).unwrap();
     service.commit().unwrap();
     assert!(open.me().find().unwrap().is_none());
     assert_eq!(open.my_workspaces().list(&Page::default()).unwrap().items, []);
@@ -198,7 +199,8 @@ fn a_demoted_admin_can_no_longer_purge_or_administer() {
     assert!(refusal(&mut open, |t| t.kpis().purge(&a.kpi)).is_not_found());
     assert!(refusal(&mut open, |t| t.workspace().rename("Mine".parse()?)).is_not_found());
     assert!(refusal(&mut open, |t| t.members().remove(&a.member)).is_not_found());
-    assert!(refusal(&mut open, |t| t.members().add(&world.stranger, Role::Member)).is_denied());
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    assert!(refusal(&mut open, |t| t.invitations().create(&new)).is_denied());
     assert_eq!(open.audit_log().count(&AuditFilter::default()).unwrap(), 0);
     // What a member may do is left.
     open.kpis().restore(&a.kpi).unwrap();

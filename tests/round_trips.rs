@@ -17,9 +17,9 @@ use sesari_db::credentials::Secret;
 use sesari_db::page::Page;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
-    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal, SeriesQuery,
-    SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
+    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration,
+    NewInvitation, NewKpi, NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal,
+    SeriesQuery, SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -164,7 +164,10 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
     ("workspace.rename", |t, _| t.workspace().rename("New".parse()?).map(drop)),
     ("workspace.change_slug", |t, _| t.workspace().change_slug("new".parse()?).map(drop)),
     ("workspace.delete", |t, _| t.workspace().delete()),
-    ("members.add", |t, w| t.members().add(&w.stranger, Role::Member).map(drop)),
+    ("invitations.create", |t, _| {
+        let new = NewInvitation::new("new@example.com".parse()?, Role::Member);
+        t.invitations().create(&new).map(drop)
+    }),
     ("members.change_role", |t, w| t.members().change_role(&w.a.member, Role::Admin).map(drop)),
     ("members.remove", |t, w| t.members().remove(&w.a.member)),
     ("kpis.create", |t, _| t.kpis().create(&NewKpi::new("Churn".parse()?)).map(drop)),
@@ -364,7 +367,14 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
         let changes = UserChanges { name: Some(None), ..UserChanges::default() };
         s.users().update(&w.stranger, &changes).map(drop)
     }),
-    ("users.delete", |s, w| s.users().delete(&w.stranger)),
+    ("users.delete", |s, w| s.users().delete(&w.stranger, &[])),
+    ("memberships.add", |s, w| {
+        s.memberships().add(&w.a.workspace, &w.stranger, Role::Member).map(drop)
+    }),
+    ("memberships.sole_ownerships", |s, w| {
+        s.memberships().sole_ownerships(&w.a.owner, &Page::default()).map(drop)
+    }),
+    ("memberships.leave", |s, w| s.memberships().leave(&w.a.member, &[], 500).map(drop)),
     ("subscriptions.find_by_user", |s, w| s.subscriptions().find_by_user(&w.stranger).map(drop)),
     ("subscriptions.list", |s, _| {
         s.subscriptions().list(&SubscriptionFilter::default(), &Page::default()).map(drop)

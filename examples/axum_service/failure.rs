@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use sesari_db::Error;
 use sesari_db::error::AsError;
 use sesari_db::idempotency::IdempotencyError;
+use sesari_db::invitation::InvitationError;
 
 /// The error of every handler, and of units of work that find something out for themselves.
 #[derive(Debug)]
@@ -85,7 +86,10 @@ impl Failure {
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::NotFound { .. } => StatusCode::NOT_FOUND,
-        Error::Denied => StatusCode::FORBIDDEN,
+        Error::Denied | Error::Invitation(InvitationError::WrongUser) => StatusCode::FORBIDDEN,
+        Error::Invitation(InvitationError::Unknown) => StatusCode::NOT_FOUND,
+        Error::Invitation(InvitationError::Randomness) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Invitation(_) => StatusCode::CONFLICT,
         Error::Conflict { .. } | Error::LastOwner | Error::Idempotency(IdempotencyError::InUse) => {
             StatusCode::CONFLICT
         }

@@ -2,6 +2,7 @@
 
 mod goals;
 mod integrations;
+mod invitations;
 mod kpis;
 mod people;
 
@@ -25,10 +26,12 @@ type Done = Result<StatusCode, Failure>;
 
 pub fn all(app: Arc<App>) -> Router {
     let workspace = people::in_workspace()
+        .merge(invitations::in_workspace())
         .merge(kpis::in_workspace())
         .merge(goals::in_workspace())
         .merge(integrations::in_workspace());
     let api = people::anywhere()
+        .merge(invitations::anywhere())
         .nest("/workspaces/{workspace}", workspace)
         .layer(from_fn(operations::observed));
     Router::new()

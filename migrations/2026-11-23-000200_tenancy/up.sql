@@ -464,12 +464,10 @@ CREATE POLICY workspaces_owner_update ON public.workspaces FOR UPDATE TO sesari_
 
 ALTER TABLE public.workspace_users ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.workspace_users FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.workspace_users TO sesari_tenant;
+-- Nobody is made a member without having agreed: rows come from functions alone.
+GRANT SELECT, UPDATE, DELETE ON public.workspace_users TO sesari_tenant;
 CREATE POLICY workspace_users_tenant_select ON public.workspace_users FOR SELECT TO sesari_tenant
     USING (workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY workspace_users_tenant_insert ON public.workspace_users FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
-        OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner');
 CREATE POLICY workspace_users_tenant_update ON public.workspace_users FOR UPDATE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
         OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner')

@@ -33,6 +33,7 @@ BEGIN
                    ('public.goal_kpis'::regclass, anybody, anybody, anybody),
                    ('public.goals'::regclass, anybody, anybody, managers),
                    ('public.integrations'::regclass, anybody, managers, managers),
+                   ('public.invitations'::regclass, managers, nobody, nobody),
                    ('public.kpi_data_points'::regclass, anybody, anybody, anybody),
                    ('public.kpi_rollups'::regclass, anybody, nobody, nobody),
                    ('public.kpis'::regclass, anybody, anybody, managers),

@@ -30,12 +30,13 @@ use crate::tenancy::transaction::DatabaseRole;
 pub use catalogue::{Rule, rule, rules};
 
 /// The tables of this crate outside of its private schema.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "public.audit_log",
     "public.goal_kpis",
     "public.goals",
     "public.idempotency_keys",
     "public.integrations",
+    "public.invitations",
     "public.kpi_data_points",
     "public.kpi_rollups",
     "public.kpis",

@@ -6,8 +6,9 @@
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
-use super::{DatabaseError, Error};
+use super::{DatabaseError, DepartureError, Error};
 use crate::idempotency::IdempotencyError;
+use crate::invitation::InvitationError;
 use crate::value::Invalid;
 
 pub(super) fn classify(error: Diesel) -> Error {
@@ -52,7 +53,13 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
         Kind::CheckViolation if constraint == "audit_log_transaction_limit" => {
             Error::TooManyChanges
         }
-        Kind::CheckViolation => Error::Invalid(check(constraint)),
+        Kind::CheckViolation if constraint == "users_too_many_memberships" => {
+            DepartureError::TooManyMemberships.into()
+        }
+        Kind::CheckViolation => match InvitationError::of(constraint) {
+            Some(error) => error.into(),
+            None => Error::Invalid(check(constraint)),
+        },
         Kind::NotNullViolation => Error::Invalid(Invalid::new(
             info.column_name().unwrap_or_default().to_owned(),
             "required",
@@ -136,6 +143,7 @@ fn check(constraint: &str) -> Invalid {
         "goals_",
         "idempotency_keys_",
         "integrations_",
+        "invitations_",
         "subscriptions_",
         "sync_queue_",
         "audit_log_",

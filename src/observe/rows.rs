@@ -7,8 +7,9 @@ use crate::credentials::Secret;
 use crate::page::Paged;
 use crate::progress::GoalProgress;
 use crate::repo::{
-    Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Kpi, Membership, Profile, Recorded,
-    Resealed, Subscription, SyncSchedule, User, Workspace,
+    Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation, InvitationPreview, Kpi,
+    Membership, Profile, Recorded, Resealed, SentInvitation, Subscription, SyncSchedule, User,
+    Workspace,
 };
 
 /// The rows that an operation returned, or changed without returning them.
@@ -87,10 +88,13 @@ one_row!(
     GoalKpi,
     GoalProgress,
     Integration,
+    Invitation,
+    InvitationPreview,
     Kpi,
     Membership,
     Profile,
     Secret,
+    SentInvitation,
     Subscription,
     User,
     Verdict,

@@ -128,22 +128,6 @@ impl<'g> MemberRepository<'g> {
         operation("member.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
     }
 
-    /// Adds a user. For owners and admins, and an owner only by an owner; `Denied` otherwise.
-    /// `Conflict` when the user is a member already, `NotFound` when there is no such user.
-    pub fn add(&mut self, user: &UserId, role: Role) -> Result<Membership> {
-        operation("member.add", || {
-            Ok(diesel::insert_into(workspace_users::table)
-                .values((
-                    workspace_users::id.eq(MembershipId::generate()),
-                    workspace_users::workspace_id.eq(self.workspace),
-                    workspace_users::user_id.eq(user),
-                    workspace_users::role.eq(role),
-                ))
-                .returning(Membership::as_returning())
-                .get_result(self.conn)?)
-        })
-    }
-
     /// Changes a member's role. For owners and admins; owners are made and unmade only by owners.
     /// `LastOwner` when nobody would own the workspace.
     pub fn change_role(&mut self, user: &UserId, role: Role) -> Result<Membership> {

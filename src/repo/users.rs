@@ -5,7 +5,8 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, page_of, present, static_query};
+use super::memberships::delete_user;
+use super::{Succession, debug_by_name, found, page_of, present, static_query};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::operation;
@@ -176,13 +177,15 @@ impl<'g> UserRepository<'g> {
         })
     }
 
-    /// Deletes a user for good, with memberships and subscription. `LastOwner` while the user is
-    /// the only owner of a workspace, and `TooManyChanges` for a member of more workspaces than
-    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES).
-    pub fn delete(&mut self, id: &UserId) -> Result<()> {
-        operation("user.delete", || {
-            changed(diesel::delete(users::table.find(id)).execute(self.conn), UserId::ENTITY)
-        })
+    /// Deletes a user for good, with memberships and subscription.
+    ///
+    /// What nobody else owns goes to the heir decided on, or goes as well: see
+    /// [`sole_ownerships`](super::MembershipRepository::sole_ownerships).
+    /// [`DepartureError::Undecided`](crate::error::DepartureError::Undecided) lists the workspaces without a
+    /// decision, and nothing was done then. A user in more than 500 workspaces leaves them first:
+    /// [`DepartureError::TooManyMemberships`](crate::error::DepartureError::TooManyMemberships).
+    pub fn delete(&mut self, id: &UserId, decisions: &[Succession]) -> Result<()> {
+        operation("user.delete", || delete_user(self.conn, id, decisions))
     }
 }
 

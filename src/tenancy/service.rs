@@ -7,7 +7,8 @@ use super::transaction::{Transaction, guard_methods};
 use crate::id::WorkspaceId;
 use crate::repo::{
     AuditLogRepository, DeletedWorkspaceAuditLogRepository, DiagnosisRepository,
-    IntegrationQueueRepository, RefusalRepository, SubscriptionRepository, UserRepository,
+    IntegrationQueueRepository, MembershipRepository, RefusalRepository, SubscriptionRepository,
+    UserRepository,
 };
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
@@ -32,6 +33,11 @@ impl ServiceConnection {
     /// All users.
     pub fn users(&mut self) -> UserRepository<'_> {
         UserRepository::new(self.transaction.conn())
+    }
+
+    /// Memberships of all workspaces, to make and to end.
+    pub fn memberships(&mut self) -> MembershipRepository<'_> {
+        MembershipRepository::new(self.transaction.conn())
     }
 
     /// All subscriptions.

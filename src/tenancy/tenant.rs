@@ -14,7 +14,8 @@ use crate::idempotency::{IdempotencyError, IdempotencyKey};
 use crate::repo::idempotency_keys::{self, Claim};
 use crate::repo::{
     AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
-    IntegrationRepository, KpiRepository, MemberRepository, SeriesRepository, WorkspaceRepository,
+    IntegrationRepository, InvitationRepository, KpiRepository, MemberRepository, SeriesRepository,
+    WorkspaceRepository,
 };
 use crate::value::{Invalid, Role};
 
@@ -97,6 +98,11 @@ impl TenantConnection {
     /// Its members.
     pub fn members(&mut self) -> MemberRepository<'_> {
         MemberRepository::new(self.transaction.conn(), &self.workspace, &self.actor)
+    }
+
+    /// Who was invited to it. Shows invitations to owners and admins.
+    pub fn invitations(&mut self) -> InvitationRepository<'_> {
+        InvitationRepository::new(self.transaction.conn(), &self.workspace)
     }
 
     /// Its KPIs.

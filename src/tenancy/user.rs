@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::transaction::{Transaction, guard_methods};
 use crate::id::UserId;
-use crate::repo::{MeRepository, MySubscriptionRepository, MyWorkspaceRepository};
+use crate::repo::{
+    MeRepository, MyInvitationRepository, MySubscriptionRepository, MyWorkspaceRepository,
+};
 
 /// One transaction of a signed-in user who has not chosen a workspace: sees the user's own row,
 /// memberships, workspaces and subscription. Rolls back when dropped.
@@ -33,6 +35,11 @@ impl UserConnection {
     /// The user's workspaces, and the way to make one.
     pub fn my_workspaces(&mut self) -> MyWorkspaceRepository<'_> {
         MyWorkspaceRepository::new(self.transaction.conn())
+    }
+
+    /// Invitations to the user, by their tokens.
+    pub fn invitations(&mut self) -> MyInvitationRepository<'_> {
+        MyInvitationRepository::new(self.transaction.conn())
     }
 
     /// The user's subscription.

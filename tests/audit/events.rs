@@ -3,7 +3,7 @@
 use serde_json::json;
 use sesari_db::Error;
 use sesari_db::credentials::Secret;
-use sesari_db::repo::{BillingEvent, NewIntegration, NewKpi, Refusal};
+use sesari_db::repo::{BillingEvent, NewIntegration, NewInvitation, NewKpi, Refusal};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{ActorKind, Door, IntegrationProvider, Plan, Role, SubscriptionStatus};
 
@@ -30,12 +30,12 @@ fn each_entry_names_actor_door_and_transaction() {
     background.commit().unwrap();
     world.arrange(&format!("UPDATE workspaces SET name = 'x' WHERE id = '{}'", world.a.workspace));
     let mut door = world.service();
-    door.users().delete(&world.a.member).unwrap();
+    door.users().delete(&world.a.member, &[]).unwrap();
     door.commit().unwrap();
     let owner = world.a.owner.as_str();
     let expected = [
         ("workspace.create", ActorKind::User, owner, Door::User),
-        ("member.add", ActorKind::User, owner, Door::Tenant),
+        ("member.add", ActorKind::Service, "test-service", Door::Service),
         ("data_points.delete", ActorKind::Service, "test-service", Door::Tenant),
         ("member.remove", ActorKind::Service, "test-service", Door::Service),
     ];
@@ -75,10 +75,11 @@ fn keys_of_the_context_leave_their_ids() {
 fn a_refusal_is_written_afterwards_through_the_services_door() {
     let world = World::new();
     let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
-    let error = member.members().add(&world.stranger, Role::Owner).unwrap_err();
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Owner);
+    let error = member.invitations().create(&new).unwrap_err();
     drop(member);
     let workspace = Some(&world.a.workspace);
-    let refusal = Refusal::of(&error, &world.a.member, workspace, "member.add").unwrap();
+    let refusal = Refusal::of(&error, &world.a.member, workspace, "invitation.create").unwrap();
     let mut door = world.service();
     door.refusals().record(&refusal.about(world.stranger.to_string())).unwrap();
     // One that never was has no log; it is named in that of no workspace.
@@ -90,7 +91,7 @@ fn a_refusal_is_written_afterwards_through_the_services_door() {
     assert_eq!((entry.actor_id.as_str(), &entry.door), ("test-service", &Door::Service));
     assert_eq!(entry.row_id, world.stranger.to_string());
     let said = json!({
-        "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "member.add"},
+        "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "invitation.create"},
         "reason": {"new": "not allowed"}, "workspace_id": {"new": world.a.workspace},
     });
     assert_eq!(entry.changes, said);

@@ -126,14 +126,14 @@ fn all_entries_of_a_transaction_name_it_and_show_at_its_commit() {
     let world = World::new();
     let mut tenant = world.owner();
     tenant.workspace().rename("One".parse().unwrap()).unwrap();
-    tenant.members().add(&world.stranger, Role::Member).unwrap();
+    tenant.members().change_role(&world.a.member, Role::Admin).unwrap();
     let before = world.list(&AuditFilter::default());
     assert_eq!(tenant.audit_log().count(&AuditFilter::default()).unwrap(), 4);
     assert_eq!(before.len(), 4);
     tenant.commit().unwrap();
     let after = world.list(&AuditFilter::default());
     let actions: Vec<_> = after.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions[..2], ["member.add", "workspace.update"]);
+    assert_eq!(actions[..2], ["member.change_role", "workspace.update"]);
     assert_eq!(after[0].transaction_id, after[1].transaction_id);
     assert_ne!(after[1].transaction_id, after[2].transaction_id);
 }

@@ -13,9 +13,9 @@ use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::page::Page;
 use sesari_db::repo::{
-    AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, KpiChanges, KpiFilter, MemberFilter,
-    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, OnExisting, PointKey, SeriesQuery, TimeRange,
-    WorkspaceChanges,
+    AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, InvitationFilter, InvitationState,
+    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
+    OnExisting, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::testing::TestDatabase;
@@ -59,6 +59,10 @@ INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kin
     SELECT 'a' || e, 'w' || w, e, now() + e * interval '1 second', 'user', 'u1', 'tenant', 'kpi.purge', 'kpis',
            'k' || e, '{}', 1, sha256(''), sha256('')
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS e;
+INSERT INTO public.invitations (id, workspace_id, email, role, invited_by, created_at, expires_at)
+    SELECT 'i' || i, 'w' || w, 'invited' || i || '@example.com', 'member', 'u' || w,
+           now() + i * interval '1 second', now() + interval '1 day'
+      FROM generate_series(1, 20) AS w, generate_series(1, 500) AS i;
 INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
     SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'member m1', 'k' || k, 'work', '{}'
       FROM generate_series(1, 20) AS w, generate_series(1, 1000) AS k;
@@ -66,11 +70,12 @@ RESET session_replication_role;
 VACUUM ANALYZE";
 
 /// Tables too large to be read from end to end.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "audit_log",
     "goal_kpis",
     "goals",
     "idempotency_keys",
+    "invitations",
     "kpi_data_points",
     "kpi_rollups",
     "kpis",
@@ -180,6 +185,7 @@ fn faults(node: &Value) -> Vec<String> {
             // A function's rows are made once, whatever is joined to them.
             let once = kind == "Function Scan"
                 && (written.contains("sesari.audit_head(")
+                    || written.contains("sesari.create_invitation(")
                     || written.contains("sesari.member_profiles("));
             // A default is computed for each row that is inserted without one.
             if written.contains("sesari.") && !written.contains("sesari.new_id") && !once {
@@ -330,8 +336,21 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("members.change_role", &mut |g| {
         g.members().change_role(&user, Role::Member).unwrap();
     });
-    operation("members.add", &mut |g| {
-        g.members().add(&"u5000".parse().unwrap(), Role::Member).unwrap();
+    operation("invitations.find", &mut |g| {
+        let id = "i7".parse().unwrap();
+        assert!(g.invitations().find(&id).unwrap().is_some());
+    });
+    for state in [None, Some(InvitationState::Open), Some(InvitationState::Accepted)] {
+        operation("invitations.list", &mut |g| {
+            g.invitations().list(&InvitationFilter { state }, &first).unwrap();
+        });
+    }
+    operation("invitations.count", &mut |g| {
+        assert_eq!(g.invitations().count(&InvitationFilter::default()).unwrap(), 500);
+    });
+    operation("invitations.create", &mut |g| {
+        let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+        g.invitations().create(&new).unwrap();
     });
     operation("members.leave", &mut |g| g.members().leave().unwrap());
     operation("members.remove", &mut |g| g.members().remove(&user).unwrap());

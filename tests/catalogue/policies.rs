@@ -90,7 +90,6 @@ rules! {
                 ('workspaces_tenant_update', '(id = ( SELECT sesari.workspace_id_as(''{owner,admin}''::text[])))'),
                 ('workspaces_tenant_delete', '(id = ( SELECT sesari.workspace_id_as(''{owner}''::text[])))'),
                 ('workspace_users_tenant_select', '(workspace_id = ( SELECT sesari.current_workspace_id()))'),
-                ('workspace_users_tenant_insert', '((workspace_id = ( SELECT sesari.workspace_id_as(''{owner}''::text[]))) OR ((workspace_id = ( SELECT sesari.workspace_id_as(''{admin}''::text[]))) AND (role <> ''owner''::text)))'),
                 ('workspace_users_tenant_update', '((workspace_id = ( SELECT sesari.workspace_id_as(''{owner}''::text[]))) OR ((workspace_id = ( SELECT sesari.workspace_id_as(''{admin}''::text[]))) AND (role <> ''owner''::text)))'),
                 ('workspace_users_tenant_delete', '((workspace_id = ( SELECT sesari.workspace_id_as(''{owner}''::text[]))) OR ((workspace_id = ( SELECT sesari.workspace_id_as(''{admin}''::text[]))) AND (role <> ''owner''::text)) OR ((workspace_id = ( SELECT sesari.current_workspace_id())) AND (user_id = ( SELECT sesari.current_user_id()))))'))",
         broken by "ALTER POLICY workspaces_tenant_select ON public.workspaces USING (true)",
@@ -132,7 +131,9 @@ rules! {
     an_owners_policy_serves_a_definer_function_and_strangers_have_none:
         "SELECT p.name AS line FROM policies AS p
           WHERE 'sesari_owner'::regrole = ANY (p.polroles)
-            AND (p.verb = 'delete' AND p.full_name NOT IN ('public.kpi_rollups', 'public.audit_log', 'public.idempotency_keys') OR NOT EXISTS (
+            AND (p.verb = 'delete' AND p.full_name NOT IN (
+                    'public.kpi_rollups', 'public.audit_log', 'public.idempotency_keys', 'public.users',
+                    'public.workspace_users', 'public.workspaces') OR NOT EXISTS (
                 SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
          UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r
           WHERE r NOT IN ('sesari_owner'::regrole, 'sesari_tenant'::regrole, 'sesari_service'::regrole)",

@@ -12,7 +12,9 @@ use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::import::{CsvOptions, ImportOptions};
-use sesari_db::repo::{KpiChanges, NewDataPoint, NewIntegration, NewKpi, NewUser, OnExisting};
+use sesari_db::repo::{
+    KpiChanges, NewDataPoint, NewIntegration, NewInvitation, NewKpi, NewUser, OnExisting,
+};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
 use sesari_db::{Database, Error, Scope, TenantConnection, migrations};
@@ -71,6 +73,8 @@ pub(crate) fn reach_all(world: &World) -> Vec<Error> {
     reached.push(cancelled(world));
     reached.push(too_many_changes(world));
     reached.extend(turned_away(world));
+    let mut service = world.db.service(&service()).unwrap();
+    reached.push(service.users().delete(&world.a.owner, &[]).unwrap_err());
     reached
 }
 
@@ -149,6 +153,11 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     ] {
         refuse(&mut |t| Ok(t.connection().batch_execute(&sql)?));
     }
+    refuse(&mut |t| {
+        let new = NewInvitation::new(format!("{SECRET}@example.com").parse()?, Role::Member);
+        t.invitations().create(&new)?;
+        t.invitations().create(&new).map(drop)
+    });
     let key: IdempotencyKey = SECRET.parse().unwrap();
     refuse(&mut |t| t.once(SECRET, &key, |t| t.once(SECRET, &key, |_| Ok::<_, Error>(()))));
     refuse(&mut |t| {

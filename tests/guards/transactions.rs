@@ -8,8 +8,8 @@ use diesel::sql_types::Text;
 use sesari_db::credentials::Secret;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::{
-    BillingEvent, GoalChanges, NewDataPoint, NewGoal, NewIntegration, NewUser, NewWorkspace,
-    OnExisting, PointKey, ProfileChanges, UserChanges,
+    BillingEvent, GoalChanges, NewDataPoint, NewGoal, NewIntegration, NewInvitation, NewUser,
+    NewWorkspace, OnExisting, PointKey, ProfileChanges, UserChanges,
 };
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::{
@@ -52,7 +52,8 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     tenant.workspace().rename("Renamed".parse().unwrap()).unwrap();
     tenant.members().change_role(&a.member, Role::Admin).unwrap();
     tenant.members().remove(&a.admin).unwrap();
-    tenant.members().add(&world.stranger, Role::Member).unwrap();
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), Role::Member);
+    tenant.invitations().create(&new).unwrap();
     let key = IdempotencyKey::generate();
     let kpi = tenant.once("kpi.create", &key, |tenant| tenant.kpis().create(&churn())).unwrap();
     tenant.kpis().deactivate(&a.kpi).unwrap();
@@ -117,7 +118,7 @@ fn write_as_service(world: &World, service: &mut ServiceConnection) {
     service.subscriptions().apply(&event).unwrap().unwrap();
     service.subscriptions().apply(&BillingEvent { user_id: eve.id.clone(), ..event }).unwrap();
     service.subscriptions().delete(&eve.id).unwrap();
-    service.users().delete(&eve.id).unwrap();
+    service.users().delete(&eve.id, &[]).unwrap();
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +295,7 @@ fn a_read_only_guard_reads_and_refuses_writes_at_every_door() {
 
     let mut service = world.db.service_read_only(&service()).unwrap();
     assert!(service.users().find(&world.stranger).unwrap().is_some());
-    let refused = service.users().delete(&world.stranger).unwrap_err();
+    let refused = service.users().delete(&world.stranger, &[]).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");
 
     drop((tenant, user, service));

@@ -11,7 +11,7 @@ use sesari_db::{Error, TenantConnection};
 
 use super::{ask, is_fresh, key, made, make_kpi, world};
 use crate::logins;
-use crate::support::{World, service};
+use crate::support::{World, add_member, service};
 
 fn tenant(world: &World, actor: impl Into<Actor>) -> TenantConnection {
     world.db.tenant(actor, &world.a.workspace).unwrap()
@@ -52,9 +52,8 @@ fn a_service_and_a_user_of_one_name_are_two() {
 #[test]
 fn who_is_in_two_workspaces_has_keys_in_each() {
     let world = world();
-    let mut other = world.db.tenant(&world.b.owner, &world.b.workspace).unwrap();
-    other.members().add(&world.a.owner, sesari_db::value::Role::Member).unwrap();
-    other.commit().unwrap();
+    let member = sesari_db::value::Role::Member;
+    add_member(&world.db, &world.b.workspace, &world.a.owner, member);
     let key = key();
     ask(&world, &key).unwrap();
     let mut other = world.db.tenant(&world.a.owner, &world.b.workspace).unwrap();

@@ -6,7 +6,7 @@ use sesari_db::testing::TestDatabase;
 use sesari_db::value::Role;
 
 use crate::signer::Signer;
-use crate::support::{World, sealing_keys, sign_up};
+use crate::support::{World, add_member, sealing_keys, sign_up};
 
 /// The world of the other tests, with more people in it and a row in every table.
 pub struct Stage {
@@ -26,15 +26,13 @@ impl Stage {
         let co_owner = sign_up(&world.db, "co-owner");
         let removed = sign_up(&world.db, "removed");
         let both = sign_up(&world.db, "both");
+        add_member(&world.db, &world.a.workspace, &co_owner, Role::Owner);
+        add_member(&world.db, &world.a.workspace, &removed, Role::Member);
         let mut a = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-        a.members().add(&co_owner, Role::Owner).unwrap();
-        a.members().add(&removed, Role::Member).unwrap();
         a.members().remove(&removed).unwrap();
-        a.members().add(&both, Role::Member).unwrap();
         a.commit().unwrap();
-        let mut b = world.db.tenant(&world.b.owner, &world.b.workspace).unwrap();
-        b.members().add(&both, Role::Member).unwrap();
-        b.commit().unwrap();
+        add_member(&world.db, &world.a.workspace, &both, Role::Member);
+        add_member(&world.db, &world.b.workspace, &both, Role::Member);
         let mut admin = world.test.admin().unwrap();
         for tenant in [&world.a, &world.b] {
             let (workspace, owner) = (&tenant.workspace, &tenant.owner);
@@ -46,6 +44,8 @@ impl Stage {
                      INSERT INTO public.integrations (workspace_id, provider, credentials)
                      VALUES ('{workspace}', 'stripe',
                              'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
+                     INSERT INTO public.invitations (workspace_id, email, role, invited_by, expires_at)
+                     VALUES ('{workspace}', 'invited@example.com', 'member', '{owner}', now() + interval '1 day');
                      INSERT INTO public.subscriptions (user_id, status, plan_type)
                      VALUES ('{owner}', 'active', 'pro');
                      INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation)

@@ -114,6 +114,32 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "invitations",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, email, role, invited_by, expires_at)
+                 VALUES ('{ws}', 'new@example.com', 'member', '{owner}', now())",
+        update: "role = 'owner'",
+        give: "workspace_id = '{there}'",
+        extras: &[
+            Extra {
+                name: "invite",
+                sql: "SELECT i.* FROM sesari.create_invitation('new1', 'new@example.com', 'member', '1 day', 'x') AS i
+                      WHERE i.workspace_id = '{ws}'",
+            },
+            Extra {
+                name: "invite an owner",
+                sql: "SELECT i.* FROM sesari.create_invitation('new2', 'new@example.com', 'owner', '1 day', 'x') AS i
+                      WHERE i.workspace_id = '{ws}'",
+            },
+            Extra {
+                name: "revoke",
+                sql: "SELECT r.* FROM (SELECT id FROM public.invitations WHERE {rows}) AS i,
+                             sesari.revoke_invitation(i.id) AS r",
+            },
+        ],
+    },
+    Table {
         name: "kpi_data_points",
         own: BY_WORKSPACE,
         key: "concat_ws(' ', kpi_id, timestamp, source)",

@@ -73,9 +73,9 @@ fn users_and_workspaces(world: &World, heard: &mut Heard) {
     let slug = WorkspaceChanges { name: None, slug: Some(text()) };
     heard.refused(guard.workspace().update(&slug));
     drop(guard);
-    let mut guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-    heard.hear(guard.members().add(&user.id, Role::Member));
-    heard.refused(guard.members().add(&user.id, Role::Member));
+    let mut guard = world.db.service(&service()).unwrap();
+    heard.hear(guard.memberships().add(&world.a.workspace, &user.id, Role::Member));
+    heard.refused(guard.memberships().add(&world.a.workspace, &user.id, Role::Member));
     heard.ids.extend([user.id.to_string(), workspace.unwrap().id.to_string()]);
 }
 

@@ -33,7 +33,7 @@ fn users_read_and_change_their_own_name_and_picture() {
 fn a_deleted_user_is_nobody() {
     let world = World::new();
     let mut service = world.as_service();
-    service.users().delete(&world.stranger).unwrap();
+    service.users().delete(&world.stranger, &[]).unwrap();
     service.commit().unwrap();
     let mut user = world.as_user(&world.stranger);
     assert_eq!(user.me().find().unwrap(), None);

@@ -4,7 +4,7 @@ use sesari_db::repo::NewWorkspace;
 use sesari_db::value::Role;
 
 use super::tools::{assert_conflict, parse, walk};
-use crate::support::{World, create_workspace};
+use crate::support::{World, add_member, create_workspace};
 
 #[test]
 fn whoever_creates_a_workspace_owns_it() {
@@ -47,9 +47,7 @@ fn the_list_shows_each_workspace_once_with_the_own_role() {
     {
         let slug = format!("mine-{i}");
         let workspace = create_workspace(&world.db, &world.b.owner, &slug);
-        let mut tenant = world.db.tenant(&world.b.owner, &workspace).unwrap();
-        tenant.members().add(&world.stranger, role.clone()).unwrap();
-        tenant.commit().unwrap();
+        add_member(&world.db, &workspace, &world.stranger, role.clone());
         expected.push((workspace, role));
     }
     let mut user = world.as_user(&world.stranger);

@@ -1,6 +1,6 @@
 //! A value that a newer version stored is read as `Unknown`, and panics nowhere.
 
-use sesari_db::repo::{GoalFilter, MemberFilter, SubscriptionFilter, UserFilter};
+use sesari_db::repo::{GoalFilter, MemberFilter, NewInvitation, SubscriptionFilter, UserFilter};
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::{AuthProvider, GoalStatus, Plan, Role, SubscriptionStatus};
 
@@ -79,8 +79,9 @@ fn this_version_cannot_store_what_it_does_not_know() {
     let world = World::new();
     let mut tenant = world.as_owner(&world.a);
     let unknown = Role::Unknown(future());
-    let added = tenant.transaction(|tenant| tenant.members().add(&world.stranger, unknown));
-    assert_invalid(added, "role");
+    let new = NewInvitation::new("new@example.com".parse().unwrap(), unknown);
+    let invited = tenant.transaction(|tenant| tenant.invitations().create(&new).map(drop));
+    assert_invalid(invited, "role");
     let status = Some(GoalStatus::Unknown(future()));
     let changes = sesari_db::repo::GoalChanges { status, ..Default::default() };
     assert_invalid(tenant.goals().update(&world.a.goal, &changes), "status");

@@ -19,7 +19,7 @@ use sesari_db::value::Role;
 use sesari_db::{Error, TenantConnection, migrations};
 
 use super::signer::Signer;
-use super::support::World;
+use super::support::{World, add_member};
 use super::{has_no_access, rows_seen};
 
 fn number(conn: &mut PgConnection, expression: &str) -> QueryResult<i64> {
@@ -183,9 +183,7 @@ fn every_statement_amid_removals_sees_all_or_nothing() {
                 epoch.fetch_add(1, SeqCst);
                 std::thread::sleep(Duration::from_millis(20));
                 epoch.fetch_add(1, SeqCst);
-                let mut owner = world.db.tenant(&a.owner, &a.workspace).unwrap();
-                owner.members().add(&a.member, Role::Member).unwrap();
-                owner.commit().unwrap();
+                add_member(&world.db, &a.workspace, &a.member, Role::Member);
             }
             stop.store(true, Relaxed);
         });

@@ -17,7 +17,7 @@ use sesari_db::{Database, Error, TenantConnection};
 
 use crate::canary::{MESS, no_traces, pid, sees_raw, sees_typed};
 use crate::random::Random;
-use crate::support::{Tenant, World, service};
+use crate::support::{Tenant, World, add_member, service};
 
 const POOL: usize = 3;
 
@@ -309,15 +309,15 @@ impl Model {
             return Ok(());
         }
         let tenant = [&self.world.a, &self.world.b][place];
-        let mut guard = self.arranging.tenant(&tenant.owner, &tenant.workspace).unwrap();
         let member = &mut self.places[place].member;
         if *member {
+            let mut guard = self.arranging.tenant(&tenant.owner, &tenant.workspace).unwrap();
             guard.members().remove(&tenant.member).unwrap();
+            guard.commit().unwrap();
         } else {
-            guard.members().add(&tenant.member, Role::Member).unwrap();
+            add_member(&self.arranging, &tenant.workspace, &tenant.member, Role::Member);
         }
         *member = !*member;
-        guard.commit().unwrap();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use sesari_db::Database;
 use sesari_db::credentials::{SealingKey, SealingKeyRing};
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{
-    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
+    Membership, NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
 };
 use sesari_db::tenancy::ServiceName;
 use sesari_db::testing::TestDatabase;
@@ -74,15 +74,23 @@ pub fn create_workspace(db: &Database, owner: &UserId, slug: &str) -> WorkspaceI
     workspace.id
 }
 
+/// As a service that has the user's consent.
+pub fn add_member(db: &Database, workspace: &WorkspaceId, user: &UserId, role: Role) -> Membership {
+    let mut service = db.service(&service()).unwrap();
+    let membership = service.memberships().add(workspace, user, role).unwrap();
+    service.commit().unwrap();
+    membership
+}
+
 impl Tenant {
     pub fn furnish(db: &Database, slug: &str) -> Self {
         let owner = sign_up(db, &format!("{slug}-owner"));
         let admin = sign_up(db, &format!("{slug}-admin"));
         let member = sign_up(db, &format!("{slug}-member"));
         let workspace = create_workspace(db, &owner, slug);
+        add_member(db, &workspace, &admin, Role::Admin);
+        add_member(db, &workspace, &member, Role::Member);
         let mut tenant = db.tenant(&owner, &workspace).unwrap();
-        tenant.members().add(&admin, Role::Admin).unwrap();
-        tenant.members().add(&member, Role::Member).unwrap();
         let kpi = tenant
             .kpis()
             .create(&NewKpi {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use sesari_db::id::LeaseId;
+use sesari_db::id::{InvitationId, LeaseId};
 use sesari_db::import::{CsvOptions, ImportOptions};
+use sesari_db::invitation::InvitationToken;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
-    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi,
-    NewUser, NewWorkspace, OnExisting, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter,
-    UserChanges, UserFilter, Wanted, WorkspaceChanges,
+    InvitationFilter, InvitationState, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
+    NewGoalKpi, NewIntegration, NewInvitation, NewKpi, NewUser, NewWorkspace, OnExisting,
+    ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, Succession, UserChanges, UserFilter,
+    Validity, Wanted, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -155,7 +157,18 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "members.list filtered": |t, a| t.members().list(
         &MemberFilter { role: Some(a.role()) }, &a.page());
     "members.count": |t, a| t.members().count(&MemberFilter::default());
-    "members.add": |t, a| t.members().add(&a.user(), a.role());
+    "invitations.find": |t, a| t.invitations().find(&invitation(a)?);
+    "invitations.list": |t, a| t.invitations().list(&InvitationFilter::default(), &a.page());
+    "invitations.list open": |t, a| t.invitations().list(
+        &InvitationFilter { state: Some(InvitationState::Open) }, &a.page());
+    "invitations.count": |t, a| t.invitations().count(&InvitationFilter::default());
+    // By an address that some user may have, in this world or in the other. The id is made anew.
+    "invitations.create": |t, a| t.invitations().create(&NewInvitation::new(
+        format!("{}@example.com", a.user_text()).parse()?, a.role()))
+        .map(|sent| (sent.invitation.email, sent.invitation.role));
+    "invitations.resend": |t, a| t.invitations().resend(&invitation(a)?, Validity::default())
+        .map(|sent| (sent.invitation.email, sent.invitation.role));
+    "invitations.revoke": |t, a| t.invitations().revoke(&invitation(a)?);
     "members.change_role": |t, a| t.members().change_role(&a.user(), a.role());
     "members.remove": |t, a| t.members().remove(&a.user());
     "members.leave": |t, a| t.members().leave();
@@ -198,6 +211,9 @@ pub const OF_A_USER: &[Call<UserConnection>] = calls! {
     "my_workspaces.create by id": |u, a| u.my_workspaces().create(&NewWorkspace {
         id: a.workspace(),
         ..NewWorkspace::new("New".parse()?, format!("by-id-{}", a.n).parse()?) });
+    "invitations.look": |u, a| u.invitations().look(&token(a)?);
+    "invitations.accept": |u, a| u.invitations().accept(&token(a)?);
+    "invitations.decline": |u, a| u.invitations().decline(&token(a)?);
     "my_subscription.find": |u, a| u.my_subscription().find();
 };
 
@@ -217,7 +233,14 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.sign_in": |s, a| s.users().sign_in(&new_user(a)?);
     "users.update": |s, a| s.users().update(&a.own_user(),
         &UserChanges { name: Some(Some(a.text().parse()?)), ..UserChanges::default() });
-    "users.delete": |s, a| s.users().delete(&a.own_user());
+    "users.delete": |s, a| s.users().delete(&a.own_user(), &[]);
+    "users.delete with workspace": |s, a| s.users().delete(
+        &a.own_user(), &[Succession::Delete { workspace: own(a)? }]);
+    "memberships.add": |s, a| s.memberships().add(&own(a)?, &a.own_user(), a.role());
+    "memberships.sole_ownerships": |s, a| s.memberships().sole_ownerships(&a.own_user(), &a.page());
+    "memberships.leave": |s, a| s.memberships().leave(&a.own_user(), &[], 1);
+    "memberships.delete_ownerless_workspace": |s, a| s.memberships()
+        .delete_ownerless_workspace(&own(a)?);
     "subscriptions.find_by_user": |s, a| s.subscriptions().find_by_user(&a.own_user());
     "subscriptions.find": |s, a| s.subscriptions().find(&format!("sa{}", a.n).parse()?);
     "subscriptions.list": |s, a| s.subscriptions().list(&SubscriptionFilter::default(), &a.page());
@@ -253,6 +276,17 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "refusals.record": |s, a| s.refusals().record(
         &Refusal::of(&Error::Denied, a.own_user(), Some(&own(a)?), "kpi.create").unwrap());
 };
+
+/// One of A's, or one that is somebody else's or nobody's.
+fn invitation(a: &Asked) -> Result<InvitationId> {
+    Ok(a.kpi().as_str().replacen('k', "v", 1).parse()?)
+}
+
+/// Never the right one.
+fn token(a: &Asked) -> Result<InvitationToken> {
+    let secret = "A".repeat(43);
+    Ok(format!("{}.{}.{secret}", a.workspace(), invitation(a)?).parse()?)
+}
 
 fn grid(a: &Asked) -> Result<Grid> {
     let step =

@@ -446,7 +446,8 @@ fn typed_queries() -> Vec<(&'static str, Typed)> {
             .on_conflict_do_nothing().execute(conn);
         "typed: delete": |conn, a| diesel::delete(kpi_data_points::table
             .filter(kpi_data_points::kpi_id.eq(a.kpi()))).execute(conn);
-        "typed: members": |conn, a| workspace_users::table.inner_join(users::table)
+        "typed: members": |conn, a| workspace_users::table
+            .inner_join(users::table.on(users::id.eq(workspace_users::user_id)))
             .order((workspace_users::workspace_id, users::id)).select((users::id, users::email))
             .load::<(String, String)>(conn);
         "typed: workspaces": |conn, a| workspaces::table.order(workspaces::id)

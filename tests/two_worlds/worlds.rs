@@ -70,6 +70,11 @@ INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id, weight)
 INSERT INTO integrations (id, workspace_id, provider, credentials, error_message)
     SELECT i, w, '{provider}', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'Secret {x}'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['iboth', 'i{x}']) AS i;
+INSERT INTO invitations (id, workspace_id, email, role, invited_by, expires_at)
+    SELECT i, w, 'secret-{x}-' || i || '@example.com', 'member', 'ubo', '2999-01-01'
+      FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['vboth', 'v{x}']) AS i;
+INSERT INTO sesari.invitation_tokens (workspace_id, invitation_id, token_hash)
+    SELECT workspace_id, id, sha256('{x}') FROM invitations WHERE id IN ('vboth', 'v{x}');
 INSERT INTO sesari.sealing_salts (workspace_id, salt) VALUES ('wboth', sha256('{x}')), ('w{x}', sha256('{x}'));
 INSERT INTO subscriptions (id, user_id, status, plan_type) VALUES
     ('sboth', 'ubo', '{status}', '{plan}'), ('s{x}', 'u{x}', 'active', 'free');
@@ -119,6 +124,12 @@ UPDATE sesari.sync_queue SET lease_id = 'lease', leased_until = '2999-01-01' WHE
 INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result, created_at)
     SELECT 'wa{n}', 'user', u || '{n}', coalesce((SELECT m.role || ' ' || m.id FROM workspace_users AS m WHERE m.workspace_id = 'wa{n}' AND m.user_id = u || '{n}'), 'member gone'), k || '{n}', 'work', CASE k WHEN 'ka' THEN '1' END, '2025-06-01'
       FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k;
+INSERT INTO invitations (id, workspace_id, email, role, invited_by, created_at, expires_at, revoked_at) VALUES
+    ('va{n}', 'wa{n}', 'guest-a{n}@example.com', 'member', 'uo{n}', '2025-06-01', '2999-01-01', NULL),
+    ('vb{n}', 'wa{n}', 'guest-b{n}@example.com', 'owner', 'uo{n}', '2025-06-02', '2999-01-01', NULL),
+    ('vd{n}', 'wa{n}', 'guest-d{n}@example.com', 'admin', 'ua{n}', '2025-06-03', '2999-01-01', '2025-07-01');
+INSERT INTO sesari.invitation_tokens (workspace_id, invitation_id, token_hash)
+    SELECT workspace_id, id, sha256('{n}') FROM invitations WHERE workspace_id = 'wa{n}';
 INSERT INTO subscriptions (id, user_id, status, plan_type, last_event_at) VALUES ('sa{n}', 'uo{n}', 'active', 'pro', '2025-06-01');
 ";
 

@@ -18,7 +18,7 @@ use sesari_db::{Error, Scope};
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
 use crate::failure::Failure;
-use crate::request::{Body, Caller, New, Paging};
+use crate::request::{Body, Caller, Paging};
 
 pub fn anywhere() -> Router<Arc<App>> {
     Router::new()
@@ -31,7 +31,7 @@ pub fn anywhere() -> Router<Arc<App>> {
 pub fn in_workspace() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(workspace).patch(update_workspace).delete(delete_workspace))
-        .route("/members", get(members).post(add_member))
+        .route("/members", get(members))
         .route("/members/{user}", put(change_role).delete(remove_member))
 }
 
@@ -149,24 +149,6 @@ async fn members(
         tenant.members().list(&MemberFilter::default(), &page)
     });
     Ok(Json(list.await?))
-}
-
-#[derive(serde::Deserialize)]
-struct NewMember {
-    user_id: UserId,
-    role: Role,
-}
-
-async fn add_member(
-    State(app): Shared,
-    caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    New(new, key): New<NewMember>,
-) -> Created<Membership> {
-    let add = app.db.run_once("member.add", caller.tenant(&workspace), key, move |tenant| {
-        tenant.members().add(&new.user_id, new.role.clone())
-    });
-    Ok((StatusCode::CREATED, Json(add.await?)))
 }
 
 async fn change_role(

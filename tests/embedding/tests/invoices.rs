@@ -116,9 +116,9 @@ fn an_invoice_cannot_be_planted_in_another_workspace_or_point_into_it() {
 fn a_member_does_not_delete_what_is_the_admins_to_delete() {
     let Books { a, db, .. } = &books();
     let member = sign_up(db, "member");
-    let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
-    tenant.members().add(&member, Role::Member).unwrap();
-    tenant.commit().unwrap();
+    let mut service = db.service(&"test-service".parse().unwrap()).unwrap();
+    service.memberships().add(&a.workspace, &member, Role::Member).unwrap();
+    service.commit().unwrap();
     for (user, deleted) in [(&member, 0), (&a.owner, 1)] {
         let mut tenant = db.tenant(user, &a.workspace).unwrap();
         let rows = diesel::sql_query("DELETE FROM invoices").execute(tenant.connection());

@@ -1,0 +1,26 @@
+-- Loses every invitation.
+SET LOCAL ROLE sesari_owner;
+DROP FUNCTION sesari.delete_user(text, text[], text[]);
+DROP FUNCTION sesari.leave_workspaces(text, text[], text[], integer);
+DROP FUNCTION sesari.undecided_workspaces(text, text[], text[]);
+DROP FUNCTION sesari.sole_ownerships(text, timestamptz, text, integer);
+DROP FUNCTION sesari.delete_ownerless_workspace(text);
+DROP FUNCTION sesari.add_member(text, text, text, text);
+DROP FUNCTION sesari.require_service();
+DROP POLICY users_owner_delete ON public.users;
+DROP POLICY workspace_users_owner_delete ON public.workspace_users;
+DROP POLICY workspaces_owner_delete ON public.workspaces;
+DROP FUNCTION sesari.decline_invitation(text, text, bytea);
+DROP FUNCTION sesari.accept_invitation(text, text, bytea, text);
+DROP FUNCTION sesari.look_at_invitation(text, text, bytea);
+DROP FUNCTION sesari.invitation_to_answer(text, text, bytea, boolean);
+DROP FUNCTION sesari.revoke_invitation(text);
+DROP FUNCTION sesari.resend_invitation(text, interval, bytea);
+DROP FUNCTION sesari.invitation_to_manage(text);
+DROP FUNCTION sesari.refuse_closed_invitation(public.invitations);
+DROP FUNCTION sesari.create_invitation(text, text, text, interval, bytea);
+DROP FUNCTION sesari.reserve_invitation(text);
+DROP FUNCTION sesari.invitation_expiry(interval);
+DROP TABLE sesari.invitation_tokens;
+DROP TABLE public.invitations;
+RESET ROLE;
