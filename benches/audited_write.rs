@@ -4,6 +4,8 @@
 //! Two databases on one server, alike but for the trigger. Samples take turns, one of each, so that
 //! whatever else the machine does weighs on both alike. The server is a throw-away one, which does
 //! not wait for the disk: on one that does, the commit costs both sides more and the ratio falls.
+//! Last, what the commit of many changes costs, which has to grow with their number and no faster, and that
+//! it is refused before it is long.
 //! For figures that repeat: `taskset -c 0 cargo bench --bench audited_write`.
 #![allow(missing_docs, reason = "criterion's macros make public items without documentation")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
@@ -13,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group};
 use diesel::connection::SimpleConnection;
-use sesari_db::Database;
+use sesari_db::audit::{MAX_ENTRIES, MAX_WORKSPACES};
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::repo::{AuditFilter, NewUser, NewWorkspace};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Role};
+use sesari_db::{Database, Error};
 
 struct Side {
     db: Database,
@@ -26,7 +29,7 @@ struct Side {
     workspace: WorkspaceId,
     turn: bool,
     // Dropped last: the database goes with it.
-    _test: TestDatabase,
+    test: TestDatabase,
 }
 
 impl Side {
@@ -48,7 +51,7 @@ impl Side {
         let mut service = db.service(&"benches".parse().unwrap()).unwrap();
         service.memberships().add(&workspace, &member, Role::Member).unwrap();
         service.commit().unwrap();
-        let side = Self { db, owner, member, workspace, turn: false, _test: test };
+        let side = Self { db, owner, member, workspace, turn: false, test };
         assert_eq!(side.entries() > 0, audited);
         side
     }
@@ -128,6 +131,64 @@ fn print_ratios(rounds: usize) {
     assert!(audited.entries() > i64::try_from(2 * rounds).unwrap());
 }
 
+/// What the statement and the commit of many audited changes cost each, and where it ends: by entry,
+/// and by chain that the commit holds.
+fn print_commits(portions: u32) {
+    let side = Side::new(true);
+    let mut admin = side.test.admin().unwrap();
+    println!("\n{:<24} {:>12} {:>12} {:>12}", "of one transaction", "statement", "commit", "each");
+    let print = |what: &str, many: u32, statement: Duration, commit: Duration| {
+        let each = (statement + commit).as_secs_f64() * 1e6 / f64::from(many);
+        let what = format!("{many} {what}");
+        println!("{what:<24} {statement:>9.1?} {commit:>9.1?} {each:>9.1} us");
+    };
+    for portion in 1..=portions {
+        let entries = MAX_ENTRIES * portion / portions;
+        let stock = format!(
+            "INSERT INTO kpis (workspace_id, name) SELECT '{}', 'x' FROM generate_series(1, {})",
+            side.workspace,
+            if portion == portions { entries + 1 } else { entries }
+        );
+        admin.batch_execute(&stock).unwrap();
+        if portion == portions {
+            let mut tenant = side.db.tenant(&side.owner, &side.workspace).unwrap();
+            let all: Result<(), Error> = tenant
+                .transaction(|tenant| Ok(tenant.connection().batch_execute("DELETE FROM kpis")?));
+            assert!(matches!(all, Err(Error::TooManyChanges)), "{all:?}");
+        }
+        let mut tenant = side.db.tenant(&side.owner, &side.workspace).unwrap();
+        let delete = format!("DELETE FROM kpis WHERE id IN (SELECT id FROM kpis LIMIT {entries})");
+        let start = Instant::now();
+        tenant.connection().batch_execute(&delete).unwrap();
+        let statement = start.elapsed();
+        let start = Instant::now();
+        tenant.commit().unwrap();
+        print("entries", entries, statement, start.elapsed());
+    }
+    for portion in 1..=portions {
+        let workspaces = MAX_WORKSPACES * portion / portions;
+        let user = sign_up(&side.db, &format!("user{portion}"));
+        let stock = format!(
+            "SET session_replication_role = replica;
+             INSERT INTO workspaces (id, name, slug)
+             SELECT 'w{portion}x' || n, 'x', 'w{portion}-' || n FROM generate_series(1, {workspaces}) AS n;
+             INSERT INTO sesari.user_workspaces (workspace_id, user_id)
+             SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
+             INSERT INTO workspace_users (workspace_id, user_id)
+             SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
+             RESET session_replication_role"
+        );
+        admin.batch_execute(&stock).unwrap();
+        let mut door = side.db.service(&"benches".parse().unwrap()).unwrap();
+        let start = Instant::now();
+        door.users().delete(&user).unwrap();
+        let statement = start.elapsed();
+        let start = Instant::now();
+        door.commit().unwrap();
+        print("memberships", workspaces, statement, start.elapsed());
+    }
+}
+
 criterion_group!(benches, audited_write);
 
 fn main() {
@@ -136,4 +197,5 @@ fn main() {
     // Without `--bench`, the target only proves that it runs.
     let measuring = std::env::args().any(|argument| argument == "--bench");
     print_ratios(if measuring { 2000 } else { 3 });
+    print_commits(if measuring { 8 } else { 1 });
 }

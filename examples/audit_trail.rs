@@ -8,6 +8,10 @@
 //! as the superuser, whom no policy and no trigger stops, in each way there is. After each, the
 //! verification names the entry.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use sesari_db::Database;

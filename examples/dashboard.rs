@@ -7,6 +7,10 @@
 //! Makes a throw-away database with a year of points, reads it as a dashboard would, and writes one
 //! file that needs nothing else, into the system's directory for temporary files. It prints where.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 #[path = "dashboard/page.rs"]
 mod page;
 #[path = "dashboard/seed.rs"]

@@ -11,12 +11,32 @@
 //! server. The exit code is 0 where nothing was found, 1 for warnings with `--strict`, 2 for
 //! anything critical, and 3 where the check could not be made.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use diesel::connection::SimpleConnection;
 use sesari_db::database::{HardeningState, IsolationOptions, IsolationReport, Severity};
 use sesari_db::testing::TestDatabase;
+
+const HELP: &str = "\
+doctor [options] [URL]: says whether a database isolates tenants, and what to type where it does not.
+
+URL is that of the login that the service uses; by default SESARI_TENANT_URL, or SESARI_SERVICE_URL
+with --service. Without any, doctor shows itself on a throw-away server.
+
+  --service               the login is the services', not the tenants'
+  --tenant-table TABLE    a tenants' table of your own; may be repeated
+  --shared-table TABLE    a table that all tenants may read; may be repeated
+  --fingerprint HEX       the fingerprint that was recorded; another one is critical
+  --strict                warnings count: exit code 1
+  --json                  the report as JSON
+  --help                  this text
+
+Exit codes: 0 nothing that counts, 1 warnings with --strict, 2 something critical, 3 no check was made.";
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -38,6 +58,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome<u8> {
+    if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
+        println!("{HELP}");
+        return Ok(0);
+    }
     let arguments = arguments(std::env::args().skip(1))?;
     let Some(url) = &arguments.url else { return show(&arguments) };
     let report = IsolationReport::check(url, &arguments.options)?;
@@ -67,7 +91,10 @@ fn arguments(given: impl Iterator<Item = String>) -> Outcome<Arguments> {
                 let fingerprint = value()?;
                 declare.push(Box::new(|options| options.expect_fingerprint(fingerprint)));
             }
-            _ if argument.starts_with('-') => return Err(format!("unknown: {argument}").into()),
+            _ if argument.starts_with('-') => {
+                return Err(format!("{argument} is not an option; --help lists them").into());
+            }
+            _ if url.is_some() => return Err("more than one URL; check one login at a time".into()),
             _ => url = Some(argument),
         }
     }
@@ -92,16 +119,22 @@ fn print(report: &IsolationReport, json: bool) -> Outcome<()> {
     }
     let paint = Paint::new();
     for finding in report.findings() {
-        let colour = if finding.severity == Severity::Critical { RED } else { YELLOW };
+        let colour = match finding.severity {
+            Severity::Critical => RED,
+            Severity::Warning => YELLOW,
+            _ => CYAN,
+        };
         let severity = paint.in_colour(colour, &format!("{:<8}", finding.severity.to_string()));
         println!("{severity} {}  {}", paint.in_colour(BOLD, &finding.rule), finding.object);
         println!("         {}", finding.explanation);
         println!("         {}", paint.in_colour(CYAN, &finding.remedy));
     }
-    if report.is_empty() {
+    if report.worst() <= Some(Severity::Info) {
         println!("{} tenants are isolated", paint.in_colour(GREEN, "ok      "));
     }
-    println!("\nHardening that an operator can add:");
+    if !report.hardening().is_empty() {
+        println!("\nHardening that an operator can add:");
+    }
     for hardening in report.hardening() {
         let (colour, state) = match hardening.state {
             HardeningState::On => (GREEN, "on"),

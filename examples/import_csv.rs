@@ -10,6 +10,10 @@
 //! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
 //! Works in a throw-away database and leaves nothing behind.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;

@@ -5,11 +5,17 @@
 //! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate
 //! # once no service signs with it any more:
 //! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate -- retire 2026-05
+//! # in a schema restored without its data, and so without the record of its migrations:
+//! DATABASE_URL=postgres://deployer:...@db.internal/sesari cargo run --example migrate -- record
 //! ```
 //!
 //! The login must be a superuser, or have CREATEROLE and own the database. Run it as often as you
 //! like, from as many machines at once: what is done stays done. Without `DATABASE_URL` it shows
 //! itself on a throw-away server.
+
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -27,6 +33,13 @@ fn main() -> Outcome {
             println!("{}", ContextKey::generate(id)?.to_secret_string());
             Ok(())
         }
+        ["record"] => {
+            let mut conn = PgConnection::establish(&std::env::var("DATABASE_URL")?)?;
+            for version in migrations::record(&mut conn)? {
+                println!("recorded {version}");
+            }
+            Ok(())
+        }
         ["retire", id] => {
             let mut conn = PgConnection::establish(&std::env::var("DATABASE_URL")?)?;
             let retired = migrations::retire_context_key(&mut conn, id)?;
@@ -37,7 +50,7 @@ fn main() -> Outcome {
             Ok(url) => migrate(&url, std::env::var("SESARI_CONTEXT_KEYS").ok().as_deref()),
             Err(_) => show(),
         },
-        _ => Err("expected nothing, `new-key <id>` or `retire <id>`".into()),
+        _ => Err("expected nothing, `new-key <id>`, `record` or `retire <id>`".into()),
     }
 }
 

@@ -7,6 +7,10 @@
 //! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
 //! Works in a throw-away database and leaves nothing behind.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};

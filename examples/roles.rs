@@ -7,6 +7,10 @@
 //! Every cell runs the action as that member and rolls it back. The database decides; the
 //! repositories only pass its answer on.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{AuditFilter, MemberFilter, NewInvitation, NewKpi, NewUser, NewWorkspace};

@@ -7,6 +7,10 @@
 //! Makes a throw-away database with a few workspaces and their integrations, seals under a first
 //! key, rotates to a second, and shows that the first can be retired.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::io::Write as _;
 
 use sesari_db::Database;

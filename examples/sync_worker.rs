@@ -10,6 +10,10 @@
 //! unit of work. Every now and then a worker is killed with SIGKILL and another one started. What a
 //! dead worker had claimed comes back when its lease runs out.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Child, Command};

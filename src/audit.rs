@@ -51,6 +51,15 @@ use ring::digest::{SHA256, digest};
 /// The version of the canonical form, its first field.
 const FORM: &str = "sesari.audit.v1";
 
+/// How many entries one transaction may leave, in all chains together. So many get their place in
+/// about a second of its commit, where no `statement_timeout` runs; one more is
+/// [`Error::TooManyChanges`](crate::Error::TooManyChanges) in the statement that makes the change.
+pub const MAX_ENTRIES: u32 = 10_000;
+
+/// How many chains, each of one workspace, a transaction may hold while it commits; their other
+/// writers wait meanwhile. One that it comes back to after another counts again.
+pub const MAX_WORKSPACES: u32 = 1_000;
+
 /// A SHA-256 hash.
 pub(crate) type Hash = [u8; 32];
 

@@ -5,7 +5,7 @@
 mod async_database;
 mod builder;
 pub(crate) mod door;
-pub(crate) mod gate;
+pub(crate) mod fair_queue;
 mod health;
 mod import;
 pub(crate) mod isolation;
@@ -188,7 +188,7 @@ impl Database {
             #[cfg(feature = "tokio")]
             watch: None,
         };
-        let permit = door.enter(scope.party(), terms.until)?;
+        let permit = door.enter(scope.queue_key(), terms.until)?;
         scope.guard(scope.begin(door, permit, &terms)?, self)
     }
 

@@ -56,6 +56,17 @@ pub enum Error {
     #[error("a workspace keeps at least one owner")]
     LastOwner,
 
+    /// The transaction would leave more in the audit log than one may: at most
+    /// [`MAX_ENTRIES`](crate::audit::MAX_ENTRIES) entries, of at most
+    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES) workspaces. Do it in several transactions.
+    #[error(
+        "the transaction makes more than {} audited changes, or in more than {} workspaces: do it \
+         in several transactions",
+        crate::audit::MAX_ENTRIES,
+        crate::audit::MAX_WORKSPACES
+    )]
+    TooManyChanges,
+
     /// No connection became free, or none could be opened, within the pool's timeout.
     #[error("no database connection within the pool's timeout: {reason}")]
     PoolTimeout {
@@ -63,10 +74,12 @@ pub enum Error {
         reason: String,
     },
 
-    /// Too many callers are waiting already, in all or for this workspace. Nothing was done; to be
-    /// handled as a 503.
-    #[error("too many callers wait for a database connection")]
-    Overloaded,
+    /// Too many callers are waiting already. Nothing was done; to be handled as a 503.
+    #[error("too many callers wait for a database connection: {bound}")]
+    Overloaded {
+        /// Which bound it was.
+        bound: QueueBound,
+    },
 
     /// The unit of work did not come to its commit before its deadline. Nothing was committed.
     #[error("the deadline passed before the commit")]
@@ -181,6 +194,31 @@ pub enum Error {
     Database(DatabaseError),
 }
 
+/// A bound of the queue for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueueBound {
+    /// The whole queue is full: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
+    Queue,
+    /// The workspace's part of it is, see
+    /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
+    Workspace,
+    /// The actor's part of it is, see
+    /// [`DatabaseBuilder::actor_share`](crate::DatabaseBuilder::actor_share); or the queue was full, and no
+    /// other actor waited more often.
+    Actor,
+}
+
+impl fmt::Display for QueueBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "the queue is full",
+            Self::Workspace => "the workspace's part of the queue is full",
+            Self::Actor => "the actor's part of the queue is full",
+        })
+    }
+}
+
 impl Error {
     pub(crate) const fn not_found(entity: &'static str) -> Self {
         Self::NotFound { entity }
@@ -206,8 +244,9 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::Invalid(_) => "invalid",
             Self::LastOwner => "last_owner",
+            Self::TooManyChanges => "too_many_changes",
             Self::PoolTimeout { .. } => "pool_timeout",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded { .. } => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ShuttingDown => "shutting_down",
             Self::Connect { .. } => "connect",
@@ -267,7 +306,7 @@ impl Error {
                 | Self::Deadlock
                 | Self::LockTimeout
                 | Self::PoolTimeout { .. }
-                | Self::Overloaded
+                | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
                 | Self::ContextExpired
                 | Self::ReadOnlyServer

@@ -9,6 +9,10 @@
 //!
 //! - A key belongs to its actor in its workspace. Another member, another service and another workspace
 //!   neither see it nor are in its way; nor is it seen by somebody who is no member any more.
+//! - An answer is for the membership that it was given to, in the role of then. An actor who was promoted,
+//!   demoted, or removed and added again is refused with [`IdempotencyError::OtherMembership`]: neither is
+//!   the answer given nor the work done a second time. With the role of then it is given again. Services
+//!   have no membership.
 //! - Two transactions with one key at the same moment: the second waits for the first, and then gets its
 //!   answer, or does the work itself if the first was rolled back.
 //! - A key stands for one operation and, if bound by [`for_request`](IdempotencyKey::for_request), one
@@ -112,6 +116,14 @@ pub enum IdempotencyError {
     /// same key. Or somebody took it by SQL and committed no answer.
     #[error("the key is taken, and there is no answer yet")]
     InUse,
+    /// The same actor used the key under another role or in an earlier membership of the workspace. The
+    /// work was done then, and its answer is for that membership alone: nothing is done again. Look
+    /// what was done, and take a new key for anything more. To be handled as a 409.
+    #[error(
+        "the key was used under another role or an earlier membership: look what was done, and use \
+         a new key"
+    )]
+    OtherMembership,
     /// The work was done, and its answer is of another type than the one asked for: an older or newer
     /// version of the caller may have stored it. Or the answer just made could not be read back from
     /// JSON, such as NaN, and nothing was done.
@@ -123,6 +135,7 @@ impl IdempotencyError {
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Reused => "idempotency_reused",
+            Self::OtherMembership => "idempotency_other_membership",
             Self::InUse => "idempotency_in_use",
             Self::Unreadable => "idempotency_unreadable",
         }

@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::{Error, Result};
@@ -52,13 +52,67 @@ pub fn versions() -> Result<Vec<String>> {
 /// is up to date.
 ///
 /// # Errors
-/// [`Error::Migration`] when one fails or the login may not; then none of them was applied.
+/// [`Error::Migration`] when one fails or the login may not, or when the schema is there and no
+/// migration is recorded, see [`record`]; then none of them was applied.
 pub fn run(conn: &mut PgConnection) -> Result<Vec<String>> {
     in_locked_transaction(conn, |conn| {
+        if conn.applied_migrations().map_err(failed)?.is_empty() && has_schema(conn)? {
+            return Err(failed(
+                "the schema sesari is there and no migration is recorded in sesari_migrations, as \
+                 after a dump without data: record them with migrations::record first",
+            ));
+        }
         conn.run_pending_migrations(MIGRATIONS)
             .map(|versions| versions.iter().map(ToString::to_string).collect())
             .map_err(failed)
     })
+}
+
+/// Records the embedded migrations as applied and runs none: for a database whose schema came from a
+/// dump without data (`pg_dump --schema-only`), which leaves the record empty. Returns what it
+/// recorded, oldest first; nothing when there is a record already.
+///
+/// Use the version of this crate that the dumped database was migrated with. Nothing is compared here:
+/// [`Database::build`](crate::DatabaseBuilder::build) compares, and refuses a schema that differs.
+///
+/// # Errors
+/// [`Error::Migration`] when the schema is not there, or the login may not; then nothing was recorded.
+pub fn record(conn: &mut PgConnection) -> Result<Vec<String>> {
+    in_locked_transaction(conn, |conn| {
+        if !conn.applied_migrations().map_err(failed)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !has_schema(conn)? {
+            return Err(failed(
+                "there is no schema sesari whose migrations could be recorded: run them, with \
+                 migrations::run",
+            ));
+        }
+        let versions = versions()?;
+        diesel::sql_query(
+            "INSERT INTO sesari_migrations.__diesel_schema_migrations (version) \
+             SELECT pg_catalog.unnest($1)",
+        )
+        .bind::<Array<Text>, _>(&versions)
+        .execute(conn)
+        .map_err(failed)?;
+        // As the first migration does: the check at start-up reads the record as its owner.
+        conn.batch_execute(
+            "ALTER SCHEMA sesari_migrations OWNER TO sesari_owner; \
+             ALTER TABLE sesari_migrations.__diesel_schema_migrations OWNER TO sesari_owner",
+        )
+        .map_err(failed)?;
+        Ok(versions)
+    })
+}
+
+/// Whether the last thing that the first migration makes is there.
+fn has_schema(conn: &mut PgConnection) -> Result<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(
+        "pg_catalog.to_regprocedure('sesari.applied_migrations()') IS NOT NULL",
+    ))
+    .get_result(conn)
+    .map_err(failed)
 }
 
 /// Reverts the newest migration that is applied. Returns its name, or `None` when none is.

@@ -51,7 +51,7 @@ pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGo
 pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
 pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};
 pub use integrations::{
-    Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed,
+    Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed, SyncSchedule,
 };
 pub use invitations::{
     Invitation, InvitationFilter, InvitationPreview, InvitationRepository, InvitationState,

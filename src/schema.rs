@@ -67,7 +67,7 @@ diesel::table! {
         target_date -> Nullable<Timestamptz>,
         /// active, completed or paused
         status -> Text,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,
@@ -85,6 +85,8 @@ diesel::table! {
         actor_kind -> Text,
         /// User id or service name, whose key it is
         actor_id -> Text,
+        /// Role and membership id of the user who asked, or service. No other membership is given the answer
+        membership -> Text,
         /// The key, 1 to 255 visible ASCII characters; unique for its actor in the workspace
         key -> Text,
         /// Name of the unit of work
@@ -93,7 +95,7 @@ diesel::table! {
         fingerprint -> Nullable<Bytea>,
         /// The answer as JSON, at most 65536 bytes; null until the work is done, which no other transaction sees
         result -> Nullable<Text>,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
     }
 }
@@ -117,13 +119,7 @@ diesel::table! {
         sync_status -> Text,
         /// Why the last synchronisation failed
         error_message -> Nullable<Text>,
-        /// When it is due to be synchronised next
-        next_sync_at -> Timestamptz,
-        /// The claim of the worker that synchronises it, or null
-        lease_id -> Nullable<Text>,
-        /// When that claim ends by itself
-        leased_until -> Nullable<Timestamptz>,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,
@@ -225,7 +221,7 @@ diesel::table! {
         category -> Nullable<Text>,
         /// Whether the KPI is shown
         is_active -> Bool,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,
@@ -251,7 +247,7 @@ diesel::table! {
         cancel_at_period_end -> Bool,
         /// When the newest billing event applied was made; an older one that arrives late is ignored
         last_event_at -> Timestamptz,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,
@@ -263,7 +259,7 @@ diesel::table! {
     users (id) {
         /// CUID
         id -> Text,
-        /// E-mail address, ASCII letters in lower case; unique
+        /// E-mail address in lower case and NFKC, its domain in ASCII (IDNA); unique
         email -> Text,
         /// Display name
         name -> Nullable<Text>,
@@ -271,9 +267,9 @@ diesel::table! {
         image -> Nullable<Text>,
         /// Sign-in provider
         provider -> Text,
-        /// The user's id at the provider
+        /// The user's id at the provider, 1 to 255 visible ASCII characters
         provider_id -> Text,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,
@@ -291,7 +287,7 @@ diesel::table! {
         workspace_id -> Text,
         /// owner, admin or member
         role -> Text,
-        /// When the user joined
+        /// When the user joined; kept by a trigger
         joined_at -> Timestamptz,
     }
 }
@@ -305,7 +301,7 @@ diesel::table! {
         name -> Text,
         /// Name in addresses; unique among all workspaces
         slug -> Text,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger
         updated_at -> Timestamptz,

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 mod choice;
 mod number;
 mod text;
+mod unicode;
 
 pub use choice::{
     ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,

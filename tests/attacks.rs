@@ -59,8 +59,13 @@ mod sabotage;
 mod scene;
 #[path = "attacks/secrets.rs"]
 mod secrets;
+#[path = "failures/server.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod server;
 #[path = "attacks/shadowing.rs"]
 mod shadowing;
+#[path = "attacks/shared_memory.rs"]
+mod shared_memory;
 #[path = "isolation_matrix/signer.rs"]
 mod signer;
 mod support;

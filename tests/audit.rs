@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
+#[path = "audit/bounds.rs"]
+mod bounds;
 #[path = "audit/canonical.rs"]
 mod canonical;
 #[path = "audit/events.rs"]

@@ -7,16 +7,23 @@ mod support;
 
 #[path = "support/logins.rs"]
 mod logins;
+#[path = "isolation_matrix/signer.rs"]
+mod signer;
+
+use std::cell::RefCell;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::repo::{Cause, ContextCause, Wanted};
 use sesari_db::{Error, Result};
 use support::{Tenant, World, service, sign_up};
 
 use logins::{lines, value};
+use signer::Signer;
 
 /// Each table of workspaces, the column that names its rows, and one that an update can set to itself.
 const TABLES: &[(&str, &str, &str)] = &[
@@ -208,6 +215,88 @@ fn an_unknown_table_or_one_of_no_workspace_is_refused() {
         let answer = door.diagnosis().row(&a.owner, &a.workspace, table, "x", Wanted::Read);
         assert!(answer.is_err(), "{table}: {answer:?}");
     }
+}
+
+/// Whoever holds the key may sign what is none: that is no context either, and no error.
+#[test]
+fn a_correctly_signed_text_that_is_no_context_is_nobodys_and_malformed() {
+    let case = Case::new();
+    let World { a, db, test, .. } = &case.world;
+    let signer = Signer::of(test);
+    let mut guard = db.tenant(&a.owner, &a.workspace).unwrap();
+    let token = value(guard.connection(), "current_setting('sesari.context')");
+    let pid: i32 = value(guard.connection(), "pg_backend_pid()").parse().unwrap();
+    let parts: Vec<&str> = token.split('.').take(7).collect();
+    let resigned = signer.sign_text(parts.join("."));
+    let mut door = db.service(&service()).unwrap();
+    let now = Utc::now();
+    let asked = RefCell::new(|part: usize, text: &str, expected: Option<ContextCause>| {
+        let mut parts = parts.clone();
+        parts[part] = text;
+        let context = signer.sign_text(parts.join("."));
+        guard
+            .connection()
+            .batch_execute(&format!("SET LOCAL sesari.context = '{context}'"))
+            .unwrap();
+        for function in
+            ["current_workspace_id", "current_member_role", "current_user_id", "my_workspace_ids"]
+        {
+            let found = value(guard.connection(), &format!("sesari.{function}()"));
+            assert_eq!(found, "NULL", "{function}: part {part}: {text:?}");
+        }
+        let cause = door.diagnosis().context(&context, pid, now).unwrap();
+        assert!(expected.is_none_or(|expected| cause == expected), "{text:?}: {cause:?}");
+        assert_ne!(cause, ContextCause::Valid, "{text:?}");
+    });
+    let odd = [
+        "",
+        " ",
+        "-",
+        "-1",
+        "+1",
+        "1 ",
+        " 1",
+        "1e3",
+        "0x1",
+        "1_0",
+        "NaN",
+        "x",
+        "١",
+        "99999999999",
+        "99999999999999999999",
+        "1.5",
+        "é",
+        "\u{2212}1",
+    ];
+    for text in odd {
+        for part in [5, 6] {
+            asked.borrow_mut()(part, text, None);
+        }
+    }
+    for (part, text) in [
+        (5, ""),
+        (5, "x"),
+        (6, ""),
+        (6, "x"),
+        (6, "99999999999"),
+        (2, ""),
+        (2, "x"),
+        (2, "us"),
+        (3, ""),
+    ] {
+        asked.borrow_mut()(part, text, Some(ContextCause::Malformed));
+    }
+    TestRunner::new(Config { cases: 128, failure_persistence: None, ..Config::default() })
+        .run(&(prop::sample::select(vec![0, 1, 2, 5, 6]), "[^'\\\\\0]{0,12}"), |(part, text)| {
+            // A service, and whichever backend, are contexts.
+            if parts[part] != text && !["s", "0"].contains(&text.as_str()) {
+                asked.borrow_mut()(part, &text, None);
+            }
+            Ok(())
+        })
+        .unwrap();
+    guard.connection().batch_execute(&format!("SET LOCAL sesari.context = '{resigned}'")).unwrap();
+    assert_eq!(value(guard.connection(), "sesari.current_member_role()"), "owner");
 }
 
 #[test]

@@ -73,6 +73,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("ServerFull", false),
     ("ShuttingDown", false),
     ("StatementTimeout", false),
+    ("TooManyChanges", false),
     ("TransactionAborted", false),
     ("Unsafe", false),
 ];

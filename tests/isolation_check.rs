@@ -8,12 +8,18 @@
 #[path = "support/logins.rs"]
 mod logins;
 
+#[path = "../examples/support/print.rs"]
+#[allow(unused_macros, dead_code, reason = "the examples use the rest")]
+mod print;
+
 #[path = "isolation_check/login.rs"]
 mod login;
 #[path = "isolation_check/product.rs"]
 mod product;
 #[path = "isolation_check/schema.rs"]
 mod schema;
+#[path = "isolation_check/system.rs"]
+mod system;
 #[path = "isolation_check/tenant_tables.rs"]
 mod tenant_tables;
 

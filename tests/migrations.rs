@@ -143,7 +143,7 @@ fn the_dump_sees_whatever_a_down_could_forget() {
         "CREATE POLICY more ON public.kpis USING (true)",
         "ALTER POLICY kpis_tenant_select ON public.kpis USING (true)",
         "ALTER POLICY kpis_tenant_select ON public.kpis TO sesari_service",
-        "CREATE TRIGGER more BEFORE UPDATE ON public.kpis FOR EACH ROW EXECUTE FUNCTION sesari.touch_updated_at()",
+        "CREATE TRIGGER more BEFORE UPDATE ON public.kpis FOR EACH ROW EXECUTE FUNCTION sesari.keep_times()",
         "ALTER TABLE public.kpis DISABLE TRIGGER kpis_audit",
         "ALTER TABLE public.goal_kpis DISABLE TRIGGER ALL",
         "CREATE RULE more AS ON DELETE TO public.kpis DO INSTEAD NOTHING",

@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "support/logins.rs"]
+mod logins;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,6 +18,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use logins::value;
 use sesari_db::page::Page;
 use sesari_db::repo::{GoalFilter, KpiFilter, MemberFilter, NewKpi};
 use sesari_db::testing::TestDatabase;
@@ -190,6 +194,43 @@ fn the_next_tenant_sees_its_own_rows_after_a_commit() {
         tenant.kpis().list(&KpiFilter::default(), &Page::default()).unwrap();
         tenant.commit().unwrap();
     });
+}
+
+/// What a seed gives is known to who set it, and would be to the next tenant's disadvantage.
+#[test]
+fn a_seed_of_random_numbers_is_not_the_next_tenants() {
+    let world = world_of(1);
+    let known = |conn: &mut PgConnection| {
+        conn.batch_execute("SELECT setseed(0.25)").unwrap();
+        (0..3).map(|_| value(conn, "random()")).collect::<Vec<_>>()
+    };
+    let expected = known(&mut world.test.admin().unwrap());
+    let db = world.test.builder().pool_size(1).build().unwrap();
+    for is_committed in [true, false] {
+        let mut tenant = db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+        assert_eq!(known(tenant.connection()), expected);
+        tenant.connection().batch_execute("SELECT setseed(0.25)").unwrap();
+        if is_committed {
+            tenant.commit().unwrap();
+        } else {
+            drop(tenant);
+        }
+        let mut next = db.tenant(&world.b.owner, &world.b.workspace).unwrap();
+        assert_ne!(value(next.connection(), "random()"), expected[0]);
+    }
+}
+
+/// PostgreSQL forgets the value of a setting that a caller made up, and not that there was one.
+#[test]
+fn the_name_of_a_made_up_setting_stays_without_its_value() {
+    let world = world_of(1);
+    let db = world.test.builder().pool_size(1).build().unwrap();
+    let mut tenant = db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    tenant.connection().batch_execute("SET made.up = 'by A'").unwrap();
+    tenant.commit().unwrap();
+    let mut next = db.tenant(&world.b.owner, &world.b.workspace).unwrap();
+    let setting = "coalesce(current_setting('made.up', true), 'unknown')";
+    assert_eq!(value(next.connection(), setting), "");
 }
 
 #[test]

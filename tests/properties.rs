@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use sesari_db::id::KpiId;
+use sesari_db::id::{KpiId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{
     DataPoint, KpiFilter, NewDataPoint, NewKpi, OnExisting, PointKey, Recorded, TimeRange,
@@ -254,13 +254,22 @@ fn a_value_that_follows_the_last_write_is_noticed() {
     assert!(compare(&mut tenant, &kpi, &model).is_err());
 }
 
-/// Inserts a KPI made at this hour, by raw SQL: the repository leaves the time to the database.
-fn kpi_made_at(tenant: &mut TenantConnection, hours: i64) -> (DateTime<Utc>, KpiId) {
+/// Inserts a KPI made at this hour, as a superuser: for others the database says when.
+fn kpi_made_at(
+    admin: &mut PgConnection,
+    workspace: &WorkspaceId,
+    hours: i64,
+) -> (DateTime<Utc>, KpiId) {
     use sesari_db::schema::kpis;
     let id = KpiId::generate();
     diesel::insert_into(kpis::table)
-        .values((kpis::id.eq(&id), kpis::name.eq("walked"), kpis::created_at.eq(hour(hours))))
-        .execute(tenant.connection())
+        .values((
+            kpis::workspace_id.eq(workspace),
+            kpis::id.eq(&id),
+            kpis::name.eq("walked"),
+            kpis::created_at.eq(hour(hours)),
+        ))
+        .execute(admin)
         .unwrap();
     (hour(hours), id)
 }
@@ -275,9 +284,14 @@ fn any_walk_through_the_pages_of_a_list_gives_the_sorted_list() {
     let arrivals = prop::collection::vec(prop::option::of(0..4_i64), 0..30);
     TestRunner::new(config(48))
         .run(&(hours, arrivals, 1..7_u32), |(hours, arrivals, limit)| {
-            let mut tenant = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+            let workspace = &world.a.workspace;
+            let mut admin = world.test.admin().unwrap();
+            diesel::sql_query("DELETE FROM kpis WHERE name = 'walked'")
+                .execute(&mut admin)
+                .unwrap();
+            let mut tenant = world.db.tenant(&world.a.member, workspace).unwrap();
             let mut rows: Vec<_> =
-                hours.into_iter().map(|hours| kpi_made_at(&mut tenant, hours)).collect();
+                hours.into_iter().map(|hours| kpi_made_at(&mut admin, workspace, hours)).collect();
             let mut arrivals = arrivals.into_iter();
             let mut page = Page::first(limit).unwrap();
             let mut seen: Vec<(DateTime<Utc>, KpiId)> = Vec::new();
@@ -287,7 +301,7 @@ fn any_walk_through_the_pages_of_a_list_gives_the_sorted_list() {
                 seen.extend(paged.items.into_iter().map(|kpi| (kpi.created_at, kpi.id)));
                 let Some(next) = paged.next else { break };
                 if let Some(Some(hours)) = arrivals.next() {
-                    let new = kpi_made_at(&mut tenant, hours);
+                    let new = kpi_made_at(&mut admin, workspace, hours);
                     // Before the place reached, nobody will see it on this walk.
                     if Some(&new) > seen.last() {
                         rows.push(new);

@@ -74,7 +74,7 @@ impl Failure {
                     .into()
             }
             Self::Database(Error::DeadlineExceeded) => "nothing was done: no time was left".into(),
-            Self::Database(Error::Overloaded) => {
+            Self::Database(Error::Overloaded { .. }) => {
                 "nothing was done: too many requests are waiting".into()
             }
             Self::Database(error) if status(error).is_server_error() => "try again later".into(),
@@ -100,7 +100,7 @@ fn status(error: &Error) -> StatusCode {
         // Not 502 to 504, which clients and proxies take leave to repeat by.
         Error::OutcomeUnknown(_) => StatusCode::INTERNAL_SERVER_ERROR,
         // Nothing was done: the client may come again.
-        Error::Overloaded | Error::ShuttingDown | Error::Connect { .. } => {
+        Error::Overloaded { .. } | Error::ShuttingDown | Error::Connect { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,9 +1,12 @@
 -- Loses the context keys: no token is valid until a key is installed again.
 SET LOCAL ROLE sesari_owner;
+DROP FUNCTION sesari.release_advisory_locks();
 DROP FUNCTION sesari.applied_migrations();
 DROP FUNCTION sesari.forget_statistics(regclass);
 DROP FUNCTION sesari.refuse_change();
-DROP FUNCTION sesari.touch_updated_at();
+DROP FUNCTION sesari.drop_negative_zero();
+DROP FUNCTION sesari.keep_times();
+DROP FUNCTION sesari.is_text(text, text);
 DROP FUNCTION sesari.new_id();
 DROP FUNCTION sesari.current_service();
 DROP FUNCTION sesari.signed_in_user_id();

@@ -16,15 +16,15 @@ CREATE TABLE public.users (
     CONSTRAINT users_email_key UNIQUE (email),
     CONSTRAINT users_provider_provider_id_key UNIQUE (provider, provider_id),
     CONSTRAINT users_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT users_email_check CHECK (char_length(email) <= 254
-        AND email ~ '^[^@A-Z\u0001-\u0020\u007F]+@[^@A-Z\u0001-\u0020\u007F]+$'),
+    CONSTRAINT users_email_check CHECK (octet_length(email) <= 254
+        AND sesari.is_text(email, 'mailbox')
+        AND email ~ '^[^@]+@[a-z0-9]+(-+[a-z0-9]+)*(\.[a-z0-9]+(-+[a-z0-9]+)*)*$'),
     CONSTRAINT users_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
-        AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(name, 'label')),
     CONSTRAINT users_image_check CHECK (char_length(image) <= 2048
-        AND image ~ '^https://[^\u0001-\u0020\u007F]+$'),
+        AND image ~ '^https://.' AND sesari.is_text(image, 'address')),
     CONSTRAINT users_provider_check CHECK (provider IN ('google')),
-    CONSTRAINT users_provider_id_check CHECK (char_length(provider_id) >= 1 AND char_length(provider_id) <= 255
-        AND provider_id !~ '[\u0001-\u0020\u007F]'),
+    CONSTRAINT users_provider_id_check CHECK (provider_id ~ '^[\u0021-\u007E]{1,255}$'),
     CONSTRAINT users_created_at_check CHECK (
         created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
     CONSTRAINT users_updated_at_check CHECK (
@@ -32,34 +32,57 @@ CREATE TABLE public.users (
 );
 COMMENT ON TABLE public.users IS 'People who sign in. Global: a user may belong to many workspaces';
 COMMENT ON COLUMN public.users.id IS 'CUID';
-COMMENT ON COLUMN public.users.email IS 'E-mail address, ASCII letters in lower case; unique';
+COMMENT ON COLUMN public.users.email IS 'E-mail address in lower case and NFKC, its domain in ASCII (IDNA); unique';
 COMMENT ON COLUMN public.users.name IS 'Display name';
 COMMENT ON COLUMN public.users.image IS 'https address of a picture';
 COMMENT ON COLUMN public.users.provider IS 'Sign-in provider';
-COMMENT ON COLUMN public.users.provider_id IS 'The user''s id at the provider';
-COMMENT ON COLUMN public.users.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.users.provider_id IS 'The user''s id at the provider, 1 to 255 visible ASCII characters';
+COMMENT ON COLUMN public.users.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.users.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_users_created_at ON public.users (created_at, id);
-CREATE TRIGGER users_updated_at BEFORE UPDATE ON public.users
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER users_times BEFORE INSERT OR UPDATE ON public.users
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('users', 'created_at', 'updated_at');
 CREATE TRIGGER users_key BEFORE UPDATE ON public.users
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('users', 'users_key_immutable');
 
 -- Two unique keys, and an upsert settles conflicts on one: first sign-ins of the same account at the
--- same moment would meet at the e-mail address and fail. So they queue.
-CREATE FUNCTION sesari.queue_for_account() RETURNS trigger
+-- same moment would meet at the e-mail address and fail. ON CONFLICT without a key waits for both, and
+-- takes no lock but the row's own.
+CREATE FUNCTION sesari.sign_in(
+    new_id text, new_email text, new_name text, new_image text, account_provider text, account_id text
+) RETURNS public.users
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    account public.users;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.provider || ' ' || NEW.provider_id, 0));
-    RETURN NEW;
+    LOOP
+        UPDATE public.users AS u
+           SET email = new_email, name = coalesce(u.name, new_name), image = coalesce(u.image, new_image)
+         WHERE u.provider = account_provider AND u.provider_id = account_id
+        RETURNING * INTO account;
+        EXIT WHEN FOUND;
+        INSERT INTO public.users (id, email, name, image, provider, provider_id)
+        VALUES (new_id, new_email, new_name, new_image, account_provider, account_id)
+        ON CONFLICT DO NOTHING
+        RETURNING * INTO account;
+        EXIT WHEN FOUND;
+        -- Another session has made the account, or another account has the address or the id.
+        IF NOT EXISTS (SELECT FROM public.users AS u
+                        WHERE u.provider = account_provider AND u.provider_id = account_id) THEN
+            RAISE unique_violation USING
+                MESSAGE = 'another user has this e-mail address or id',
+                CONSTRAINT = CASE WHEN EXISTS (SELECT FROM public.users AS u WHERE u.id = new_id)
+                                  THEN 'users_pkey' ELSE 'users_email_key' END;
+        END IF;
+    END LOOP;
+    RETURN account;
 END
 $$;
-COMMENT ON FUNCTION sesari.queue_for_account IS
-    'Trigger: inserts of one account at the provider wait for each other';
-CREATE TRIGGER users_account BEFORE INSERT ON public.users
-    FOR EACH ROW EXECUTE FUNCTION sesari.queue_for_account();
+COMMENT ON FUNCTION sesari.sign_in IS
+    'The user of an account at the provider, with its address as given here and an empty name or picture filled; made if there is none';
+GRANT EXECUTE ON FUNCTION sesari.sign_in TO sesari_service;
 
 -- workspaces -----------------------------------------------------------------------------------
 
@@ -72,7 +95,7 @@ CREATE TABLE public.workspaces (
     CONSTRAINT workspaces_pkey PRIMARY KEY (id),
     CONSTRAINT workspaces_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT workspaces_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
-        AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(name, 'label')),
     CONSTRAINT workspaces_slug_check CHECK (char_length(slug) >= 2 AND char_length(slug) <= 63
         AND slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'),
     CONSTRAINT workspaces_created_at_check CHECK (
@@ -84,10 +107,10 @@ COMMENT ON TABLE public.workspaces IS 'The tenants';
 COMMENT ON COLUMN public.workspaces.id IS 'CUID';
 COMMENT ON COLUMN public.workspaces.name IS 'Display name';
 COMMENT ON COLUMN public.workspaces.slug IS 'Name in addresses; unique among all workspaces';
-COMMENT ON COLUMN public.workspaces.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.workspaces.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.workspaces.updated_at IS 'When the row last changed; kept by a trigger';
-CREATE TRIGGER workspaces_updated_at BEFORE UPDATE ON public.workspaces
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER workspaces_times BEFORE INSERT OR UPDATE ON public.workspaces
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('workspaces', 'created_at', 'updated_at');
 CREATE TRIGGER workspaces_key BEFORE UPDATE ON public.workspaces
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('workspaces', 'workspaces_key_immutable');
@@ -167,7 +190,7 @@ COMMENT ON COLUMN public.workspace_users.id IS 'CUID, unique within the workspac
 COMMENT ON COLUMN public.workspace_users.user_id IS 'The member';
 COMMENT ON COLUMN public.workspace_users.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.workspace_users.role IS 'owner, admin or member';
-COMMENT ON COLUMN public.workspace_users.joined_at IS 'When the user joined';
+COMMENT ON COLUMN public.workspace_users.joined_at IS 'When the user joined; kept by a trigger';
 CREATE INDEX idx_workspace_users_workspace_id ON public.workspace_users (workspace_id, joined_at, id);
 
 SELECT sesari.forget_statistics('public.workspace_users');
@@ -187,6 +210,9 @@ COMMENT ON FUNCTION sesari.note_user_workspace IS
 -- fires before the check of the foreign key, which is called RI_ConstraintTrigger: they go by name.
 CREATE TRIGGER "A_workspace_users_user" AFTER INSERT ON public.workspace_users
     FOR EACH ROW EXECUTE FUNCTION sesari.note_user_workspace();
+
+CREATE TRIGGER workspace_users_times BEFORE INSERT OR UPDATE ON public.workspace_users
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('workspace_users', 'joined_at');
 
 -- Who is asking, and where ---------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ COMMENT ON COLUMN sesari.audit_heads.pruned_hash IS 'Its hash';
 -- write-ahead log.
 CREATE UNLOGGED TABLE sesari.audit_pending (
     transaction_id bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
-    number bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    number bigint NOT NULL,
+    heads bigint NOT NULL,
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
@@ -89,7 +90,9 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
 );
 COMMENT ON TABLE sesari.audit_pending IS 'Entries of running transactions, until they commit';
 COMMENT ON COLUMN sesari.audit_pending.transaction_id IS 'The transaction';
-COMMENT ON COLUMN sesari.audit_pending.number IS 'Rises within the transaction';
+COMMENT ON COLUMN sesari.audit_pending.number IS 'Place among the entries of the transaction, from 1';
+COMMENT ON COLUMN sesari.audit_pending.heads IS
+    'How many chains the transaction''s entries up to this one belong to, at most: one that it comes back to counts again';
 COMMENT ON COLUMN sesari.audit_pending.workspace_id IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_kind IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_id IS 'As in audit_log';
@@ -128,7 +131,8 @@ COMMENT ON FUNCTION sesari.audit_hash IS
     'The hash of an entry: SHA-256 of its canonical form. The time in microseconds since 1970';
 
 -- All entries of the transaction at once, workspace by workspace in one order, so that two transactions
--- never wait for each other's heads. What fires for the transaction's other entries finds none left.
+-- never wait for each other's heads. It fires for the first entry alone: for each, it would look through
+-- all those that are dealt with, and a commit would cost the square of its entries.
 --
 -- Both small tables are all dead rows between two vacuums: never scanned, whatever the statistics say.
 CREATE FUNCTION sesari.chain_audit() RETURNS trigger
@@ -145,9 +149,6 @@ BEGIN
     WITH taken AS (DELETE FROM sesari.audit_pending
                     WHERE transaction_id = pg_current_xact_id()::text::bigint RETURNING *)
     SELECT array_agg(taken ORDER BY workspace_id, number) INTO entries FROM taken;
-    IF entries IS NULL THEN
-        RETURN NULL;
-    END IF;
     FOREACH entry IN ARRAY entries LOOP
         IF head.workspace_id IS DISTINCT FROM entry.workspace_id THEN
             IF head.workspace_id IS NOT NULL THEN
@@ -193,17 +194,22 @@ COMMENT ON FUNCTION sesari.chain_audit IS
     'Trigger, at the commit: gives the transaction''s entries their place in the chain';
 -- Whoever has it fire earlier, by SET CONSTRAINTS, holds the head for longer, and that is all.
 CREATE CONSTRAINT TRIGGER audit_pending_chain AFTER INSERT ON sesari.audit_pending
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION sesari.chain_audit();
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.number = 1)
+    EXECUTE FUNCTION sesari.chain_audit();
 
 -- Entries ----------------------------------------------------------------------------------------
 
+-- What a transaction may leave is bounded here, where the statement fails: at the commit no
+-- statement_timeout runs, and others wait for the heads. As above, the table is never scanned.
 CREATE FUNCTION sesari.write_audit(
     workspace text, new_action text, new_table_name text, new_row_id text, new_changes jsonb
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    last record;
 BEGIN
     -- The statement may have thrown its context away by now: without one, only who administers the
     -- schema changes anything. session_user is what no statement can change.
@@ -211,10 +217,21 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = 'permission denied: an audited change needs a verified context';
     END IF;
+    -- Rolled back savepoints have taken theirs with them.
+    SELECT p.number, p.heads + (p.workspace_id <> workspace)::integer AS heads INTO last
+      FROM sesari.audit_pending AS p
+     WHERE p.transaction_id = pg_current_xact_id()::text::bigint
+     ORDER BY p.number DESC LIMIT 1;
+    IF last.number >= 10000 OR last.heads > 1000 THEN
+        RAISE check_violation USING
+            MESSAGE = 'a transaction leaves at most 10000 entries in the audit log, of at most 1000 workspaces',
+            HINT = 'Make the changes in several transactions.',
+            CONSTRAINT = 'audit_log_transaction_limit';
+    END IF;
     INSERT INTO sesari.audit_pending (
-        workspace_id, actor_kind, actor_id, door, action, table_name, row_id, changes)
+        number, heads, workspace_id, actor_kind, actor_id, door, action, table_name, row_id, changes)
     VALUES (
-        workspace,
+        coalesce(last.number, 0) + 1, coalesce(last.heads, 1), workspace,
         CASE context[3] WHEN 'u' THEN 'user' WHEN 's' THEN 'service' ELSE 'system' END,
         coalesce(context[4], session_user),
         CASE WHEN context IS NULL THEN 'none' WHEN context[5] <> '' THEN 'tenant'

@@ -36,11 +36,11 @@ COMMENT ON COLUMN public.subscriptions.current_period_end IS 'When the paid peri
 COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Whether it ends then for good';
 COMMENT ON COLUMN public.subscriptions.last_event_at IS
     'When the newest billing event applied was made; an older one that arrives late is ignored';
-COMMENT ON COLUMN public.subscriptions.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.subscriptions.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.subscriptions.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_subscriptions_created_at ON public.subscriptions (created_at, id);
-CREATE TRIGGER subscriptions_updated_at BEFORE UPDATE ON public.subscriptions
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER subscriptions_times BEFORE INSERT OR UPDATE ON public.subscriptions
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('subscriptions', 'created_at', 'updated_at');
 CREATE TRIGGER subscriptions_key BEFORE UPDATE ON public.subscriptions
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id OR OLD.user_id IS DISTINCT FROM NEW.user_id)
     EXECUTE FUNCTION sesari.refuse_change('subscriptions', 'subscriptions_key_immutable');

@@ -20,13 +20,14 @@ CREATE TABLE public.kpis (
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT kpis_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT kpis_name_check CHECK (char_length(name) >= 1 AND char_length(name) <= 200
-        AND name = btrim(name) AND name !~ '[\u0001-\u001F\u007F]'),
-    CONSTRAINT kpis_description_check CHECK (char_length(description) <= 10000),
+        AND sesari.is_text(name, 'label')),
+    CONSTRAINT kpis_description_check CHECK (char_length(description) <= 10000
+        AND sesari.is_text(description, 'prose')),
     CONSTRAINT kpis_target_value_check CHECK (target_value > '-Infinity' AND target_value < 'Infinity'),
     CONSTRAINT kpis_unit_check CHECK (char_length(unit) >= 1 AND char_length(unit) <= 32
-        AND unit = btrim(unit) AND unit !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(unit, 'label')),
     CONSTRAINT kpis_category_check CHECK (char_length(category) >= 1 AND char_length(category) <= 64
-        AND category = btrim(category) AND category !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(category, 'label')),
     CONSTRAINT kpis_current_value_at_check CHECK (
         current_value_at >= '0001-01-01 00:00:00+00' AND current_value_at < '10000-01-01 00:00:00+00'),
     CONSTRAINT kpis_created_at_check CHECK (
@@ -49,17 +50,21 @@ COMMENT ON COLUMN public.kpis.current_value_at IS
 COMMENT ON COLUMN public.kpis.unit IS 'Unit of the values, such as $, % or users';
 COMMENT ON COLUMN public.kpis.category IS 'Group, such as revenue, growth or engagement';
 COMMENT ON COLUMN public.kpis.is_active IS 'Whether the KPI is shown';
-COMMENT ON COLUMN public.kpis.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.kpis.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.kpis.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.kpis.deleted_at IS 'When the KPI was deleted; its history stays until a purge';
 CREATE INDEX idx_kpis_workspace_id ON public.kpis (workspace_id, created_at, id);
 SELECT sesari.forget_statistics('public.kpis');
 
-CREATE TRIGGER kpis_updated_at BEFORE UPDATE ON public.kpis
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER kpis_times BEFORE INSERT OR UPDATE ON public.kpis
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('kpis', 'created_at', 'updated_at');
 CREATE TRIGGER kpis_key BEFORE UPDATE ON public.kpis
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('kpis', 'kpis_key_immutable');
+CREATE TRIGGER kpis_negative_zero BEFORE INSERT OR UPDATE ON public.kpis
+    FOR EACH ROW WHEN (NEW.target_value = 0 AND float8send(NEW.target_value) <> '\x0000000000000000'
+        OR NEW.current_value = 0 AND float8send(NEW.current_value) <> '\x0000000000000000')
+    EXECUTE FUNCTION sesari.drop_negative_zero('kpis');
 -- Only the functions below, which run as the owner, set the current value.
 CREATE TRIGGER kpis_current_value_insert BEFORE INSERT ON public.kpis
     FOR EACH ROW WHEN ((NEW.current_value <> 0 OR NEW.current_value_at IS NOT NULL)

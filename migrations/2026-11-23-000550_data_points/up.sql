@@ -35,6 +35,10 @@ CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
         OR OLD.kpi_id IS DISTINCT FROM NEW.kpi_id)
     EXECUTE FUNCTION sesari.refuse_change('kpi_data_points', 'kpi_data_points_key_immutable');
 
+CREATE TRIGGER kpi_data_points_negative_zero BEFORE INSERT OR UPDATE ON public.kpi_data_points
+    FOR EACH ROW WHEN (NEW.value = 0 AND float8send(NEW.value) <> '\x0000000000000000')
+    EXECUTE FUNCTION sesari.drop_negative_zero('kpi_data_points');
+
 -- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
 -- goes down with its KPI is covered by the KPI's own entry.
 CREATE FUNCTION sesari.audit_deleted_points() RETURNS trigger

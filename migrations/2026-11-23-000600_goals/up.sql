@@ -16,8 +16,9 @@ CREATE TABLE public.goals (
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT goals_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
     CONSTRAINT goals_title_check CHECK (char_length(title) >= 1 AND char_length(title) <= 200
-        AND title = btrim(title) AND title !~ '[\u0001-\u001F\u007F]'),
-    CONSTRAINT goals_description_check CHECK (char_length(description) <= 10000),
+        AND sesari.is_text(title, 'label')),
+    CONSTRAINT goals_description_check CHECK (char_length(description) <= 10000
+        AND sesari.is_text(description, 'prose')),
     CONSTRAINT goals_target_date_check CHECK (
         target_date >= '0001-01-01 00:00:00+00' AND target_date < '10000-01-01 00:00:00+00'),
     CONSTRAINT goals_status_check CHECK (status IN ('active', 'completed', 'paused')),
@@ -35,14 +36,14 @@ COMMENT ON COLUMN public.goals.title IS 'Display name';
 COMMENT ON COLUMN public.goals.description IS 'Free text';
 COMMENT ON COLUMN public.goals.target_date IS 'When it is due';
 COMMENT ON COLUMN public.goals.status IS 'active, completed or paused';
-COMMENT ON COLUMN public.goals.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.goals.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.goals.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.goals.deleted_at IS 'When the goal was deleted; it stays until a purge';
 CREATE INDEX idx_goals_workspace_id ON public.goals (workspace_id, created_at, id);
 SELECT sesari.forget_statistics('public.goals');
 
-CREATE TRIGGER goals_updated_at BEFORE UPDATE ON public.goals
-    FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION sesari.touch_updated_at();
+CREATE TRIGGER goals_times BEFORE INSERT OR UPDATE ON public.goals
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('goals', 'created_at', 'updated_at');
 CREATE TRIGGER goals_key BEFORE UPDATE ON public.goals
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('goals', 'goals_key_immutable');
@@ -97,6 +98,10 @@ CREATE TRIGGER goal_kpis_key BEFORE UPDATE ON public.goal_kpis
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.goal_id IS DISTINCT FROM NEW.goal_id
         OR OLD.kpi_id IS DISTINCT FROM NEW.kpi_id)
     EXECUTE FUNCTION sesari.refuse_change('goal_kpis', 'goal_kpis_key_immutable');
+CREATE TRIGGER goal_kpis_negative_zero BEFORE INSERT OR UPDATE ON public.goal_kpis
+    FOR EACH ROW WHEN (NEW.weight = 0 AND float8send(NEW.weight) <> '\x0000000000000000'
+        OR NEW.baseline = 0 AND float8send(NEW.baseline) <> '\x0000000000000000')
+    EXECUTE FUNCTION sesari.drop_negative_zero('goal_kpis');
 
 ALTER TABLE public.goal_kpis ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.goal_kpis FORCE ROW LEVEL SECURITY;

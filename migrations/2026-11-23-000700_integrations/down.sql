@@ -1,8 +1,20 @@
 -- Loses every integration, its sealed credentials and the salts they open with. Take a copy first.
 SET LOCAL ROLE sesari_owner;
+DROP FUNCTION sesari.sync_schedule(text);
+DROP FUNCTION sesari.schedule_sync(text, timestamptz);
+DROP FUNCTION sesari.extend_sync(text, text, interval);
+DROP FUNCTION sesari.finish_sync(text, text, timestamptz);
+DROP FUNCTION sesari.check_next_sync_at(timestamptz);
+DROP FUNCTION sesari.claim_integrations(text, integer, interval);
+DROP TRIGGER integrations_sync_queue_delete ON public.integrations;
+DROP TRIGGER integrations_sync_queue_update ON public.integrations;
+DROP TRIGGER integrations_sync_queue_insert ON public.integrations;
+DROP FUNCTION sesari.keep_sync_queue();
+DROP TABLE sesari.sync_queue;
+DROP FUNCTION sesari.bring_sync_turn_forward();
+DROP TABLE sesari.sync_turns;
 DROP FUNCTION sesari.workspaces_to_reseal(text, text, integer);
 DROP FUNCTION sesari.sealing_key_usage();
-DROP FUNCTION sesari.claim_integrations(text, integer, interval);
 DROP FUNCTION sesari.destroy_sealing_salt();
 DROP FUNCTION sesari.credentials_to_reseal(text, text, integer);
 DROP FUNCTION sesari.read_credentials(text);

@@ -1,7 +1,7 @@
 -- What was done under which key, and the answer, so that asking again does nothing again.
 SET LOCAL ROLE sesari_owner;
 
-CREATE FUNCTION sesari.current_actor(OUT workspace_id text, OUT actor_kind text, OUT actor_id text)
+CREATE FUNCTION sesari.current_actor(OUT workspace_id text, OUT actor_kind text, OUT actor_id text, OUT membership text)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -11,25 +11,29 @@ BEGIN
         workspace_id := context[5];
         actor_kind := 'service';
         actor_id := context[4];
+        membership := 'service';
     ELSIF context[3] = 'u' THEN
-        SELECT m.workspace_id, 'user', m.user_id INTO workspace_id, actor_kind, actor_id
+        SELECT m.workspace_id, 'user', m.user_id, m.role || ' ' || m.id
+          INTO workspace_id, actor_kind, actor_id, membership
           FROM public.workspace_users AS m
          WHERE m.workspace_id = context[5] AND m.user_id = context[4];
     END IF;
 END
 $$;
 COMMENT ON FUNCTION sesari.current_actor IS
-    'The current workspace and who is asking there, if a user who is a member now or a service; otherwise nulls. Policies ask for all at once: a statement could change the context between two questions';
+    'The current workspace and who is asking there by which membership and role, if a user who is a member now or a service; otherwise nulls. Policies ask for all at once: a statement could change the context between two questions';
 GRANT EXECUTE ON FUNCTION sesari.current_actor TO sesari_tenant;
 
 -- idempotency_keys -----------------------------------------------------------------------------
 
 -- A key is its actor's own. An answer may hold what only this actor may read, and a key that somebody
--- else has taken must be as good as any other.
+-- else has taken must be as good as any other. An answer is given to the membership and role that it was
+-- given to before: under another, the key is taken and its row is not seen.
 CREATE TABLE public.idempotency_keys (
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
+    membership text COLLATE "C" NOT NULL DEFAULT (sesari.current_actor()).membership,
     key text COLLATE "C" NOT NULL,
     operation text NOT NULL,
     fingerprint bytea,
@@ -39,10 +43,12 @@ CREATE TABLE public.idempotency_keys (
     CONSTRAINT idempotency_keys_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT idempotency_keys_actor_kind_check CHECK (actor_kind IN ('user', 'service')),
+    CONSTRAINT idempotency_keys_membership_check CHECK (
+        membership ~ '^(service|(owner|admin|member) [a-z][a-z0-9]{1,31})$'),
     CONSTRAINT idempotency_keys_key_check CHECK (key ~ '^[\u0021-\u007E]{1,255}$'),
     CONSTRAINT idempotency_keys_operation_check CHECK (
         char_length(operation) >= 1 AND char_length(operation) <= 200
-        AND operation = btrim(operation) AND operation !~ '[\u0001-\u001F\u007F]'),
+        AND sesari.is_text(operation, 'label')),
     CONSTRAINT idempotency_keys_fingerprint_check CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT idempotency_keys_result_check CHECK (octet_length(result) <= 65536),
     CONSTRAINT idempotency_keys_created_at_check CHECK (
@@ -53,21 +59,27 @@ COMMENT ON TABLE public.idempotency_keys IS
 COMMENT ON COLUMN public.idempotency_keys.workspace_id IS 'The workspace; by default the one of the context';
 COMMENT ON COLUMN public.idempotency_keys.actor_kind IS 'user or service';
 COMMENT ON COLUMN public.idempotency_keys.actor_id IS 'User id or service name, whose key it is';
+COMMENT ON COLUMN public.idempotency_keys.membership IS
+    'Role and membership id of the user who asked, or service. No other membership is given the answer';
 COMMENT ON COLUMN public.idempotency_keys.key IS
     'The key, 1 to 255 visible ASCII characters; unique for its actor in the workspace';
 COMMENT ON COLUMN public.idempotency_keys.operation IS 'Name of the unit of work';
 COMMENT ON COLUMN public.idempotency_keys.fingerprint IS 'SHA-256 of the request, if the caller bound the key to it';
 COMMENT ON COLUMN public.idempotency_keys.result IS
     'The answer as JSON, at most 65536 bytes; null until the work is done, which no other transaction sees';
-COMMENT ON COLUMN public.idempotency_keys.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.idempotency_keys.created_at IS 'When the row was made; kept by a trigger';
 -- For pruning, workspace by workspace.
 CREATE INDEX idx_idempotency_keys_workspace_id_created_at ON public.idempotency_keys (workspace_id, created_at);
 SELECT sesari.forget_statistics('public.idempotency_keys');
 
+
+CREATE TRIGGER idempotency_keys_times BEFORE INSERT OR UPDATE ON public.idempotency_keys
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('idempotency_keys', 'created_at');
 -- An answer that was given is the answer for good.
 CREATE TRIGGER idempotency_keys_key BEFORE UPDATE ON public.idempotency_keys
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.actor_kind IS DISTINCT FROM NEW.actor_kind OR OLD.actor_id IS DISTINCT FROM NEW.actor_id
+        OR OLD.membership IS DISTINCT FROM NEW.membership
         OR OLD.key IS DISTINCT FROM NEW.key OR OLD.operation IS DISTINCT FROM NEW.operation
         OR OLD.fingerprint IS DISTINCT FROM NEW.fingerprint OR OLD.created_at IS DISTINCT FROM NEW.created_at
         OR OLD.result IS NOT NULL AND OLD.result IS DISTINCT FROM NEW.result)
@@ -80,16 +92,16 @@ GRANT INSERT (workspace_id, actor_kind, actor_id, key, operation, fingerprint) O
     TO sesari_tenant;
 GRANT UPDATE (result) ON public.idempotency_keys TO sesari_tenant;
 CREATE POLICY idempotency_keys_tenant_select ON public.idempotency_keys FOR SELECT TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id FROM sesari.current_actor() AS a));
+    USING ((workspace_id, actor_kind, actor_id, membership)
+           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_insert ON public.idempotency_keys FOR INSERT TO sesari_tenant
-    WITH CHECK ((workspace_id, actor_kind, actor_id)
-                = (SELECT a.workspace_id, a.actor_kind, a.actor_id FROM sesari.current_actor() AS a));
+    WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
+                = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_update ON public.idempotency_keys FOR UPDATE TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id FROM sesari.current_actor() AS a))
-    WITH CHECK ((workspace_id, actor_kind, actor_id)
-                = (SELECT a.workspace_id, a.actor_kind, a.actor_id FROM sesari.current_actor() AS a));
+    USING ((workspace_id, actor_kind, actor_id, membership)
+           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a))
+    WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
+                = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 -- For pruning: a row that a transaction is just asking for is locked, and left for the next time.
 CREATE POLICY idempotency_keys_owner_select ON public.idempotency_keys FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY idempotency_keys_owner_update ON public.idempotency_keys FOR UPDATE TO sesari_owner

@@ -101,7 +101,8 @@ BEGIN
     END IF;
     parts := string_to_array(token, '.');
     IF token IS NULL OR octet_length(token) NOT BETWEEN 65 AND 512
-       OR cardinality(parts) <> 8 OR parts[1] <> '1' OR length(parts[8]) <> 64 THEN
+       OR cardinality(parts) <> 8 OR parts[1] <> '1' OR parts[3] NOT IN ('u', 's') OR parts[4] = ''
+       OR parts[6] !~ '^[0-9]{1,16}$' OR parts[7] !~ '^[0-9]{1,9}$' OR length(parts[8]) <> 64 THEN
         RETURN 'malformed';
     END IF;
     SELECT * INTO pads FROM sesari.context_keys WHERE key_id = parts[2];

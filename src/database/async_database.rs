@@ -2,7 +2,7 @@
 //!
 //! A unit waits for its turn as a future, and runs on one of tokio's blocking threads only once it has
 //! one: there are never more of these than the pools have connections. The waiting, the order and the
-//! limits are those of threads, since it is the same gate.
+//! limits are those of threads, since it is the same queue.
 //!
 //! What other crates offer was looked at first. `deadpool-diesel` runs each call on a blocking thread and
 //! lets it go on when its future is dropped; `diesel-async` is another connection, by another client
@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
 use super::door::Door;
-use super::gate::{Party, Permit, timed_out};
+use super::fair_queue::{Permit, QueueKey, timed_out};
 use super::unit::{Failure, Next, Place, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
 use crate::error::{AsError, DatabaseError, Error, Result};
@@ -167,8 +167,8 @@ where
         let outcome;
         match unit.place() {
             Ok(place) => {
-                let entered = enter(&place, unit.scope.party()).await;
-                unit.seen.waited(place.door.gate.name(), asked.elapsed());
+                let entered = enter(&place, unit.scope.queue_key()).await;
+                unit.seen.waited(place.door.queue.name(), asked.elapsed());
                 match entered {
                     Ok(permit) => {
                         (unit, body, outcome) = attempt(unit, body, place, permit).await?;
@@ -188,8 +188,8 @@ where
     }
 }
 
-async fn enter(place: &Place, party: Party) -> Result<Permit> {
-    let admission = place.door.gate.ask(party)?;
+async fn enter(place: &Place, key: QueueKey) -> Result<Permit> {
+    let admission = place.door.queue.ask(key)?;
     timeout_at(place.until.into(), admission).await.unwrap_or_else(|_| Err(timed_out()))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use diesel::pg::PgConnection;
 
 use super::door::{Door, REPLICA};
-use super::gate::Limits;
+use super::fair_queue::Limits;
 use super::isolation::{Declared, IsolationOptions, IsolationReport};
 use super::replica::Replica;
 use super::{Database, Inner, pooler};
@@ -53,6 +53,7 @@ pub struct DatabaseBuilder {
     timeouts: Timeouts,
     units: Units,
     workspace_share: f64,
+    actor_share: f64,
     queue_limit: usize,
     replica_url: Option<String>,
     replica_patience: Duration,
@@ -97,7 +98,8 @@ impl DatabaseBuilder {
                 idle: Duration::from_mins(1),
             },
             units: Units { deadline: Duration::from_secs(30), attempts: 10 },
-            workspace_share: 1.0,
+            workspace_share: 0.5,
+            actor_share: 0.5,
             queue_limit: 1000,
             replica_url: None,
             replica_patience: Duration::from_millis(500),
@@ -175,9 +177,10 @@ impl DatabaseBuilder {
         self
     }
 
-    /// The largest share of the tenants' connections that one workspace may use at a time, or one user
-    /// outside of any, above 0 and up to 1, rounded down to at least one connection; and their share of the queue.
-    /// Below 1 it bounds what a workspace that floods the service takes from the others.
+    /// The largest share of the tenants' connections that one workspace may use at a time, above 0 and up
+    /// to 1, rounded down to at least one connection, and its share of the queue; 0.5 unless set. It bounds
+    /// what a workspace that floods the service takes from the others. A service with a single workspace
+    /// that matters may set 1.
     ///
     /// A thread that holds so many guards of one workspace and asks for another waits for itself.
     pub fn workspace_share(mut self, share: f64) -> Self {
@@ -185,8 +188,17 @@ impl DatabaseBuilder {
         self
     }
 
-    /// How many callers may wait for a connection of a login; the next one is [`Error::Overloaded`]
-    /// at once.
+    /// The same for one actor, in all workspaces together: a user, or a background service by its name;
+    /// 0.5 unless set. Which workspace a caller asks for says nothing about membership, so a share of
+    /// workspaces alone would not bound one who asks for many. Services outside of any workspace have a
+    /// pool of their own, and all of it.
+    pub fn actor_share(mut self, share: f64) -> Self {
+        self.actor_share = share;
+        self
+    }
+
+    /// How many callers may wait for a connection of a login. When so many do, the newest caller of the
+    /// actor who waits most often is turned away with [`Error::Overloaded`], or the one who asks.
     pub fn queue_limit(mut self, callers: usize) -> Self {
         self.queue_limit = callers;
         self
@@ -290,8 +302,12 @@ impl DatabaseBuilder {
         if self.units.deadline.is_zero() || self.units.attempts == 0 {
             return Err(Error::Config("unit_deadline or unit_attempts is 0".into()));
         }
-        if !(self.workspace_share > 0.0 && self.workspace_share <= 1.0) {
-            return Err(Error::Config("workspace_share is not above 0 and up to 1".into()));
+        for (name, share) in
+            [("workspace_share", self.workspace_share), ("actor_share", self.actor_share)]
+        {
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(Error::Config(format!("{name} is not above 0 and up to 1")));
+            }
         }
         if self.pool_timeout.is_zero() || self.connection_lifetime.is_zero() {
             return Err(Error::Config("pool_timeout or connection_lifetime is 0".into()));
@@ -364,14 +380,14 @@ impl DatabaseBuilder {
 
     fn limits(&self) -> Limits {
         let connections = self.pool_size as usize;
-        let share = |of: usize| {
-            if self.workspace_share < 1.0 { part(of, self.workspace_share).max(1) } else { of }
-        };
+        let part = |of: usize, share: f64| if share < 1.0 { part(of, share).max(1) } else { of };
         Limits {
             connections,
-            connections_each: share(connections),
+            connections_each: part(connections, self.workspace_share),
+            connections_actor: part(connections, self.actor_share),
             queue: self.queue_limit,
-            queue_each: share(self.queue_limit),
+            queue_each: part(self.queue_limit, self.workspace_share),
+            queue_actor: part(self.queue_limit, self.actor_share),
         }
     }
 

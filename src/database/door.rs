@@ -1,4 +1,4 @@
-//! One login: its pool, the gate before it, and a connection beside it.
+//! One login: its pool, the queue before it, and a connection beside it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use diesel::pg::PgConnection;
 use r2d2::PooledConnection;
 
-use super::gate::{Gate, Limits, Party, Permit, timed_out};
+use super::fair_queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::tenancy::Actor;
@@ -21,7 +21,7 @@ pub(crate) struct Door {
     // r2d2 keeps its manager to itself, and signing needs one.
     pub(crate) manager: SessionManager,
     pub(crate) role: DatabaseRole,
-    pub(crate) gate: Gate,
+    pub(crate) queue: FairQueue,
     /// A connection outside of the pool, for what must not wait for one: probes and cancellations.
     side: Mutex<Option<PgConnection>>,
 }
@@ -47,12 +47,18 @@ impl Door {
             // A round trip for every check-out; see `SessionManager::is_valid`.
             .test_on_check_out(false)
             .build_unchecked(manager.clone());
-        Ok(Self { pool, manager, role, gate: Gate::new(name, limits), side: Mutex::new(None) })
+        Ok(Self {
+            pool,
+            manager,
+            role,
+            queue: FairQueue::new(name, limits),
+            side: Mutex::new(None),
+        })
     }
 
-    /// Waits for this party's turn.
-    pub(super) fn enter(&self, party: Party, until: Instant) -> Result<Permit> {
-        self.gate.ask(party)?.wait(until.saturating_duration_since(Instant::now()))
+    /// Waits for a turn.
+    pub(super) fn enter(&self, key: QueueKey, until: Instant) -> Result<Permit> {
+        self.queue.ask(key)?.wait(until.saturating_duration_since(Instant::now()))
     }
 
     /// A connection for one who has a permit: one of the pool is free, or may be opened.
@@ -88,12 +94,12 @@ impl Door {
     }
 
     pub(super) fn is_replica(&self) -> bool {
-        self.gate.name() == REPLICA
+        self.queue.name() == REPLICA
     }
 
     /// Lets nobody in any more. Connections that come back are closed with the pool.
     pub(super) fn close(&self) {
-        self.gate.close();
+        self.queue.close();
         self.side.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -140,7 +140,7 @@ impl Database {
         self.doors().for_each(|door| door.close());
         let now = Instant::now();
         let until = now.checked_add(patience).unwrap_or(now + super::builder::MAX_PATIENCE);
-        self.doors().chain(&opened).map(|door| door.gate.drain(until)).sum()
+        self.doors().chain(&opened).map(|door| door.queue.drain(until)).sum()
     }
 }
 
@@ -151,12 +151,12 @@ fn probe(door: &Door) -> DoorHealth {
         Ok(standby.get_result::<bool>(conn)?)
     });
     let latency = asked.elapsed();
-    let (traffic, pool) = (door.gate.traffic(), door.pool.state());
+    let (stats, pool) = (door.queue.stats(), door.pool.state());
     DoorHealth {
         max_connections: door.pool.max_size() as usize,
         idle: pool.idle_connections as usize,
-        in_use: traffic.inside,
-        waiting: traffic.waiting,
+        in_use: stats.active,
+        waiting: stats.waiting,
         latency_ms: answer.is_ok().then_some(latency.as_secs_f64() * 1000.0),
         takes_writes: matches!(answer, Ok(false)),
         error: answer.err().as_ref().map(Error::kind),

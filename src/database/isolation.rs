@@ -1,7 +1,8 @@
 //! The check that login and schema isolate tenants, run before the first guard is handed out.
 //!
-//! Three parts. General rules look at the login and at every relation and function that it can
-//! reach, ours or not. Tables of the consumer's own that were declared as tenants' are held to what ours
+//! Four parts. General rules look at the login and at every relation and function that it can
+//! reach, ours or not. Others compare what PostgreSQL itself, extensions, roles and settings give with what
+//! they give in a new database. Tables of the consumer's own that were declared as tenants' are held to what ours
 //! are held to. And the schema of this crate must be, to the letter, what its migrations
 //! make: `manifest.txt` is the catalogue of a freshly migrated database, one fact a line, and a
 //! missing or an additional line is a finding. A test below holds the file against the live
@@ -10,6 +11,7 @@
 mod catalogue;
 mod policy;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fmt::Write as _;
@@ -50,8 +52,16 @@ const RULES_SQL: &str =
     concat!(include_str!("isolation/reach.sql"), include_str!("isolation/rules.sql"));
 const TENANT_SQL: &str =
     concat!(include_str!("isolation/reach.sql"), include_str!("isolation/tenant.sql"));
+const SYSTEM_SQL: &str =
+    concat!(include_str!("isolation/reach.sql"), include_str!("isolation/system.sql"));
+/// The functions that PostgreSQL 15 to 18 mark LEAKPROOF, each with what it calls.
+const LEAKPROOF: &str = include_str!("isolation/leakproof.txt");
 const POLICIES_SQL: &str =
     concat!(include_str!("isolation/reach.sql"), include_str!("isolation/policies.sql"));
+const PLACE_SQL: &str = "SELECT quote_ident(session_user) AS login, quote_ident(current_database()) AS database, \
+     EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper) AS is_superuser";
+const SUPERUSER: &str = "login-is-superuser";
+const UNRECORDED: &str = "migrations-unrecorded";
 const HARDENING_SQL: &str = include_str!("isolation/hardening.sql");
 
 /// How much a finding matters.
@@ -184,7 +194,7 @@ impl IsolationReport {
         check(conn, options)
     }
 
-    /// The findings, by rule and object. Hardening is not among them.
+    /// The findings: the severest first, then by rule and object. Hardening is not among them.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
@@ -232,8 +242,7 @@ impl IsolationReport {
     /// Adds another login's. The fingerprint stays the first one's.
     pub fn extend(&mut self, other: Self) {
         self.findings.extend(other.findings);
-        self.findings.sort();
-        self.findings.dedup();
+        self.sort();
         self.hardening.extend(other.hardening);
         self.hardening.sort();
         self.hardening.dedup();
@@ -248,8 +257,15 @@ impl IsolationReport {
             let explanation =
                 format!("has the fingerprint {}, expected was {expected}", self.fingerprint);
             self.findings.push(Finding::new("fingerprint-changed", "schema", explanation));
-            self.findings.sort();
+            self.sort();
         }
+    }
+
+    /// What matters most first. A superuser's other findings may all be of its making.
+    fn sort(&mut self) {
+        let key = |f: &Finding| (f.rule != SUPERUSER, Reverse(f.severity));
+        self.findings.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
+        self.findings.dedup();
     }
 
     /// Whether some finding is of this rule.
@@ -359,6 +375,25 @@ struct FindingRow {
 }
 
 #[derive(QueryableByName)]
+struct SystemRow {
+    #[diesel(embed)]
+    found: FindingRow,
+    #[diesel(sql_type = Text)]
+    remedy: String,
+}
+
+/// Whose session it is, and where, each quoted where SQL needs it.
+#[derive(QueryableByName)]
+struct Place {
+    #[diesel(sql_type = Text)]
+    login: String,
+    #[diesel(sql_type = Text)]
+    database: String,
+    #[diesel(sql_type = Bool)]
+    is_superuser: bool,
+}
+
+#[derive(QueryableByName)]
 struct PolicyRow {
     #[diesel(sql_type = Text)]
     object: String,
@@ -392,23 +427,41 @@ struct Line {
 fn check(conn: &mut PgConnection, options: &IsolationOptions) -> Result<IsolationReport> {
     conn.transaction(|conn| {
         normalize(conn)?;
+        let place: Place = diesel::sql_query(PLACE_SQL).get_result(conn)?;
         let mut findings = Vec::new();
         findings.extend(old_server(conn)?);
-        findings.extend(rule_findings(conn, RULES_SQL, options)?);
+        // A superuser may do everything, and each rule would say so once more.
+        if place.is_superuser {
+            findings.push(Finding::new(
+                SUPERUSER,
+                &place.login,
+                "a superuser is not bound by row-level security",
+            ));
+        } else {
+            findings.extend(rule_findings(conn, RULES_SQL, options)?);
+            findings.extend(system_findings(conn, options)?);
+        }
         if !options.tables.tenant.is_empty() {
             findings.extend(rule_findings(conn, TENANT_SQL, options)?);
             findings.extend(policy_findings(conn, options)?);
         }
         let migrations = migration_findings(conn)?;
-        if migrations.is_empty() {
+        // A schema of another version differs in many lines, and all say the same as this.
+        if migrations.iter().all(|finding| finding.rule == UNRECORDED) {
             findings.extend(manifest_findings(&live_manifest(conn, &[])?));
         }
-        // A schema of another version differs in many lines, and all say the same as this.
         findings.extend(migrations);
-        findings.sort();
-        let hardening = hardening(conn)?;
+        for finding in &mut findings {
+            finding.remedy = finding
+                .remedy
+                .replace("<login>", &place.login)
+                .replace("<database>", &place.database);
+        }
+        // Nor is there a login to harden.
+        let hardening = if place.is_superuser { Vec::new() } else { hardening(conn)? };
         let fingerprint = fingerprint(&live_manifest(conn, &options.tables.tenant)?);
         let mut report = IsolationReport { findings, hardening, fingerprint };
+        report.sort();
         if let Some(expected) = &options.fingerprint {
             report.expect_fingerprint(expected);
         }
@@ -424,11 +477,13 @@ pub(crate) fn live_fingerprint(conn: &mut PgConnection, tables: &Declared) -> Re
     })
 }
 
-/// How the catalogue writes an expression depends on these.
+/// How the catalogue writes an expression depends on these, and the login's own defaults may be anything.
 fn normalize(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
-        "SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; \
-         SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off",
+        "SET LOCAL ROLE NONE; SET LOCAL row_security = on; SET LOCAL statement_timeout = '30s'; \
+         SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off; \
+         SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
+         SET LOCAL IntervalStyle = postgres; SET LOCAL extra_float_digits = 1",
     )
 }
 
@@ -444,6 +499,24 @@ fn rule_findings(
         .bind::<Array<Text>, _>(&TABLES[..])
         .load(conn)?;
     Ok(rows.into_iter().map(|row| Finding::new(row.rule, row.object, row.explanation)).collect())
+}
+
+fn system_findings(
+    conn: &mut PgConnection,
+    options: &IsolationOptions,
+) -> QueryResult<Vec<Finding>> {
+    let rows: Vec<SystemRow> = diesel::sql_query(SYSTEM_SQL)
+        .bind::<Text, _>(options.role.name())
+        .bind::<Array<Text>, _>(&options.tables.tenant)
+        .bind::<Array<Text>, _>(&options.tables.shared)
+        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(LEAKPROOF.lines().collect::<Vec<_>>())
+        .load(conn)?;
+    let finding = |SystemRow { found, remedy }: SystemRow| Finding {
+        remedy,
+        ..Finding::new(found.rule, found.object, found.explanation)
+    };
+    Ok(rows.into_iter().map(finding).collect())
 }
 
 fn policy_findings(
@@ -482,7 +555,7 @@ fn hardening(conn: &mut PgConnection) -> QueryResult<Vec<Hardening>> {
 
 fn fingerprint(manifest: &BTreeSet<String>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    for line in manifest {
+    for line in manifest.iter().filter(|line| !is_additional_index(line)) {
         context.update(line.as_bytes());
         context.update(b"\n");
     }
@@ -533,10 +606,17 @@ fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
     let applied = match may_ask {
         None => BTreeSet::new(),
         Some(false) => return Ok(Vec::new()),
-        Some(true) => lines(
-            diesel::sql_query("SELECT v AS line FROM sesari.applied_migrations() AS v"),
-            conn,
-        )?,
+        Some(true) => {
+            let applied = recorded(conn)?;
+            if applied.is_empty() {
+                return Ok(vec![Finding::new(
+                    UNRECORDED,
+                    "sesari_migrations",
+                    "the schema is there and no migration is recorded, as after a dump without data",
+                )]);
+            }
+            applied
+        }
     };
     let embedded: BTreeSet<String> = migrations::versions()?.into_iter().collect();
     let pending = embedded.difference(&applied).map(|version| {
@@ -546,6 +626,20 @@ fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
         Finding::new("migration-unknown", version, "of a newer version of this crate; upgrade it")
     });
     Ok(pending.chain(unknown).collect())
+}
+
+/// The migrations on record: none, too, where the record itself is missing.
+fn recorded(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
+    let is_there: bool = diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT FROM pg_catalog.pg_class AS c \
+                   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                  WHERE n.nspname = 'sesari_migrations' AND c.relname = '__diesel_schema_migrations')",
+    ))
+    .get_result(conn)?;
+    if !is_there {
+        return Ok(BTreeSet::new());
+    }
+    lines(diesel::sql_query("SELECT v AS line FROM sesari.applied_migrations() AS v"), conn)
 }
 
 /// The live catalogue in the form of the manifest.
@@ -564,14 +658,46 @@ fn manifest_findings(live: &BTreeSet<String>) -> Vec<Finding> {
             (Some(blank), ..) => blank,
             _ => rest.len(),
         };
-        let object = &rest[..end];
-        Finding::new(format!("{what}-changed"), object, format!("{problem}: {line}"))
+        let rule = if is_additional_index(line) {
+            "index-additional".to_owned()
+        } else {
+            format!("{what}-changed")
+        };
+        Finding::new(rule, &rest[..end], format!("{problem}: {line}"))
     };
     let missing =
         expected.difference(live).map(|line| finding(line, "missing or changed, expected"));
     let strange =
         live.difference(&expected).map(|line| finding(line, "not of this crate's making"));
     missing.chain(strange).collect()
+}
+
+/// Whether the line is an index that this crate did not make and that breaks no rule: it refuses no
+/// row, has no expression of which statistics are kept, and tenants either cannot read its table or
+/// find only rows of their workspace in it.
+fn is_additional_index(line: &str) -> bool {
+    let Some((table, index)) =
+        line.strip_prefix("index ").and_then(|rest| rest.split_once(" CREATE INDEX "))
+    else {
+        return false;
+    };
+    let ours = TABLES.contains(&table) || table.starts_with("sesari.");
+    if !ours || MANIFEST.lines().any(|expected| expected == line) {
+        return false;
+    }
+    let selects =
+        |grant: &str| grant.starts_with(['.', ' ']) && grant.contains(" SELECT to sesari_tenant");
+    let grants = format!("grant {table}");
+    if !MANIFEST.lines().filter_map(|line| line.strip_prefix(&grants)).any(selects) {
+        return true;
+    }
+    let head = if table == "public.workspaces" { "id" } else { "workspace_id" };
+    index.split_once(" USING btree (").is_some_and(|(_, columns)| {
+        let columns = columns.replacen(" INCLUDE (", " ", 1);
+        columns.strip_prefix(head).is_some_and(|rest| rest.starts_with([',', ')', ' ']))
+            && !columns.contains(['(', '"'])
+            && ![" WHERE ", " COLLATE ", "_ops"].iter().any(|part| columns.contains(part))
+    })
 }
 
 fn lines<'q, Q>(query: Q, conn: &mut PgConnection) -> Result<BTreeSet<String>>

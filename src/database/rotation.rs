@@ -22,8 +22,9 @@ pub struct Rotation {
 
 impl Database {
     /// Seals every envelope anew that is not under the current sealing key, workspace by workspace,
-    /// in transactions of at most `batch` envelopes, while everything else goes on. `progress` is
-    /// called after each.
+    /// in transactions of at most `batch` envelopes, and of no more than
+    /// [`reseal`](crate::repo::IntegrationRepository::reseal) takes, while everything else goes on.
+    /// `progress` is called after each.
     ///
     /// Interrupted, it may be started again, and goes on with what is left. Once it is through,
     /// [`key_usage`](crate::repo::IntegrationQueueRepository::key_usage) says which old keys are in

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Database;
 use super::door::Door;
-use super::gate::{Party, Permit};
+use super::fair_queue::{Permit, QueueKey};
 use super::replica::{Source, WriteMark};
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
@@ -101,12 +101,8 @@ impl<G: Guard> Scope<G> {
         Self { access: Access::ReadOnly, source: Source::ReplicaAfter(mark), ..self }
     }
 
-    pub(super) fn party(&self) -> Party {
-        match (&self.workspace, &self.actor) {
-            (Some(workspace), _) => Party::Workspace(workspace.clone()),
-            (None, Actor::User(user)) => Party::User(user.clone()),
-            (None, Actor::Service(_)) => Party::Service,
-        }
+    pub(super) fn queue_key(&self) -> QueueKey {
+        QueueKey { actor: self.actor.clone(), workspace: self.workspace.clone() }
     }
 
     /// The door on the primary.

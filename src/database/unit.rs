@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Database;
 use super::builder::MAX_PATIENCE;
 use super::door::Door;
-use super::gate::Permit;
+use super::fair_queue::Permit;
 use super::replica::{Replica, Source, caught_up};
 use super::scope::{Guard, Scope};
 use crate::error::{AsError, Error, Result};
@@ -174,8 +174,8 @@ impl<G: Guard> Unit<G> {
             let asked = Instant::now();
             let outcome = match self.place() {
                 Ok(place) => {
-                    let entered = place.door.enter(self.scope.party(), place.until);
-                    self.seen.waited(place.door.gate.name(), asked.elapsed());
+                    let entered = place.door.enter(self.scope.queue_key(), place.until);
+                    self.seen.waited(place.door.queue.name(), asked.elapsed());
                     entered.map_err(|error| place.refused(error)).and_then(|permit| {
                         let terms = self.terms(&place);
                         self.seen.in_span(|| self.attempt(&place, permit, &terms, body))
@@ -212,9 +212,7 @@ impl<G: Guard> Unit<G> {
     }
 
     pub(super) fn terms(&self, place: &Place) -> Terms {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        // The server takes 0 for no limit.
-        let left = left.max(Duration::from_millis(1));
+        let left = whole_millis(self.deadline.saturating_duration_since(Instant::now()));
         let Timeouts { statement, lock, idle } = self.db.0.timeouts;
         let sooner = |limit: Duration| if limit.is_zero() { left } else { limit.min(left) };
         Terms {
@@ -316,7 +314,17 @@ fn is_outage(error: &Error) -> bool {
 
 /// Whether the error is that of a wait which the deadline cut short.
 fn is_waiting(error: &Error) -> bool {
-    matches!(error, Error::PoolTimeout { .. } | Error::StatementTimeout | Error::LockTimeout)
+    matches!(
+        error,
+        Error::PoolTimeout { .. } | Error::StatementTimeout | Error::LockTimeout | Error::Cancelled
+    )
+}
+
+/// Rounded up, so that a limit of the server never ends before the deadline that it comes from: its error
+/// would read as that of a shorter limit. At least 1 ms, since the server takes 0 for no limit.
+fn whole_millis(left: Duration) -> Duration {
+    let millis = left.as_nanos().div_ceil(1_000_000).max(1);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// Doubles with each attempt, and is anything from half of that on: two that were in each other's way are
@@ -331,6 +339,17 @@ fn pause_after(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_limit_of_the_server_ends_before_the_deadline() {
+        for nanos in [0, 1, 999_999, 1_000_000, 1_000_001, 199_700_000] {
+            let left = Duration::from_nanos(nanos);
+            let limit = whole_millis(left);
+            assert!(limit >= left && limit < left + Duration::from_millis(1) || nanos == 0);
+            assert_eq!(limit.subsec_nanos() % 1_000_000, 0);
+            assert!(!limit.is_zero());
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_a_second_and_differ() {

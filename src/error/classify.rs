@@ -7,6 +7,7 @@
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
 use super::{DatabaseError, DepartureError, Error};
+use crate::idempotency::IdempotencyError;
 use crate::invitation::InvitationError;
 use crate::value::Invalid;
 
@@ -49,6 +50,9 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
             None => Error::Conflict { constraint: constraint.to_owned() },
         },
         Kind::CheckViolation if constraint == "workspace_users_last_owner" => Error::LastOwner,
+        Kind::CheckViolation if constraint == "audit_log_transaction_limit" => {
+            Error::TooManyChanges
+        }
         Kind::CheckViolation if constraint == "users_too_many_memberships" => {
             DepartureError::TooManyMemberships.into()
         }
@@ -74,7 +78,11 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
 
 fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
     let has = |text| message.contains(text);
-    Ok(if message.starts_with("permission denied") || has("violates row-level security policy") {
+    Ok(if has("(USING expression) for table \"idempotency_keys\"") {
+        // An upsert met a row that its actor may not see: a key of its own, from another membership.
+        Error::Idempotency(IdempotencyError::OtherMembership)
+    } else if message.starts_with("permission denied") || has("violates row-level security policy")
+    {
         Error::Denied
     } else if has("deadlock detected") {
         Error::Deadlock
@@ -137,6 +145,7 @@ fn check(constraint: &str) -> Invalid {
         "integrations_",
         "invitations_",
         "subscriptions_",
+        "sync_queue_",
         "audit_log_",
     ];
     if constraint.ends_with("_key_immutable") {

@@ -8,7 +8,8 @@ use crate::page::Paged;
 use crate::progress::GoalProgress;
 use crate::repo::{
     Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation, InvitationPreview, Kpi,
-    Membership, Profile, Recorded, Resealed, SentInvitation, Subscription, User, Workspace,
+    Membership, Profile, Recorded, Resealed, SentInvitation, Subscription, SyncSchedule, User,
+    Workspace,
 };
 
 /// The rows that an operation returned, or changed without returning them.
@@ -78,6 +79,8 @@ one_row!(
     (),
     i64,
     Cause,
+    SyncSchedule,
+    chrono::DateTime<chrono::Utc>,
     Checkpoint,
     ContextCause,
     DataPoint,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
 use crate::observe::operation;
 use crate::schema::{goal_kpis, goals, kpis};
-use crate::value::{Finite, Weight};
+use crate::value::{Finite, Invalid, Weight};
 
 debug_by_name!(GoalKpiRepository);
 
@@ -105,8 +105,19 @@ fn linked<'q>(workspace: &'q WorkspaceId, goal: &'q GoalId) -> _ {
         .filter(kpis::deleted_at.is_null())
 }
 
+/// Refuses an answer of which one row more than this was read.
+pub(super) fn check_links(read: usize, most: i64) -> Result<()> {
+    if i64::try_from(read).is_ok_and(|read| read <= most) {
+        return Ok(());
+    }
+    Err(Invalid::new("goal", "has more KPIs than are read at once").into())
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> GoalKpiRepository<'g> {
+    /// The most links that are read at once.
+    pub const MAX_LISTED: i64 = 10_000;
+
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
         Self { conn, workspace }
     }
@@ -160,13 +171,16 @@ impl<'g> GoalKpiRepository<'g> {
     }
 
     /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a
-    /// goal is measured by a handful.
+    /// goal is measured by a handful. `Invalid` where it has more than
+    /// [`MAX_LISTED`](Self::MAX_LISTED).
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
         operation("goal_kpi.list", || {
-            let rows = linked(self.workspace, goal)
+            let rows: Vec<(GoalKpi, Kpi)> = linked(self.workspace, goal)
                 .order((kpis::created_at, kpis::id))
                 .select((GoalKpi::as_select(), Kpi::as_select()))
+                .limit(Self::MAX_LISTED + 1)
                 .load(self.conn)?;
+            check_links(rows.len(), Self::MAX_LISTED)?;
             Ok(rows.into_iter().map(|(link, kpi)| LinkedKpi { link, kpi }).collect())
         })
     }

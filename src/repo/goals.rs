@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
+use super::goal_kpis::check_links;
 use super::{Deleted, changed, debug_by_name, found, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
@@ -103,6 +104,9 @@ pub struct GoalRepository<'g> {
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> GoalRepository<'g> {
+    /// The most links to KPIs of which progress is computed at once.
+    pub const MAX_LINKS: i64 = 100_000;
+
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
         Self { conn, workspace }
     }
@@ -248,7 +252,8 @@ impl<'g> GoalRepository<'g> {
         progress.ok_or(Error::not_found(GoalId::ENTITY))
     }
 
-    /// The progress of many goals in one query. Goals that are not found are left out.
+    /// The progress of many goals in one query. Goals that are not found are left out. `Invalid` where
+    /// they have more than [`MAX_LINKS`](Self::MAX_LINKS) KPIs together.
     pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
         operation("goal.progress", || {
             type Link = (KpiId, f64, Option<DateTime<Utc>>, Option<f64>, Option<f64>, f64);
@@ -281,7 +286,9 @@ impl<'g> GoalRepository<'g> {
                     )
                         .nullable(),
                 ))
+                .limit(Self::MAX_LINKS + 1)
                 .load(self.conn)?;
+            check_links(rows.len(), Self::MAX_LINKS)?;
             let mut inputs: HashMap<GoalId, Vec<KpiProgressInput>> = HashMap::new();
             for (goal, link) in rows {
                 let kpis = inputs.entry(goal).or_default();

@@ -87,6 +87,7 @@ static_query!(StoreQuery: (), |query, pass| {
 ///
 /// # Errors
 /// [`IdempotencyError::Reused`] when the key stands for another operation or request;
+/// [`IdempotencyError::OtherMembership`] when the actor used it under another role or membership;
 /// [`IdempotencyError::InUse`] when this very transaction has taken it and not answered yet;
 /// [`Error::Denied`](crate::Error::Denied) for somebody who is not a member;
 /// [`Error::ReadOnly`](crate::Error::ReadOnly) through a read-only guard;
@@ -128,7 +129,7 @@ pub(crate) fn claim(
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) when it is longer than [`MAX_RESULT`], or the key was
 /// answered before; [`Error::NotFound`](crate::Error::NotFound) when the key was not claimed, or the
-/// actor is no member any more; and those of any query.
+/// actor is no member any more, or in another role; and those of any query.
 pub(crate) fn store(
     conn: &mut PgConnection,
     workspace: &WorkspaceId,

@@ -15,6 +15,19 @@ use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::operation;
 use crate::value::{IntegrationProvider, Invalid};
 
+/// The longest lease.
+const MAX_LEASE: Duration = Duration::from_hours(7 * 24);
+
+/// A lease as the database takes it.
+pub(super) fn lease_interval(lease: Duration) -> Result<PgInterval, Invalid> {
+    let invalid = || Invalid::new("lease", "expected at most 7 days");
+    if lease > MAX_LEASE {
+        return Err(invalid());
+    }
+    let micros = i64::try_from(lease.as_micros()).map_err(|_| invalid())?;
+    Ok(PgInterval::from_microseconds(micros))
+}
+
 debug_by_name!(IntegrationQueueRepository);
 
 /// A claim on an integration that is due.
@@ -53,15 +66,17 @@ impl<'g> IntegrationQueueRepository<'g> {
         Self { conn }
     }
 
-    /// Claims up to so many integrations that are due, the longest due first. None goes to two
-    /// workers; one whose worker died can be claimed again when its lease has run out. Commit, then
+    /// Claims up to so many integrations that are due, for a lease of at most seven days. Workspaces
+    /// take turns, however much of each is due and since when; of one workspace the longest due goes
+    /// first. None goes to two workers; one whose worker died can be claimed again when its lease has
+    /// run out. There may be fewer than asked for while another worker chooses. Commit at once, then
     /// enter each workspace as a background service.
+    ///
+    /// [`Error::Invalid`](crate::Error::Invalid) for a longer lease.
     pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
         operation("integration_queue.claim", || {
             let id = LeaseId::generate();
-            let lease = i64::try_from(lease.as_micros())
-                .map(PgInterval::from_microseconds)
-                .map_err(|_| Invalid::new("lease", "too long"))?;
+            let lease = lease_interval(lease)?;
             let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
                 ClaimIntegrations { claim: &id, how_many: how_many.into(), lease }
                     .load(self.conn)?;

@@ -4,11 +4,14 @@
 //! memory, and reach the database as an envelope. See [`credentials`](crate::credentials) for the
 //! sealing, and `docs/credentials.md` for what it protects from.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Integer, Nullable, Text};
+use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
+use super::integration_queue::lease_interval;
 use super::{changed, debug_by_name, found, page_of, static_query};
 use crate::credentials::{
     self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
@@ -18,7 +21,7 @@ use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::integrations;
-use crate::value::{IntegrationProvider, SyncStatus, Timestamp};
+use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
 debug_by_name!(IntegrationRepository);
 
@@ -43,8 +46,6 @@ pub struct Integration {
     pub sync_status: SyncStatus,
     /// Why it failed.
     pub error_message: Option<String>,
-    /// When it is due next.
-    pub next_sync_at: DateTime<Utc>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -80,6 +81,20 @@ pub struct IntegrationFilter {
     /// Only those whose last synchronisation went so.
     pub sync_status: Option<SyncStatus>,
 }
+
+/// When an integration is synchronised.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+pub struct SyncSchedule {
+    /// When it is due next. While a worker has it: none, unless somebody asked for one meanwhile.
+    pub next_sync_at: Option<DateTime<Utc>>,
+    /// Until when a worker has it. After that another one may claim it.
+    pub leased_until: Option<DateTime<Utc>>,
+}
+
+/// How many envelopes `sesari.credentials_to_reseal` gives out at most.
+const RESEALED_ROWS: u16 = 100;
+/// After how many bytes of envelopes it stops.
+const RESEALED_BYTES: usize = 1_000_000;
 
 /// What [`IntegrationRepository::reseal`] did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -184,8 +199,8 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Opens the credentials. For owners, admins and background services; `NotFound` otherwise.
-    /// Leaves an entry in the audit log, so it is a write: commit, or the entry is gone while you have
-    /// read the secret.
+    /// Writes an entry for the audit log, so it is refused in a read-only guard. Commit: in a guard that is
+    /// dropped, or a savepoint rolled back, the secret has been read and the entry is gone.
     pub fn credentials(&mut self, id: &IntegrationId) -> Result<Secret> {
         operation("integration.read_credentials", || {
             let keys = self.keys()?;
@@ -255,8 +270,49 @@ impl<'g> IntegrationRepository<'g> {
         self.set_active(id, false)
     }
 
-    /// Records a synchronisation that went well and gives the lease back. `NotFound` when the lease
-    /// has gone to another worker.
+    /// When an integration is synchronised, for every member.
+    pub fn sync_schedule(&mut self, id: &IntegrationId) -> Result<Option<SyncSchedule>> {
+        operation("integration.sync_schedule", || {
+            Ok(ScheduleOf { id }.get_result(self.conn).optional()?)
+        })
+    }
+
+    /// Makes an integration due at a time, at once if that is past. For owners, admins and background
+    /// services; `NotFound` otherwise. A worker that has it goes on, and the time counts when it is
+    /// done.
+    ///
+    /// [`Error::Invalid`] for a time more than 366 days ahead.
+    pub fn schedule_sync(&mut self, id: &IntegrationId, at: Timestamp) -> Result<()> {
+        operation("integration.schedule_sync", || {
+            let scheduled = diesel::select(schedule_sync(id.as_str(), at)).get_result(self.conn)?;
+            if scheduled { Ok(()) } else { Err(Error::not_found(IntegrationId::ENTITY)) }
+        })
+    }
+
+    /// Lets the lease end so long from now, at most seven days, and says when that is. For background
+    /// services; `NotFound` when the lease has gone to another worker.
+    ///
+    /// [`Error::Invalid`] for a longer lease.
+    pub fn extend_lease(
+        &mut self,
+        id: &IntegrationId,
+        lease: &LeaseId,
+        length: Duration,
+    ) -> Result<DateTime<Utc>> {
+        operation("integration.extend_lease", || {
+            let length = lease_interval(length)?;
+            let until: Option<DateTime<Utc>> =
+                diesel::select(extend_sync(id.as_str(), lease.as_str(), length))
+                    .get_result(self.conn)?;
+            until.ok_or(Error::not_found(IntegrationId::ENTITY))
+        })
+    }
+
+    /// Records a synchronisation that went well and gives the lease back; it is due again then, at
+    /// once if that is past, or earlier if somebody asked for it. For background services; `NotFound`
+    /// when the lease has gone to another worker.
+    ///
+    /// [`Error::Invalid`] when `next` is more than 366 days ahead.
     pub fn record_success(
         &mut self,
         id: &IntegrationId,
@@ -266,9 +322,9 @@ impl<'g> IntegrationRepository<'g> {
         self.record_sync(id, lease, &SyncStatus::Success, None, next)
     }
 
-    /// Records a synchronisation that failed and gives the lease back. The error loses the
-    /// credentials' own values, and what is over 1000 characters. `NotFound` when the lease has gone
-    /// to another worker.
+    /// Records a synchronisation that failed, as [`record_success`](Self::record_success) does one that
+    /// went well. The error loses the credentials' values in their usual encodings, see
+    /// [`scrub`](crate::credentials::scrub), and what is over 1000 characters.
     pub fn record_failure(
         &mut self,
         id: &IntegrationId,
@@ -290,17 +346,18 @@ impl<'g> IntegrationRepository<'g> {
         next: Timestamp,
     ) -> Result<Integration> {
         operation("integration.record_sync", || {
+            let held: bool = diesel::select(finish_sync(id.as_str(), lease.as_str(), next))
+                .get_result(self.conn)?;
+            if !held {
+                return Err(Error::not_found(IntegrationId::ENTITY));
+            }
             let row = diesel::update(integrations::table)
                 .filter(integrations::workspace_id.eq(self.workspace))
                 .filter(integrations::id.eq(id))
-                .filter(integrations::lease_id.eq(lease))
                 .set((
                     integrations::last_sync_at.eq(diesel::dsl::now),
                     integrations::sync_status.eq(status),
                     integrations::error_message.eq(error),
-                    integrations::next_sync_at.eq(next),
-                    integrations::lease_id.eq(None::<LeaseId>),
-                    integrations::leased_until.eq(None::<DateTime<Utc>>),
                 ))
                 .returning(Integration::as_returning())
                 .get_result(self.conn);
@@ -320,16 +377,24 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Seals up to so many envelopes anew, those after the given integration by id that are not
-    /// under the current key yet. They stay locked until the commit. A rotation that is interrupted
-    /// may start again: what was committed is not looked at twice.
+    /// under the current key yet. They stay locked until the commit, so whatever is asked for, there
+    /// are at most 100 of them, and none follows the first 1,000,000 bytes of envelopes. A rotation
+    /// that is interrupted may start again: what was committed is not looked at twice.
+    ///
+    /// [`Error::Invalid`] for a batch of 0.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
         operation("integration.reseal", || {
             let keys = self.keys()?;
+            if batch == 0 {
+                return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
+            }
+            let batch = batch.min(RESEALED_ROWS);
             let after = after.map_or("", IntegrationId::as_str);
             let rows: Vec<(IntegrationId, Sealed)> =
                 CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
                     .load(self.conn)?;
-            let full = rows.len() == usize::from(batch);
+            let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
+            let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
             let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
             let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
             for (id, sealed) in rows {
@@ -385,6 +450,12 @@ extern "SQL" {
     fn sealing_salt() -> Nullable<Binary>;
     #[sql_name = "sesari.destroy_sealing_salt"]
     fn destroy_sealing_salt() -> Bool;
+    #[sql_name = "sesari.schedule_sync"]
+    fn schedule_sync(id: Text, next: Timestamptz) -> Bool;
+    #[sql_name = "sesari.finish_sync"]
+    fn finish_sync(id: Text, lease: Text, next: Timestamptz) -> Bool;
+    #[sql_name = "sesari.extend_sync"]
+    fn extend_sync(id: Text, lease: Text, length: Interval) -> Nullable<Timestamptz>;
 }
 
 struct ReadCredentials<'a> {
@@ -393,6 +464,16 @@ struct ReadCredentials<'a> {
 
 static_query!(ReadCredentials: (Text, Text, Nullable<Binary>), |query, pass| {
     pass.push_sql("SELECT provider, credentials, salt FROM sesari.read_credentials(");
+    pass.push_bind_param::<Text, _>(query.id)?;
+    pass.push_sql(")");
+});
+
+struct ScheduleOf<'a> {
+    id: &'a IntegrationId,
+}
+
+static_query!(ScheduleOf: (Nullable<Timestamptz>, Nullable<Timestamptz>), |query, pass| {
+    pass.push_sql("SELECT next_sync_at, leased_until FROM sesari.sync_schedule(");
     pass.push_bind_param::<Text, _>(query.id)?;
     pass.push_sql(")");
 });

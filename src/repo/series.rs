@@ -97,6 +97,7 @@ impl<'g> SeriesRepository<'g> {
 
     /// Figures of each KPI's points within a range, in the order of the ids; `None` where there are
     /// none. Percentiles are fractions: 0.5 is the median. Reads the points, as percentiles need.
+    /// `Invalid` where KPIs times percentiles are more than [`Grid::MAX_CELLS`].
     pub fn statistics(
         &mut self,
         kpis: &[KpiId],
@@ -105,6 +106,7 @@ impl<'g> SeriesRepository<'g> {
     ) -> Result<Vec<Option<Statistics>>> {
         operation("series.statistics", || {
             check_percentiles(percentiles)?;
+            check_cells(kpis.len(), percentiles.len().max(1))?;
             let query = StatisticsOf {
                 workspace: self.workspace,
                 kpis,
@@ -126,16 +128,19 @@ impl<'g> SeriesRepository<'g> {
     /// The progress of a goal that is not deleted at the end of each bucket, from the last values of
     /// its KPIs that are not deleted, with targets, baselines and weights as they are now. A value
     /// stands until the next one, from before the first bucket too; before the first of all the KPI is
-    /// left out, as not measured.
+    /// left out, as not measured. `Invalid` where KPIs times buckets are more than [`Grid::MAX_CELLS`].
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
         operation("series.goal_progress", || {
-            // A goal has a handful of KPIs.
+            // How many KPIs the goal has is known to the server alone: one more than may be is read.
+            let most = Grid::MAX_CELLS / grid.len().max(1);
+            let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
             let reading = Reading::of(&[grid], false);
             let query = OfGoal {
                 workspace: self.workspace,
                 goal,
                 reading: &reading,
                 from: grid.range().from(),
+                limit,
             };
             let rows: Vec<GoalRow> = query.load(self.conn)?;
             if rows.is_empty() {
@@ -148,6 +153,7 @@ impl<'g> SeriesRepository<'g> {
                     let series = Series { kpi_id, buckets: Vec::new() };
                     let weight = weight.unwrap_or_default();
                     links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+                    check_cells(links.len(), grid.len())?;
                 }
                 if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
                     spans.push(cells);

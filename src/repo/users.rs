@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Text};
-use diesel::upsert::excluded;
+use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
 use super::{Succession, debug_by_name, found, page_of, present, static_query};
@@ -161,22 +160,7 @@ impl<'g> UserRepository<'g> {
     /// the user's own choice alone. `Conflict` when another user has the address: accounts are
     /// never joined because their addresses are alike.
     pub fn sign_in(&mut self, account: &NewUser) -> Result<User> {
-        operation("user.sign_in", || {
-            use diesel::dsl::case_when;
-            Ok(diesel::insert_into(users::table)
-                .values(account)
-                .on_conflict((users::provider, users::provider_id))
-                .do_update()
-                .set((
-                    users::email.eq(excluded(users::email)),
-                    users::name.eq(case_when(users::name.is_null(), excluded(users::name))
-                        .otherwise(users::name)),
-                    users::image.eq(case_when(users::image.is_null(), excluded(users::image))
-                        .otherwise(users::image)),
-                ))
-                .returning(User::as_returning())
-                .get_result(self.conn)?)
-        })
+        operation("user.sign_in", || Ok(SignIn { account }.get_result::<User>(self.conn)?))
     }
 
     /// Changes a user. Without changes, only reads the row.
@@ -204,6 +188,33 @@ impl<'g> UserRepository<'g> {
         operation("user.delete", || delete_user(self.conn, id, decisions))
     }
 }
+
+struct SignIn<'a> {
+    account: &'a NewUser,
+}
+
+type UserColumns =
+    (Text, Text, Nullable<Text>, Nullable<Text>, Text, Text, Timestamptz, Timestamptz);
+
+static_query!(SignIn: UserColumns, |query, pass| {
+    let NewUser { id, email, name, image, provider, provider_id } = query.account;
+    pass.push_sql(
+        "SELECT id, email, name, image, provider, provider_id, created_at, updated_at \
+         FROM sesari.sign_in(",
+    );
+    pass.push_bind_param::<Text, _>(id)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(email)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Nullable<Text>, _>(name)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Nullable<Text>, _>(image)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(provider)?;
+    pass.push_sql(", ");
+    pass.push_bind_param::<Text, _>(provider_id)?;
+    pass.push_sql(")");
+});
 
 /// A user, as the user and fellow members see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]

@@ -46,6 +46,14 @@ pub(crate) struct Session {
     pub(crate) doubtful: bool,
     /// Statements are prepared by name.
     prepares: bool,
+    /// What undoes damaging settings of the login, see [`UNDO`].
+    undo: String,
+}
+
+#[derive(QueryableByName)]
+struct Undo {
+    #[diesel(sql_type = Text)]
+    undo: String,
 }
 
 #[derive(QueryableByName)]
@@ -90,7 +98,8 @@ impl SessionManager {
     }
 
     /// Makes a session of a connection.
-    pub(crate) fn session(&self, conn: PgConnection) -> Result<Session> {
+    pub(crate) fn session(&self, mut conn: PgConnection) -> Result<Session> {
+        let undo = if self.pooled_elsewhere { String::new() } else { undo(&mut conn)? };
         let mut session = Session {
             conn,
             backend_pid: 0,
@@ -101,6 +110,7 @@ impl SessionManager {
             lent: false,
             doubtful: false,
             prepares: !self.pooled_elsewhere,
+            undo,
         };
         self.learn(&mut session)?;
         Ok(session)
@@ -178,17 +188,41 @@ impl SessionManager {
     }
 }
 
+/// Undoes damaging settings of the login, and says how.
+fn undo(conn: &mut PgConnection) -> QueryResult<String> {
+    let Undo { undo } = diesel::sql_query(UNDO).get_result(conn)?;
+    if !undo.is_empty() {
+        conn.batch_execute(&undo)?;
+    }
+    Ok(undo)
+}
+
 /// Takes off the session what a caller may have left: what `DISCARD ALL` does, which itself is
-/// refused beside other statements. The settings at the end are those that diesel makes when it
-/// connects, and a pooler knows them for the client's.
+/// refused beside other statements, and a seed of `random()`, which nothing resets: it gets one that nobody
+/// knows. The names of settings that a caller made up stay, without their values, as PostgreSQL cannot
+/// forget them. The settings at the end are those that diesel makes when it connects, and a pooler knows
+/// them for the client's.
 const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
-     SELECT pg_catalog.pg_advisory_unlock_all();DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;\
-     SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
+     SELECT sesari.release_advisory_locks(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
+     pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
+     DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
 
 /// What holds on a connection between its transactions, for the crate's own questions. A login can
 /// change its own defaults, and so can SQL that runs as it.
-const SESSION_SETTINGS: &str = "SET statement_timeout='30s';SET lock_timeout='5s';\
+const SESSION_SETTINGS: &str = "SET ROLE NONE;SET statement_timeout='30s';SET lock_timeout='5s';\
      SET row_security=on;SET quote_all_identifiers=off;";
+
+/// What takes the server's own default where the login has another: settings that end sessions, lose
+/// commits, refuse writes, or read a statement otherwise than it was written. One that the server does
+/// not know is not there to be set.
+const UNDO: &str = "SELECT coalesce(string_agg( \
+            format('SELECT pg_catalog.set_config(%L,%L,false);', name, boot_val), ''), '') AS undo \
+       FROM pg_catalog.pg_settings \
+      WHERE source IN ('user', 'database user') AND context = 'user' \
+        AND name IN ('array_nulls', 'backslash_quote', 'default_transaction_deferrable', \
+            'default_transaction_isolation', 'default_transaction_read_only', 'exit_on_error', \
+            'idle_session_timeout', 'plan_cache_mode', 'search_path', 'standard_conforming_strings', \
+            'synchronous_commit', 'transaction_timeout', 'transform_null_equals', 'xmloption')";
 
 impl Session {
     /// What to send along with the end of a transaction: nothing, unless the connection was lent. Behind
@@ -196,7 +230,7 @@ impl Session {
     pub(crate) fn cleaning(&self) -> String {
         match (self.lent, self.prepares) {
             (false, _) => String::new(),
-            (true, true) => format!("{CLEANING}{SESSION_SETTINGS}"),
+            (true, true) => format!("{CLEANING}{SESSION_SETTINGS}{}", self.undo),
             (true, false) => CLEANING.to_owned(),
         }
     }

@@ -153,12 +153,12 @@ impl TenantConnection {
     /// is free again.
     ///
     /// The answer is stored as JSON, of at most [`MAX_RESULT`](crate::idempotency::MAX_RESULT) bytes,
-    /// and is the same for the same actor even if that actor may do less by then. Return the id of what
-    /// was made rather than all that is known of it.
+    /// and is given again to the same membership in the same role alone. Return the id of what was made
+    /// rather than all that is known of it.
     ///
     /// # Errors
-    /// The body's error; [`Error::Idempotency`] when the key stands for something else, is in use by
-    /// this very transaction, or its answer cannot be read; [`Error::Invalid`] when the answer is too
+    /// The body's error; [`Error::Idempotency`] when the key stands for something else, was used
+    /// under another role or membership, is in use by this very transaction, or its answer cannot be read; [`Error::Invalid`] when the answer is too
     /// long or cannot be written as JSON; [`Error::LockTimeout`] when another transaction under the
     /// same key takes too long; [`Error::Denied`] for somebody who is not a member;
     /// [`Error::ReadOnly`] through a read-only guard; or those of any query.

@@ -14,7 +14,7 @@ use super::session::{Session, SessionManager};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
 use crate::database::door::Door;
-use crate::database::gate::Permit;
+use crate::database::fair_queue::Permit;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 

@@ -19,13 +19,14 @@ macro_rules! number_values {
         pub struct $name(f64);
 
         impl $name {
-            /// Checks the number.
+            /// Checks the number. -0 becomes 0.
             ///
             /// # Errors
             /// [`Invalid`] when it is out of range, infinite or not a number.
             pub fn new(value: f64) -> Result<Self, Invalid> {
                 let check: fn(f64) -> bool = $check;
-                if check(value) { Ok(Self(value)) } else { Err(Invalid::new($field, $rule)) }
+                // -0 is stored as 0: equal numbers are written alike.
+                if check(value) { Ok(Self(value + 0.0)) } else { Err(Invalid::new($field, $rule)) }
             }
 
             /// The number.

@@ -132,6 +132,50 @@ pub const ATTACKS: &[Attack] = &[
              IF (plan -> 0 -> 'Plan' ->> 'Rows Removed by Filter')::int > 0 THEN
                  RAISE 'passed over'; END IF; END $$"
     ),
+    // What fills shared memory with more of them: see `shared_memory.rs`.
+    attack!(
+        "a lock for each of many numbers",
+        Statement,
+        Runs,
+        "SELECT count(pg_advisory_xact_lock_shared(n)) FROM generate_series(1, 500) AS n"
+    ),
+    attack!(
+        "a lock for each large object made and deleted",
+        Statement,
+        Runs,
+        "SELECT count(lo_unlink(lo_create(0))) FROM generate_series(1, 50)"
+    ),
+    attack!(
+        "savepoints that stay open, with a transaction number each",
+        Batch,
+        Runs,
+        "SAVEPOINT s; UPDATE kpis SET unit = '1'; SAVEPOINT s; UPDATE kpis SET unit = '2';
+         SAVEPOINT s; UPDATE kpis SET unit = '3'; SELECT 1"
+    ),
+    attack!(
+        "predicate locks, which whoever uses SERIALIZABLE shares",
+        Batch,
+        Runs,
+        "COMMIT; BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM kpis; SELECT FROM goals"
+    ),
+    attack!(
+        "a queue of notifications that its listener does not take",
+        Batch,
+        Runs,
+        "LISTEN deaf; SELECT pg_notify('deaf', n::text) FROM generate_series(1, 1000) AS n"
+    ),
+    attack!(
+        "a cursor that a commit by hand reads to its end",
+        Batch,
+        Runs,
+        "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 100000); COMMIT; CLOSE c"
+    ),
+    attack!(
+        "lines of the server's log",
+        Batch,
+        Runs,
+        "DO $$ BEGIN FOR i IN 1..100 LOOP RAISE LOG 'line %', i; END LOOP; END $$"
+    ),
     attack!(
         "large objects, which all tenants share",
         Statement,

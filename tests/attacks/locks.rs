@@ -74,6 +74,24 @@ pub const ATTACKS: &[Attack] = &[
         "LOCK TABLE subscriptions IN SHARE MODE"
     ),
     attack!(
+        "a commit that goes on for long",
+        Batch,
+        Refused("at most 10000 entries"),
+        "INSERT INTO kpis (name) SELECT 'x' FROM generate_series(1, 10001); DELETE FROM kpis"
+    ),
+    attack!(
+        "the heads of the audit log held",
+        Batch,
+        Refused("permission denied"),
+        "SELECT FROM sesari.audit_heads FOR UPDATE"
+    ),
+    attack!(
+        "an account's first sign-in held up",
+        Batch,
+        Refused("permission denied"),
+        "SELECT sesari.sign_in('cattacker', 'a@example.com', NULL, NULL, 'google', 'victim')"
+    ),
+    attack!(
         "many savepoints",
         Batch,
         Runs,

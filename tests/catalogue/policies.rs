@@ -66,8 +66,8 @@ rules! {
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
             AND (e ~ 'current_actor' OR p.table_name = 'idempotency_keys')
             AND regexp_replace(e, '\\s+', ' ', 'g') <>
-                '((workspace_id, actor_kind, actor_id) = ( SELECT a.workspace_id, a.actor_kind, a.actor_id '
-                'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id)))'",
+                '((workspace_id, actor_kind, actor_id, membership) = ( SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership '
+                'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id, membership)))'",
         broken by "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
              USING (workspace_id = (SELECT sesari.current_workspace_id()))",
         "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
@@ -76,8 +76,8 @@ rules! {
              WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id())
                  AND (actor_kind, actor_id) = (SELECT a.actor_kind, a.actor_id FROM sesari.current_actor() AS a))",
         "ALTER POLICY idempotency_keys_tenant_update ON public.idempotency_keys
-             WITH CHECK ((workspace_id, actor_kind, actor_id)
-                 = (SELECT a.workspace_id, a.actor_kind, idempotency_keys.actor_id FROM sesari.current_actor() AS a))";
+             WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
+                 = (SELECT a.workspace_id, a.actor_kind, idempotency_keys.actor_id, a.membership FROM sesari.current_actor() AS a))";
 
     /// They compare with the workspace, and a membership's with its own user.
     the_policies_of_tables_without_a_workspace_are_these:

@@ -207,10 +207,31 @@ rules! {
         "ALTER TABLE public.goal_kpis DISABLE TRIGGER ALL",
         "ALTER TABLE public.kpis ENABLE ALWAYS TRIGGER kpis_audit";
 
-    every_updated_at_is_kept_by_a_trigger:
-        "SELECT c.full_name AS line FROM columns AS c
-          WHERE c.name = 'updated_at' AND NOT EXISTS (
+    /// Before each row, on insert and update. The private tables are their functions' alone.
+    every_time_of_making_and_changing_is_kept_by_a_trigger:
+        "SELECT c.full_name || '.' || c.name AS line FROM columns AS c
+           JOIN public_tables AS t ON t.oid = c.table_oid
+          WHERE c.name IN ('created_at', 'joined_at', 'installed_at', 'updated_at') AND NOT EXISTS (
+            SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.table_oid AND g.tgqual IS NULL
+               AND g.tgfoid = 'sesari.keep_times'::regproc AND g.tgtype = 1 | 2 | 4 | 16
+               AND position('\\000' || c.name || '\\000' IN encode(g.tgargs, 'escape')) > 0)",
+        broken by "DROP TRIGGER kpis_times ON public.kpis",
+        "DROP TRIGGER workspace_users_times ON public.workspace_users",
+        "DROP TRIGGER idempotency_keys_times ON public.idempotency_keys",
+        "CREATE OR REPLACE TRIGGER goals_times BEFORE INSERT OR UPDATE ON public.goals
+            FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('goals', 'created_at')",
+        "CREATE OR REPLACE TRIGGER goals_times BEFORE UPDATE ON public.goals
+            FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('goals', 'created_at', 'updated_at')";
+
+    /// Rollups are made of points.
+    no_number_is_stored_as_negative_zero:
+        "SELECT c.full_name || '.' || c.name AS line FROM columns AS c
+           JOIN public_tables AS t ON t.oid = c.table_oid
+          WHERE c.type IN ('double precision', 'real') AND c.table_name <> 'kpi_rollups' AND NOT EXISTS (
             SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.table_oid
-               AND g.tgfoid = 'sesari.touch_updated_at'::regproc)",
-        broken by "DROP TRIGGER kpis_updated_at ON public.kpis";
+               AND g.tgfoid = 'sesari.drop_negative_zero'::regproc AND g.tgtype = 1 | 2 | 4 | 16
+               AND position('new.' || c.name || ' = ' IN pg_get_triggerdef(g.oid)) > 0)",
+        broken by "DROP TRIGGER kpi_data_points_negative_zero ON public.kpi_data_points",
+        "CREATE OR REPLACE TRIGGER goal_kpis_negative_zero BEFORE INSERT OR UPDATE ON public.goal_kpis
+            FOR EACH ROW WHEN (NEW.weight = 0) EXECUTE FUNCTION sesari.drop_negative_zero('goal_kpis')";
 }

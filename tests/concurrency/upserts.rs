@@ -1,5 +1,7 @@
 //! One row for one key, whoever races for it.
 
+use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
 use sesari_db::Error;
 use sesari_db::repo::{BillingEvent, NewUser, NewWorkspace};
 use sesari_db::value::{AuthProvider, Plan, SubscriptionStatus, Timestamp};
@@ -113,4 +115,63 @@ fn the_newest_billing_event_wins_whoever_comes_first() {
         let stored = guard.subscriptions().find_by_user(&user).unwrap().unwrap();
         assert_eq!((stored.plan_type, stored.last_event_at), (Plan::Pro, hour(5)));
     }
+}
+
+/// Whoever signs in waits for rows alone: a lock that any SQL can take is not in the way.
+#[test]
+fn nobody_holds_up_a_sign_in_by_a_lock_of_their_own() {
+    let world = world();
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('google victim', 0)), \
+                pg_advisory_xact_lock(hashtext('google victim'))";
+    tenant.connection().batch_execute(lock).unwrap();
+    let impatient = world.test.builder().lock_timeout(std::time::Duration::from_millis(50));
+    let impatient = impatient.build().unwrap();
+    let mut door = impatient.service(&service()).unwrap();
+    door.users().sign_in(&account("victim", "victim")).unwrap();
+    door.commit().unwrap();
+}
+
+#[test]
+fn an_address_or_id_of_somebody_else_is_a_conflict_that_names_it() {
+    let world = world();
+    let mut door = world.db.service(&service()).unwrap();
+    let first = door.users().sign_in(&account("taken", "first")).unwrap();
+    let refused = [
+        (account("taken", "second"), "users_email_key"),
+        (NewUser { id: first.id.clone(), ..account("free", "second") }, "users_pkey"),
+    ];
+    for (new, key) in refused {
+        let refused = door.transaction(|door| door.users().sign_in(&new)).unwrap_err();
+        assert!(
+            matches!(&refused, Error::Conflict { constraint } if constraint == key),
+            "{refused:?}"
+        );
+    }
+    // An id is kept, and an address that moves to another account as well.
+    let again = NewUser { id: "another".parse().unwrap(), ..account("moved", "first") };
+    let again = door.users().sign_in(&again).unwrap();
+    assert_eq!((again.id, again.email.as_str()), (first.id, "moved@example.com"));
+}
+
+/// As an import or a service's own SQL does it: what is held until the commit does not grow with the rows.
+#[test]
+fn many_accounts_in_one_statement_hold_no_lock_each() {
+    let world = world();
+    let insert = |rows: u32| {
+        let mut door = world.db.service(&service()).unwrap();
+        let sql = format!(
+            "INSERT INTO users (id, email, provider, provider_id) \
+             SELECT 'u' || n, 'u' || n || '@example.com', 'google', 'u' || n \
+               FROM generate_series(1, {rows}) AS n ON CONFLICT DO NOTHING"
+        );
+        door.connection().batch_execute(&sql).unwrap();
+        let held = "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid())";
+        let held: i64 = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(held))
+            .get_result(door.connection())
+            .unwrap();
+        door.commit().unwrap();
+        held
+    };
+    assert_eq!(insert(1), insert(20_000));
 }

@@ -47,6 +47,12 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER TABLE kpis OWNER TO {login}; GRANT ALL ON kpis TO sesari_owner";
     "a login that makes roles", Stays, []:
         "ALTER ROLE {login} CREATEROLE";
+    // Nobody but a superuser writes it, whatever is granted.
+    "writing the catalogue granted", Stays, []:
+        "GRANT UPDATE ON pg_proc TO sesari_tenant";
+    "a foreign server to use", Stays, []:
+        "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
+         GRANT USAGE ON FOREIGN SERVER s TO sesari_tenant";
     "a login that may switch triggers off", Stays, []:
         "GRANT SET ON PARAMETER session_replication_role TO {login}";
     // Settings of a database are those of the sessions opened afterwards.

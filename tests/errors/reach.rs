@@ -71,10 +71,31 @@ pub(crate) fn reach_all(world: &World) -> Vec<Error> {
     reached.extend(sealing(world));
     reached.push(deadlock(world));
     reached.push(cancelled(world));
+    reached.push(too_many_changes(world));
     reached.extend(turned_away(world));
     let mut service = world.db.service(&service()).unwrap();
     reached.push(service.users().delete(&world.a.owner, &[]).unwrap_err());
     reached
+}
+
+/// A user of more workspaces than one transaction may leave entries in.
+fn too_many_changes(world: &World) -> Error {
+    let mut admin = world.test.admin().unwrap();
+    admin
+        .batch_execute(
+            "SET session_replication_role = replica; \
+             INSERT INTO users (id, email, provider, provider_id) \
+             VALUES ('busy', 'hunter2@example.com', 'google', 'hunter2'); \
+             INSERT INTO workspaces (id, name, slug) \
+             SELECT 'busy' || n, 'hunter2', 'hunter2-' || n FROM generate_series(1, 1001) AS n; \
+             INSERT INTO sesari.user_workspaces (workspace_id, user_id) \
+             SELECT 'busy' || n, 'busy' FROM generate_series(1, 1001) AS n; \
+             INSERT INTO workspace_users (workspace_id, id, user_id) \
+             SELECT 'busy' || n, 'm1', 'busy' FROM generate_series(1, 1001) AS n",
+        )
+        .unwrap();
+    let mut door = world.db.service(&service()).unwrap();
+    door.users().delete(&"busy".parse().unwrap()).unwrap_err()
 }
 
 /// What callers get for whom there is no room or no time.

@@ -166,7 +166,11 @@ impl Server {
     }
 
     pub(crate) fn admin(&self) -> PgConnection {
-        PgConnection::establish(&self.admin_url()).unwrap_or_else(|e| panic!("{e}: {}", self.log()))
+        self.try_admin().unwrap_or_else(|e| panic!("{e}: {}", self.log()))
+    }
+
+    pub(crate) fn try_admin(&self) -> ConnectionResult<PgConnection> {
+        PgConnection::establish(&self.admin_url())
     }
 
     pub(crate) fn tenant_url(&self) -> String {

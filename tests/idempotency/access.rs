@@ -4,8 +4,9 @@ use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use sesari_db::error::Result;
 use sesari_db::id::UserId;
-use sesari_db::idempotency::IdempotencyKey;
+use sesari_db::idempotency::{IdempotencyError, IdempotencyKey};
 use sesari_db::tenancy::Actor;
+use sesari_db::value::Role;
 use sesari_db::{Error, TenantConnection};
 
 use super::{ask, is_fresh, key, made, make_kpi, world};
@@ -242,4 +243,74 @@ fn each_policy_is_what_holds() {
         };
         assert!(leaked, "{verb}");
     }
+}
+
+fn change_role(world: &World, user: &UserId, role: Role) {
+    let mut owner = tenant(world, &world.a.owner);
+    owner.members().change_role(user, role).unwrap();
+    owner.commit().unwrap();
+}
+
+fn asked(world: &World, user: &UserId, key: &IdempotencyKey) -> Result<sesari_db::id::KpiId> {
+    let mut guard = tenant(world, user);
+    let answer = guard.once("make a kpi", key, make_kpi)?;
+    guard.commit()?;
+    Ok(answer)
+}
+
+fn assert_other_membership<T: std::fmt::Debug>(answer: Result<T>) {
+    assert!(
+        matches!(answer, Err(Error::Idempotency(IdempotencyError::OtherMembership))),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn an_answer_is_not_given_after_a_promotion_or_a_demotion_and_is_with_the_role_of_then() {
+    let world = world();
+    for (user, then, later) in
+        [(&world.a.member, Role::Member, Role::Admin), (&world.a.admin, Role::Admin, Role::Member)]
+    {
+        let key = key();
+        let answer = asked(&world, user, &key).unwrap();
+        let before = made(&world);
+        change_role(&world, user, later);
+        assert_other_membership(asked(&world, user, &key));
+        assert_eq!(rows(&mut tenant(&world, user)), [""; 0]);
+        change_role(&world, user, then);
+        assert_eq!(asked(&world, user, &key).unwrap(), answer);
+        assert_eq!(made(&world), before, "nothing is done twice");
+    }
+}
+
+#[test]
+fn an_answer_is_not_given_to_whoever_was_removed_and_added_again() {
+    let world = world();
+    let (member, key) = (&world.a.member, key());
+    asked(&world, member, &key).unwrap();
+    remove(&world, member);
+    let mut owner = tenant(&world, &world.a.owner);
+    owner.members().add(member, Role::Member).unwrap();
+    owner.commit().unwrap();
+    assert_other_membership(asked(&world, member, &key));
+    assert_eq!(rows(&mut tenant(&world, member)), [""; 0]);
+    assert_eq!(made(&world), 1);
+    asked(&world, member, &super::key()).unwrap();
+}
+
+#[test]
+fn who_is_demoted_meanwhile_leaves_no_answer_and_no_work() {
+    let world = world();
+    let (admin, key) = (&world.a.admin, key());
+    let mut guard = tenant(&world, admin);
+    let gone = guard.once("make a kpi", &key, |tenant| {
+        let kpi = make_kpi(tenant)?;
+        change_role(&world, admin, Role::Member);
+        Ok::<_, Error>(kpi)
+    });
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    guard.commit().unwrap();
+    assert_eq!(made(&world), 0);
+    asked(&world, admin, &key).unwrap();
+    assert_eq!(made(&world), 1);
 }

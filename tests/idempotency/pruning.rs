@@ -54,8 +54,8 @@ fn more_than_a_batch_goes_in_one_call() {
     let mut admin = world.test.admin().unwrap();
     admin
         .batch_execute(&format!(
-            "INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, created_at)
-             SELECT '{}', 'user', 'u1', 'k' || n, 'x', '2026-01-01 00:00Z'::timestamptz + n * interval '1 second'
+            "INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, created_at)
+             SELECT '{}', 'user', 'u1', 'member m1', 'k' || n, 'x', '2026-01-01 00:00Z'::timestamptz + n * interval '1 second'
                FROM generate_series(1, 25000) AS n",
             world.a.workspace
         ))

@@ -229,6 +229,38 @@ fn a_batch_of_none_is_refused_rather_than_run_for_ever() {
     assert!(matches!(refused, Err(Error::Config(_))), "{refused:?}");
 }
 
+/// Whatever the caller asks for: what is locked, and held in memory, stays small.
+#[test]
+fn a_batch_has_at_most_a_hundred_envelopes_and_a_megabyte() {
+    let world = sealed_world();
+    let (text, db) = ("x".repeat(70_000), with_keys(&world.test, BOTH));
+    for (workspace, secrets, expected) in [
+        (&world.a, vec!["small"; 230], vec![100, 100, 30]),
+        (&world.b, vec![&*text; 24], vec![11, 11, 2]),
+    ] {
+        let mut tenant = world.db.tenant(&workspace.owner, &workspace.workspace).unwrap();
+        for value in secrets {
+            tenant.integrations().create(&stripe(), &secret(value)).unwrap();
+        }
+        tenant.commit().unwrap();
+        let (mut after, mut moved) = (None, Vec::new());
+        loop {
+            let mut tenant = as_service(&db, &workspace.workspace);
+            let resealed = tenant.integrations().reseal(after.as_ref(), u16::MAX).unwrap();
+            tenant.commit().unwrap();
+            moved.push(resealed.moved);
+            after = resealed.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(moved, expected);
+    }
+    let mut tenant = as_service(&db, &world.a.workspace);
+    let none = tenant.integrations().reseal(None, 0).unwrap_err();
+    assert!(matches!(&none, Error::Invalid(invalid) if invalid.field() == "batch"), "{none:?}");
+}
+
 #[test]
 fn a_member_reseals_nothing_and_an_admin_only_at_home() {
     let world = sealed_world();
@@ -247,4 +279,16 @@ fn a_member_reseals_nothing_and_an_admin_only_at_home() {
     assert_eq!(log.len(), 1);
     assert_eq!(log[0].changes, serde_json::json!({"key_id": {"new": "k2"}}));
     assert!(entries(&world.db, &world.b, "integration.reseal").is_empty());
+}
+
+#[test]
+fn a_batch_of_no_envelopes_is_refused_and_the_transaction_goes_on() {
+    let world = sealed_world();
+    let mut tenant = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    let refused = tenant.integrations().reseal(None, 0);
+    assert!(
+        matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "batch"),
+        "{refused:?}"
+    );
+    assert_eq!(tenant.integrations().reseal(None, 1).unwrap().moved, 0);
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sesari_db::Error;
 use sesari_db::id::LeaseId;
-use sesari_db::value::SyncStatus;
+use sesari_db::value::{SyncStatus, Timestamp};
 
 use crate::support::hour;
 use crate::tools::{
@@ -25,7 +26,11 @@ fn a_success_is_recorded_and_gives_the_lease_back() {
     let next = moment(0);
     let synced = worker.integrations().record_success(&id, &claimed.lease, next).unwrap();
     assert_eq!((&synced.sync_status, &synced.error_message), (&SyncStatus::Success, &None));
-    assert_eq!(synced.next_sync_at, hour(0));
+    // Hour 0 is past: at once.
+    let schedule = worker.integrations().sync_schedule(&id).unwrap().unwrap();
+    assert!(
+        schedule.next_sync_at.is_some_and(|at| at > hour(0)) && schedule.leased_until.is_none()
+    );
     assert!(synced.last_sync_at.is_some_and(|at| at >= synced.created_at));
     // The lease is good for one result.
     assert_missing(worker.integrations().record_success(&id, &claimed.lease, next));
@@ -74,7 +79,7 @@ fn whoever_lost_the_lease_records_nothing() {
     let world = sealed_world();
     let id = created(&world.db, &world.a, "some secret");
     let first = claim(&world.db, 1, MINUTE).remove(0);
-    world.arrange("UPDATE integrations SET leased_until = now() - interval '1 second'");
+    world.arrange("UPDATE sesari.sync_queue SET leased_until = now() - interval '1 second'");
     let second = claim(&world.db, 1, MINUTE).remove(0);
     assert_eq!(second.integration_id, first.integration_id);
     assert_ne!(second.lease, first.lease);
@@ -91,7 +96,7 @@ fn a_lease_that_ran_out_counts_until_another_takes_it() {
     let world = sealed_world();
     let id = created(&world.db, &world.a, "some secret");
     let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
-    world.arrange("UPDATE integrations SET leased_until = now() - interval '1 hour'");
+    world.arrange("UPDATE sesari.sync_queue SET leased_until = now() - interval '1 hour'");
     let mut late = as_service(&world.db, &world.a.workspace);
     assert!(late.integrations().record_success(&id, &lease, moment(1)).is_ok());
 }
@@ -136,4 +141,75 @@ fn an_error_text_too_long_is_refused_by_the_database_itself() {
         format!("UPDATE integrations SET error_message = repeat('x', 1001) WHERE id = '{id}'");
     let refused = diesel::RunQueryDsl::execute(diesel::sql_query(sql), worker.connection());
     assert!(matches!(refused.map_err(Error::from), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn whoever_may_change_an_integration_asks_for_a_synchronisation_and_nobody_else() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
+    let far = Timestamp::new(chrono::Utc::now() + TimeDelta::days(300)).unwrap();
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    worker.integrations().record_success(&id, &lease, far).unwrap();
+    worker.commit().unwrap();
+    assert!(claim(&world.db, 1, MINUTE).is_empty());
+
+    let member = world.db.tenant(&world.a.member, &world.a.workspace);
+    assert_missing(member.unwrap().integrations().schedule_sync(&id, moment(0)));
+    let other = world.db.tenant(&world.b.owner, &world.b.workspace);
+    assert_missing(other.unwrap().integrations().schedule_sync(&id, moment(0)));
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    let beyond = Timestamp::new(chrono::Utc::now() + TimeDelta::days(400)).unwrap();
+    let refused = admin.transaction(|admin| admin.integrations().schedule_sync(&id, beyond));
+    assert!(
+        matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "next_sync_at"),
+        "{refused:?}"
+    );
+    admin.integrations().schedule_sync(&id, moment(0)).unwrap();
+    admin.commit().unwrap();
+    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
+
+    // Asked for while a worker has it: not before that one is done, and not forgotten.
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    admin.integrations().schedule_sync(&id, moment(0)).unwrap();
+    admin.commit().unwrap();
+    assert!(claim(&world.db, 1, MINUTE).is_empty());
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    worker.integrations().record_success(&id, &lease, far).unwrap();
+    worker.commit().unwrap();
+    assert_eq!(claim(&world.db, 1, MINUTE).len(), 1);
+}
+
+#[test]
+fn a_claim_is_finished_and_extended_by_a_background_service_alone() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let claimed = claim(&world.db, 1, MINUTE).remove(0);
+    let mut owner = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    assert_missing(owner.integrations().record_success(&id, &claimed.lease, moment(1)));
+    assert_missing(owner.integrations().extend_lease(&id, &claimed.lease, MINUTE));
+    let mut elsewhere = as_service(&world.db, &world.b.workspace);
+    assert_missing(elsewhere.integrations().extend_lease(&id, &claimed.lease, MINUTE));
+    let mut worker = as_service(&world.db, &world.a.workspace);
+    assert_missing(worker.integrations().extend_lease(&id, &LeaseId::generate(), MINUTE));
+    let until = worker.integrations().extend_lease(&id, &claimed.lease, 5 * MINUTE).unwrap();
+    assert!(until > claimed.leased_until);
+}
+
+#[test]
+fn an_integration_is_queued_while_it_is_there_and_due_while_it_is_active() {
+    let world = sealed_world();
+    let id = created(&world.db, &world.a, "some secret");
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    admin.integrations().deactivate(&id).unwrap();
+    admin.commit().unwrap();
+    assert!(claim(&world.db, 1, MINUTE).is_empty());
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    admin.integrations().activate(&id).unwrap();
+    admin.commit().unwrap();
+    assert_eq!(claim(&world.db, 1, MINUTE).len(), 1);
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    admin.integrations().delete(&id).unwrap();
+    admin.commit().unwrap();
+    assert_eq!(world.ask("SELECT count(*) FROM sesari.sync_queue"), "0");
 }

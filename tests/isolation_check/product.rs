@@ -156,14 +156,6 @@ fn hardening_is_seen_off_and_on() {
             "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
         ),
         (
-            "hardening-advisory-locks",
-            "GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC",
-            "REVOKE EXECUTE ON FUNCTION pg_advisory_lock(bigint), pg_advisory_lock(integer, integer),
-                 pg_try_advisory_lock(bigint), pg_try_advisory_lock(integer, integer),
-                 pg_advisory_lock_shared(bigint), pg_advisory_lock_shared(integer, integer),
-                 pg_try_advisory_lock_shared(bigint), pg_try_advisory_lock_shared(integer, integer) FROM PUBLIC",
-        ),
-        (
             "hardening-isolation-level",
             "ALTER ROLE {login} SET default_transaction_isolation = 'repeatable read'",
             "ALTER ROLE {login} RESET default_transaction_isolation",
@@ -181,12 +173,49 @@ fn hardening_is_seen_off_and_on() {
     assert_rules(&report, &[]);
     assert_eq!(hardened(&report, "hardening-passwords"), HardeningState::Unknown);
     let measured = report.hardening().iter().map(|hardening| hardening.rule.as_str());
-    let listed = rules().iter().filter(|rule| rule.severity == Severity::Info).map(|rule| rule.id);
+    let listed = rules().iter().map(|rule| rule.id).filter(|id| id.starts_with("hardening-"));
     assert!(measured.eq(listed), "{:?}", report.hardening());
     for hardening in report.hardening() {
         assert!(!hardening.detail.is_empty() && !hardening.remedy.is_empty(), "{hardening:?}");
         assert_eq!(hardening.login, login.name);
     }
+}
+
+/// `doctor | head`.
+#[test]
+fn a_reader_who_leaves_is_no_failure_of_who_prints() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    drop(reader);
+    super::print::line_to(&mut writer, format_args!("nobody reads this"));
+}
+
+/// One function left to everybody is a measure that is off, whichever it is.
+#[test]
+fn every_function_that_takes_a_lock_by_a_call_counts() {
+    let test = TestDatabase::new().unwrap();
+    let mut admin = test.admin().unwrap();
+    let revoke = include_str!("../../docs/revoke_locks.sql");
+    let names = "string_agg(oid::regprocedure::text, ';' ORDER BY oid) FROM pg_proc \
+                 WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ \
+                 '^pg_(try_)?advisory_|^pg_logical_emit_message$|^lo_(creat|create|from_bytea)$'";
+    let names = value(&mut admin, &format!("(SELECT {names})"));
+    assert!(names.split(';').count() >= 26, "{names}");
+    let off = |report: &IsolationReport| -> Vec<String> {
+        let measures =
+            ["hardening-advisory-locks", "hardening-large-objects", "hardening-logical-messages"];
+        let off = measures.iter().filter(|measure| hardened(report, measure) != HardeningState::On);
+        off.map(|measure| (*measure).to_owned()).collect()
+    };
+    assert_eq!(off(&check(&test)).len(), 3);
+    admin.batch_execute(revoke).unwrap();
+    for name in names.split(';') {
+        assert!(off(&check(&test)).is_empty(), "before {name}");
+        admin.batch_execute(&format!("GRANT EXECUTE ON FUNCTION {name} TO PUBLIC")).unwrap();
+        assert_eq!(off(&check(&test)).len(), 1, "{name}");
+        admin.batch_execute(revoke).unwrap();
+    }
+    // And what is revoked is no finding.
+    assert_rules(&check(&test), &[]);
 }
 
 #[test]

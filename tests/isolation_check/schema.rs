@@ -213,7 +213,7 @@ refused! {
         "DROP TRIGGER kpis_audit ON public.kpis" => ["trigger-changed"];
     a_strange_trigger_is_refused:
         "CREATE TRIGGER more BEFORE UPDATE ON public.kpis FOR EACH ROW
-             EXECUTE FUNCTION sesari.touch_updated_at()" => ["trigger-changed"];
+             EXECUTE FUNCTION sesari.keep_times()" => ["trigger-changed"];
 }
 
 /// Foreign keys are enforced by triggers of PostgreSQL's own.

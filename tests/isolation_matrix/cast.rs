@@ -48,8 +48,11 @@ impl Stage {
                      VALUES ('{workspace}', 'invited@example.com', 'member', '{owner}', now() + interval '1 day');
                      INSERT INTO public.subscriptions (user_id, status, plan_type)
                      VALUES ('{owner}', 'active', 'pro');
-                     INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation)
-                     SELECT '{workspace}', kind, id, 'taken', 'work'
+                     INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation)
+                     SELECT '{workspace}', kind, id, CASE kind WHEN 'service' THEN kind ELSE coalesce((
+                                SELECT m.role || ' ' || m.id FROM public.workspace_users AS m
+                                 WHERE m.workspace_id = '{workspace}' AND m.user_id = v.id), 'member gone') END,
+                            'taken', 'work'
                        FROM (VALUES ('user', '{owner}'), ('user', '{admin_of_it}'), ('user', '{member}'),
                                     ('user', '{removed}'), ('user', '{both}'), ('service', 'sync')) AS v (kind, id)"
                 ))

@@ -1,5 +1,5 @@
 //! Contexts as an attacker would make them.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,11 @@ impl Signer {
     }
 
     pub fn sign(&self, kind: char, actor: &str, workspace: &str, issued: i64, pid: i32) -> String {
-        let text = format!("1.{}.{kind}.{actor}.{workspace}.{issued}.{pid}", self.key_id);
+        self.sign_text(format!("1.{}.{kind}.{actor}.{workspace}.{issued}.{pid}", self.key_id))
+    }
+
+    /// Signs what may be no context at all.
+    pub fn sign_text(&self, text: String) -> String {
         let mac = hmac::sign(&self.key, text.as_bytes());
         mac.as_ref().iter().fold(text + ".", |text, byte| format!("{text}{byte:02x}"))
     }

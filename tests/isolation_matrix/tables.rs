@@ -97,13 +97,13 @@ pub const TABLES: &[Table] = &[
             },
             Extra {
                 name: "upkeep",
-                sql: "UPDATE public.integrations SET sync_status = 'success', last_sync_at = now(),
-                             next_sync_at = now(), lease_id = NULL, leased_until = NULL WHERE {rows}",
+                sql: "UPDATE public.integrations SET sync_status = 'success', last_sync_at = now() WHERE {rows}",
             },
             Extra {
                 name: "leases",
-                sql: "SELECT next_sync_at, lease_id, leased_until FROM public.integrations
-                      WHERE {rows}",
+                sql: "SELECT s.next_sync_at, s.leased_until
+                        FROM (SELECT id FROM public.integrations WHERE {rows}) AS i,
+                             sesari.sync_schedule(i.id) AS s",
             },
             Extra {
                 name: "open",

@@ -44,8 +44,8 @@ fn furnished() -> World {
         "INSERT INTO public.subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
          INSERT INTO public.integrations (workspace_id, provider, credentials) \
          VALUES ('{workspace}', 'stripe', 'v1.k1.' || repeat('a', 16) || '.' || repeat('b', 40)); \
-         INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result) \
-         VALUES ('{workspace}', 'user', '{owner}', 'k', 'o', '1'); \
+         INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result) \
+         VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'k', 'o', '1'); \
          INSERT INTO sesari.sealing_salts (workspace_id, salt) \
          VALUES ('{workspace}', decode(repeat('ab', 32), 'hex'))"
     ))

@@ -78,7 +78,7 @@ fn furnished() -> World {
         owner.integrations().create(&new, &secret()).unwrap();
         owner.commit().unwrap();
     }
-    world.arrange("UPDATE integrations SET lease_id = 'lease', leased_until = now()");
+    world.arrange("UPDATE sesari.sync_queue SET lease_id = 'lease', leased_until = now()");
     world
 }
 

@@ -3,7 +3,7 @@
 use sesari_db::repo::{Deleted, Goal, GoalChanges, GoalFilter, NewGoal, NewGoalKpi, NewKpi};
 use sesari_db::value::{GoalStatus, Timestamp};
 
-use super::tools::{assert_conflict, assert_missing, parse, raw, walk};
+use super::tools::{assert_conflict, assert_missing, parse, walk};
 use crate::support::{World, hour};
 
 fn at(hours: i64) -> Timestamp {
@@ -88,8 +88,12 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_goal_once() {
             tenant.goals().delete(&goal.id).unwrap();
         }
     }
-    raw(&mut tenant, "UPDATE goals SET created_at = '2026-01-01' WHERE status <> 'active'")
-        .unwrap();
+    tenant.commit().unwrap();
+    world.arrange(&format!(
+        "UPDATE goals SET created_at = '2026-01-01' WHERE status <> 'active' AND workspace_id = '{}'",
+        world.a.workspace
+    ));
+    let mut tenant = world.as_member(&world.a);
     let everything = GoalFilter { deleted: Deleted::Include, ..GoalFilter::default() };
     let all = walk(1000, |page| tenant.goals().list(&everything, page));
     assert_eq!(all.len(), 12);

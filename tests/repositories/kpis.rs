@@ -5,7 +5,7 @@ use sesari_db::repo::{Deleted, Kpi, KpiChanges, KpiFilter, NewGoalKpi, NewKpi};
 use sesari_db::value::Finite;
 use sesari_db::{Error, TenantConnection};
 
-use super::tools::{assert_conflict, assert_invalid, assert_missing, parse, raw, walk};
+use super::tools::{assert_conflict, assert_invalid, assert_missing, parse, walk};
 use crate::support::{World, hour};
 
 fn full() -> NewKpi {
@@ -82,7 +82,8 @@ fn changes_leave_empty_and_set_each_column() {
 }
 
 /// Some KPIs that differ in everything a filter asks for.
-fn furnish(tenant: &mut TenantConnection) -> Vec<Kpi> {
+fn furnish(world: &World) -> (TenantConnection, Vec<Kpi>) {
+    let mut tenant = world.as_member(&world.a);
     let names = ["Café 100%", "cafe_1", "CAFÉ", r"back\slash", "plain", "Plain 2"];
     for (i, name) in names.into_iter().cycle().take(13).enumerate() {
         let new = NewKpi {
@@ -96,16 +97,21 @@ fn furnish(tenant: &mut TenantConnection) -> Vec<Kpi> {
         }
     }
     // Many of one moment: then the id decides.
-    raw(tenant, "UPDATE kpis SET created_at = '2026-01-01' WHERE is_active").unwrap();
+    tenant.commit().unwrap();
+    world.arrange(&format!(
+        "UPDATE kpis SET created_at = '2026-01-01' WHERE is_active AND workspace_id = '{}'",
+        world.a.workspace
+    ));
+    let mut tenant = world.as_member(&world.a);
     let all = KpiFilter { deleted: Deleted::Include, ..KpiFilter::default() };
-    walk(1000, |page| tenant.kpis().list(&all, page))
+    let kpis = walk(1000, |page| tenant.kpis().list(&all, page));
+    (tenant, kpis)
 }
 
 #[test]
 fn list_and_count_agree_on_every_filter_and_pages_give_each_kpi_once() {
     let world = World::new();
-    let mut tenant = world.as_member(&world.a);
-    let all = furnish(&mut tenant);
+    let (mut tenant, all) = furnish(&world);
     assert_eq!(all.len(), 14);
     assert!(all.is_sorted_by_key(|kpi| (kpi.created_at, kpi.id.clone())));
     let names = ["", "caf", "CAFÉ", "é", "%", "_", r"\", "plain", "%a", "none", "'"];
@@ -151,8 +157,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_kpi_once() {
 #[test]
 fn rows_inserted_between_pages_neither_repeat_nor_hide_others() {
     let world = World::new();
-    let mut tenant = world.as_member(&world.a);
-    let before = furnish(&mut tenant);
+    let (mut tenant, before) = furnish(&world);
     let filter = KpiFilter { deleted: Deleted::Include, ..KpiFilter::default() };
     let mut seen = Vec::new();
     let mut page = super::tools::page(2);
@@ -163,10 +168,11 @@ fn rows_inserted_between_pages_neither_repeat_nor_hide_others() {
         page = super::tools::page(2).after(next);
         let id = KpiId::generate();
         let sql = format!(
-            "INSERT INTO kpis (id, name, created_at) VALUES ('{id}', 'New', '{}')",
+            "INSERT INTO kpis (workspace_id, id, name, created_at) VALUES ('{}', '{id}', 'New', '{}')",
+            world.a.workspace,
             hour(-1).to_rfc3339()
         );
-        raw(&mut tenant, &sql).unwrap();
+        world.arrange(&sql);
     }
     assert_eq!(seen, before.into_iter().map(|kpi| kpi.id).collect::<Vec<_>>());
 }

@@ -358,6 +358,40 @@ fn ids_of_nobody_and_of_others_read_as_empty_and_deleted_ones_keep_their_history
     assert!(tenant.series().goal_progress(&world.a.goal, &grid()).unwrap_err().is_not_found());
 }
 
+/// How many KPIs a goal has is known to the server alone.
+#[test]
+fn a_goal_of_too_many_kpis_is_refused_before_its_history_is_held() {
+    let world = World::new();
+    let link = |kpis: std::ops::RangeInclusive<i32>| {
+        let mut admin = world.test.admin().unwrap();
+        let (workspace, goal) = (&world.a.workspace, &world.a.goal);
+        let (first, last) = (kpis.start(), kpis.end());
+        diesel::connection::SimpleConnection::batch_execute(
+            &mut admin,
+            &format!(
+                "INSERT INTO kpis (workspace_id, id, name) \
+                 SELECT '{workspace}', 'many' || n, 'KPI' FROM generate_series({first}, {last}) AS n; \
+                 INSERT INTO goal_kpis (workspace_id, goal_id, kpi_id) \
+                 SELECT '{workspace}', '{goal}', 'many' || n FROM generate_series({first}, {last}) AS n"
+            ),
+        )
+        .unwrap();
+    };
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    let range = TimeRange::new(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).unwrap();
+    let hours = Grid::new(range, Step::hour(sesari_db::series::Zone::UTC)).unwrap();
+    // The fixture has one.
+    link(1..=27);
+    let moments = tenant.series().goal_progress(&world.a.goal, &hours).unwrap();
+    assert_eq!((moments.len(), moments[0].progress.kpis.len()), (8760, 28));
+    link(28..=28);
+    let error = tenant.series().goal_progress(&world.a.goal, &hours).unwrap_err();
+    assert_eq!(error.to_string(), "invalid grid: expected at most 250000 buckets for all KPIs");
+    link(29..=10_001);
+    assert_eq!(tenant.goal_kpis().list(&world.a.goal).unwrap_err().kind(), "invalid");
+    assert!(tenant.goals().progress(&world.a.goal).is_ok());
+}
+
 #[test]
 fn too_much_at_once_is_refused_before_the_server_is_asked() {
     let world = World::new();
@@ -370,6 +404,8 @@ fn too_much_at_once_is_refused_before_the_server_is_asked() {
     assert_eq!(error.to_string(), "invalid grid: expected at most 250000 buckets for all KPIs");
     assert!(tenant.series().compare(&kpis[..15], &query).is_err());
     assert_eq!(tenant.series().read(&kpis[..28], &query).unwrap().len(), 28);
+    let many = vec![0.5; Grid::MAX_CELLS / 29 + 1];
+    assert!(tenant.series().statistics(&kpis, range, &many).is_err());
     let wrong = tenant.series().statistics(&kpis, range, &[2.0]).unwrap_err();
     assert_eq!(wrong.to_string(), "invalid percentile: expected a fraction from 0 to 1");
 }

@@ -142,7 +142,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "integrations",
         row: "concat_ws('|', t.id, t.workspace_id, t.provider, t.is_active, t.sync_status, \
-              t.error_message, t.next_sync_at, t.lease_id)",
+              t.error_message)",
         workspace: "workspace_id",
         one: "id = '{i}'",
         new: (
@@ -304,6 +304,10 @@ const ROWS: &[(&str, &str)] = &[
     ("destroy the salt", "SELECT sesari.destroy_sealing_salt()::text AS line"),
     ("make a salt", "SELECT (sesari.sealing_salt() IS NULL)::text AS line"),
     ("claim", "SELECT id AS line FROM sesari.claim_integrations('claim', 9, interval '1 minute')"),
+    ("a sync asked for", "SELECT sesari.schedule_sync('{i}', '2026-01-01')::text AS line"),
+    ("a sync finished", "SELECT sesari.finish_sync('{i}', 'lease', '2026-01-01')::text AS line"),
+    ("a lease extended", "SELECT (sesari.extend_sync('{i}', 'lease', '1 hour') IS NULL)::text AS line"),
+    ("when a sync is due", "SELECT (next_sync_at IS NULL)::text AS line FROM sesari.sync_schedule('{i}')"),
     ("usage of keys", "SELECT concat_ws('|', key_id, envelopes) AS line FROM sesari.sealing_key_usage()"),
     ("workspaces to reseal", "SELECT w AS line FROM sesari.workspaces_to_reseal('k9', '', 99) AS w"),
     ("the log of workspaces, at any door", "SELECT concat_ws('|', workspace_id, action, row_id) AS line
@@ -342,7 +346,7 @@ const COUNTS: &[(&str, &str)] = &[
     ("a slug", "UPDATE workspaces SET slug = '{slug}'"),
     ("a workspace by hand", "INSERT INTO workspaces (id, name, slug) VALUES ('{w}', 'x', 'by-hand-{n}')"),
     ("an e-mail address", "UPDATE users SET email = '{u}@example.com'"),
-    ("an integration borrowed", "UPDATE integrations SET lease_id = 'mine', leased_until = '2999-01-01' WHERE id = '{i}'"),
+    ("an integration borrowed", "UPDATE sesari.sync_queue SET lease_id = 'mine', leased_until = '2999-01-01' WHERE integration_id = '{i}'"),
     ("a table made", "CREATE TABLE public.mine (x text)"),
     ("a temporary table made", "CREATE TEMPORARY TABLE kpis (x text)"),
     ("a view made", "CREATE VIEW public.mine AS SELECT * FROM public.kpis"),

@@ -67,8 +67,8 @@ INSERT INTO goals (id, workspace_id, title, created_at)
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id, weight)
     SELECT 'l' || substr(g, 2), w, g, 'kboth', {value}
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['gboth', 'g{x}']) AS g;
-INSERT INTO integrations (id, workspace_id, provider, credentials, error_message, next_sync_at)
-    SELECT i, w, '{provider}', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'Secret {x}', '2999-01-01'
+INSERT INTO integrations (id, workspace_id, provider, credentials, error_message)
+    SELECT i, w, '{provider}', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'Secret {x}'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['iboth', 'i{x}']) AS i;
 INSERT INTO invitations (id, workspace_id, email, role, invited_by, expires_at)
     SELECT i, w, 'secret-{x}-' || i || '@example.com', 'member', 'ubo', '2999-01-01'
@@ -78,8 +78,8 @@ INSERT INTO sesari.invitation_tokens (workspace_id, invitation_id, token_hash)
 INSERT INTO sesari.sealing_salts (workspace_id, salt) VALUES ('wboth', sha256('{x}')), ('w{x}', sha256('{x}'));
 INSERT INTO subscriptions (id, user_id, status, plan_type) VALUES
     ('sboth', 'ubo', '{status}', '{plan}'), ('s{x}', 'u{x}', 'active', 'free');
-INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
-    SELECT w, 'user', u, k, 'Of {x}', CASE k WHEN 'kboth' THEN '{value}' END
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
+    SELECT w, 'user', u, coalesce((SELECT m.role || ' ' || m.id FROM workspace_users AS m WHERE m.workspace_id = w AND m.user_id = u), 'member gone'), k, 'Of {x}', CASE k WHEN 'kboth' THEN '{value}' END
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['ubo', 'u{x}']) AS u, unnest(ARRAY['kboth', 'k{x}']) AS k;
 DELETE FROM kpi_data_points WHERE workspace_id = 'w{x}' AND kpi_id = 'k{x}' AND value > {value} + 3;
 ";
@@ -116,11 +116,13 @@ INSERT INTO goals (id, workspace_id, title, created_at, deleted_at) VALUES
     ('gd{n}', 'wa{n}', 'Gone', '2025-06-03', '2025-07-01');
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) VALUES
     ('la{n}', 'wa{n}', 'ga{n}', 'ka{n}'), ('lb{n}', 'wa{n}', 'gb{n}', 'kd{n}');
-INSERT INTO integrations (id, workspace_id, provider, credentials, next_sync_at, lease_id, leased_until)
-    VALUES ('ia{n}', 'wa{n}', 'stripe', 'v1.k0.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2998-01-01', 'lease', '2999-01-01'),
-           ('ib{n}', 'wa{n}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2998-01-01', NULL, NULL);
-INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result, created_at)
-    SELECT 'wa{n}', 'user', u || '{n}', k || '{n}', 'work', CASE k WHEN 'ka' THEN '1' END, '2025-06-01'
+INSERT INTO integrations (id, workspace_id, provider, credentials)
+    VALUES ('ia{n}', 'wa{n}', 'stripe', 'v1.k0.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA'),
+           ('ib{n}', 'wa{n}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
+UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01' WHERE workspace_id = 'wa{n}';
+UPDATE sesari.sync_queue SET lease_id = 'lease', leased_until = '2999-01-01' WHERE workspace_id = 'wa{n}' AND integration_id = 'ia{n}';
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result, created_at)
+    SELECT 'wa{n}', 'user', u || '{n}', coalesce((SELECT m.role || ' ' || m.id FROM workspace_users AS m WHERE m.workspace_id = 'wa{n}' AND m.user_id = u || '{n}'), 'member gone'), k || '{n}', 'work', CASE k WHEN 'ka' THEN '1' END, '2025-06-01'
       FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k;
 INSERT INTO invitations (id, workspace_id, email, role, invited_by, created_at, expires_at, revoked_at) VALUES
     ('va{n}', 'wa{n}', 'guest-a{n}@example.com', 'member', 'uo{n}', '2025-06-01', '2999-01-01', NULL),
@@ -144,10 +146,10 @@ INSERT INTO goals (id, workspace_id, title) SELECT g || '{n}', 'wt{n}', 'Twin' F
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) SELECT 'l' || substr(g.id, 2), 'wt{n}', g.id, k.id
     FROM goals AS g JOIN kpis AS k ON k.workspace_id = g.workspace_id AND substr(k.id, 2) = substr(g.id, 2)
    WHERE g.workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
-INSERT INTO integrations (id, workspace_id, provider, credentials, next_sync_at) SELECT i || '{n}', 'wt{n}', 'google_analytics',
-    'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', '2999-01-01' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
-INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
-    SELECT 'wt{n}', 'user', u || '{n}', k || '{n}', 'Twin', '777'
+INSERT INTO integrations (id, workspace_id, provider, credentials) SELECT i || '{n}', 'wt{n}', 'google_analytics',
+    'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
+INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
+    SELECT 'wt{n}', 'user', u || '{n}', 'member gone', k || '{n}', 'Twin', '777'
       FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k ON CONFLICT DO NOTHING;
 ";
 

@@ -134,7 +134,7 @@ fn a_future_that_waits_for_its_turn_can_be_dropped_and_a_full_queue_is_told_at_o
             async move { db.run("me", scope, TenantConnection::role).await }
         });
         tokio::time::sleep(short).await;
-        assert!(matches!(first.await, Err(Error::Overloaded)));
+        assert!(matches!(first.await, Err(Error::Overloaded { .. })));
         waiting.abort();
         let _ = waiting.await;
         assert_eq!(db.health().await.unwrap().tenant.waiting, 0);

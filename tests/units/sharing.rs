@@ -23,6 +23,26 @@ fn a_workspace_that_floods_has_its_share_and_others_get_through() {
     db.tenant(&world.a.owner, &world.a.workspace).unwrap().commit().unwrap();
 }
 
+/// Nobody knows yet whether an actor is a member of what it asks for.
+#[test]
+fn an_actor_who_asks_for_many_workspaces_has_its_share_and_others_get_through() {
+    let world = World::new();
+    let patience = Duration::from_millis(300);
+    let db = world.test.builder().pool_timeout(patience).build().unwrap();
+    let ask = |n: u32| db.tenant(&world.stranger, &format!("random{n}").parse().unwrap());
+    let flood: Vec<_> = (0..2).map(|n| ask(n).unwrap()).collect();
+    assert!(matches!(ask(2), Err(Error::PoolTimeout { .. })), "half of four is two");
+    let outside = db.user(&world.stranger);
+    assert!(matches!(outside, Err(Error::PoolTimeout { .. })), "of the same actor");
+    for _ in 0..3 {
+        db.tenant(&world.b.owner, &world.b.workspace).unwrap().commit().unwrap();
+    }
+    drop(flood);
+    ask(3).unwrap();
+    // Services outside of any workspace have a pool of their own, and all of it.
+    let _all: Vec<_> = (0..4).map(|_| db.service(&crate::support::service()).unwrap()).collect();
+}
+
 #[test]
 fn a_full_queue_is_told_at_once() {
     let world = World::new();
@@ -35,7 +55,7 @@ fn a_full_queue_is_told_at_once() {
         until("one waits", || db.health().tenant.waiting == 1);
         let start = Instant::now();
         let refused = db.tenant(&world.b.owner, &world.b.workspace);
-        assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
         assert!(start.elapsed() < Duration::from_secs(4), "the pool's timeout is five");
         drop(inside);
         waiting.join().unwrap();
@@ -108,6 +128,7 @@ fn settings_that_make_no_sense_are_refused() {
         ("no share", builder().workspace_share(0.0).build()),
         ("more than all", builder().workspace_share(1.1).build()),
         ("no number", builder().workspace_share(f64::NAN).build()),
+        ("no share of an actor", builder().actor_share(0.0).build()),
         ("no time", builder().unit_deadline(Duration::ZERO).build()),
         ("no attempt", builder().unit_attempts(0).build()),
         ("for ever", builder().unit_deadline(Duration::MAX).build()),

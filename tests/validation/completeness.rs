@@ -15,6 +15,13 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("context_keys_key_id_check", "checked with the key ring, in the tests of the context"),
     ("context_keys_outer_pad_check", "made by install_context_key, which checks the key"),
     ("idempotency_keys_actor_kind_check", "written from the kind of the guard's actor"),
+    ("idempotency_keys_membership_check", "a default, from the context"),
+    ("sync_queue_lease_id_leased_until_next_sync_at_check", "kept by the queue's functions"),
+    ("sync_queue_leased_until_check", "the server's time and a lease that is checked"),
+    (
+        "sync_queue_next_sync_at_check",
+        "bounded by the queue's functions; walked in tests/integrations",
+    ),
     ("idempotency_keys_fingerprint_check", "a SHA-256, made by the library"),
     (
         "idempotency_keys_operation_check",

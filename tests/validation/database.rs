@@ -44,6 +44,12 @@ impl Judge {
         &mut self.conn
     }
 
+    /// A superuser's connection to another database of the server.
+    pub(crate) fn connect_to(&self, database: &str) -> PgConnection {
+        let test = &self.world.test;
+        PgConnection::establish(&test.admin_url().replace(test.name(), database)).unwrap()
+    }
+
     /// Runs an INSERT of a row with this value and takes it back.
     pub(crate) fn verdict<ST, T>(&mut self, insert: &str, value: T) -> Verdict
     where

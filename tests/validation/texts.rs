@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::Text;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Integer, Text};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sesari_db::id;
@@ -97,9 +99,9 @@ fields! {
     integrations_id_check: id::IntegrationId, 32, |text| format!("a{text}"),
         "INSERT INTO integrations (workspace_id, provider, credentials, id) VALUES ('{workspace}', \
          'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345', $1)";
-    integrations_lease_id_check: id::LeaseId, 32, |text| format!("a{text}"),
-        "INSERT INTO integrations (workspace_id, provider, credentials, lease_id) VALUES ('{workspace}', \
-         'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345', $1)";
+    sync_queue_lease_id_check: id::LeaseId, 32, |text| format!("a{text}"),
+        "INSERT INTO sesari.sync_queue (workspace_id, integration_id, is_active, leased_until, lease_id) \
+         VALUES ('{workspace}', 'i', true, now(), $1)";
 }
 
 impl Field {
@@ -140,6 +142,185 @@ fn newtype_and_database_agree_on_every_text_of_the_corpus() {
     let mut judge = Judge::new();
     let differ: Vec<_> = FIELDS.iter().flat_map(|field| field.disagreements(&mut judge)).collect();
     assert!(differ.is_empty(), "{differ:#?}");
+}
+
+/// Every character there is in the planes with letters, some of the others.
+#[test]
+fn newtype_and_database_agree_on_every_character() {
+    let mut judge = Judge::new();
+    let kinds: [(&str, &str, fn(&str) -> bool); 4] = [
+        ("label", "a", |text| parse::<value::KpiName>(text).as_deref() == Some(text)),
+        ("prose", "a", |text| parse::<value::Description>(text).as_deref() == Some(text)),
+        ("address", "https://a", |text| parse::<value::ImageUrl>(text).as_deref() == Some(text)),
+        ("mailbox", "a", |text| {
+            let address = format!("{text}@x");
+            parse::<value::Email>(&address) == Some(address)
+        }),
+    ];
+    let asked = |c: u32| c != u32::from('@') && (c < 0x2_0000 || c % 61 == 0 || c >> 8 == 0xe01);
+    for (kind, before, takes) in kinds {
+        let query = format!(
+            "ARRAY(SELECT c FROM generate_series(1, 1114111) AS c \
+                    WHERE c <> 64 AND (c < 131072 OR c % 61 = 0 OR c >> 8 = 3585) \
+                      AND c NOT BETWEEN 55296 AND 57343 \
+                      AND sesari.is_text('{before}' || chr(c) || 'a', '{kind}') ORDER BY c)"
+        );
+        let stored: Vec<i32> =
+            diesel::select(sql::<Array<Integer>>(&query)).get_result(judge.conn()).unwrap();
+        let parsed: Vec<i32> = (1..=0x10_ffff_u32)
+            .filter(|c| asked(*c))
+            .filter_map(char::from_u32)
+            .filter(|c| takes(&format!("{before}{c}a")))
+            .map(|c| u32::from(c).try_into().unwrap())
+            .collect();
+        assert!(parsed.len() > 50_000, "{kind}: {}", parsed.len());
+        let differ: Vec<_> = (stored.iter().filter(|c| parsed.binary_search(c).is_err()))
+            .chain(parsed.iter().filter(|c| stored.binary_search(c).is_err()))
+            .map(|c| format!("{c:x}"))
+            .take(20)
+            .collect();
+        assert!(stored == parsed, "{kind}: {differ:?}");
+    }
+}
+
+#[test]
+fn one_address_is_written_in_one_way() {
+    for (one, other) in [
+        ("É@x", "é@x"),
+        ("e\u{301}@x", "é@x"),
+        ("ＡＮＮ＠ｘ．ｃｏｍ", "ann@x.com"),
+        ("\u{212a}@x", "k@x"),
+        ("ΟΔΟΣ@x", "οδος@x"),
+        ("ann@BÜCHER.de", "ann@xn--bcher-kva.de"),
+        ("ann@bu\u{308}cher.de", "ann@xn--bcher-kva.de"),
+        ("Ann@XN--BCHER-KVA.de", "ann@xn--bcher-kva.de"),
+    ] {
+        let both = [one, other].map(|text| parse::<value::Email>(text).unwrap());
+        assert_eq!(both[0], both[1], "{one}");
+    }
+    // Other letters are other people.
+    for (one, other) in [("ß@x", "SS@x"), ("I@x", "ı@x"), ("а@x", "a@x")] {
+        let both = [one, other].map(|text| parse::<value::Email>(text).unwrap());
+        assert_ne!(both[0], both[1], "{one}");
+    }
+}
+
+#[test]
+fn an_address_holds_nothing_that_is_not_shown() {
+    for hidden in
+        NOT_SHOWN.iter().chain(&['\u{a0}', '\u{3000}', '\u{200c}', '\u{200d}', '\u{fe0f}'])
+    {
+        for text in ["{}ann@x.com", "an{}n@x.com", "ann{}@x.com", "ann@{}x.com", "ann@x.com{}"] {
+            let text = text.replace("{}", &hidden.to_string());
+            assert_eq!(parse::<value::Email>(&text), None, "{text:?}");
+        }
+    }
+    let long = format!("{}@x.com", "é".repeat(124));
+    assert_eq!(long.len(), 254);
+    assert!(parse::<value::Email>(&long).is_some());
+    assert_eq!(parse::<value::Email>(&format!("a{long}")), None, "bytes are counted");
+}
+
+/// Nothing, a joiner's neighbour or a mark of direction: two names that look alike.
+const NOT_SHOWN: &[char] = &[
+    '\u{ad}',
+    '\u{34f}',
+    '\u{61c}',
+    '\u{180e}',
+    '\u{200b}',
+    '\u{200e}',
+    '\u{200f}',
+    '\u{202a}',
+    '\u{202e}',
+    '\u{2028}',
+    '\u{2060}',
+    '\u{2066}',
+    '\u{2069}',
+    '\u{206f}',
+    '\u{3164}',
+    '\u{feff}',
+    '\u{fff9}',
+    '\u{e0001}',
+    '\u{e000}',
+    '\u{ffff}',
+    '\u{378}',
+    '\u{85}',
+];
+
+#[test]
+fn a_name_keeps_its_emoji_and_scripts_and_holds_nothing_else_that_is_not_shown() {
+    for kept in [
+        "👩‍👩‍👧‍👦",
+        "Acme ❤️‍🔥",
+        "1️⃣ 🏳️‍🌈",
+        "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+        "می\u{200c}خواهم",
+        "क्\u{200d}ष",
+        "葛\u{e0100}城",
+        "José",
+        "ﬁ ½ ™",
+    ] {
+        assert_eq!(parse::<value::PersonName>(kept).as_deref(), Some(kept), "{kept}");
+    }
+    assert_eq!(parse::<value::PersonName>("Jose\u{301}").as_deref(), Some("José"));
+    assert_eq!(parse::<value::KpiName>("a\u{a0}b\u{3000}c").as_deref(), Some("a b c"));
+    for hidden in NOT_SHOWN {
+        for text in ["{}ab", "a{}b", "ab{}", "{}"] {
+            let text = text.replace("{}", &hidden.to_string());
+            assert_eq!(parse::<value::WorkspaceName>(&text), None, "{text:?}");
+        }
+    }
+    for odd in [
+        "\u{a0}a",
+        "a\u{a0}",
+        "\u{301}a",
+        "a \u{301}",
+        "a\u{200d}b",
+        "a\u{200d}",
+        "\u{200d}👩",
+        "👩\u{200d}",
+        "a\u{fe0f}",
+        "a\u{e0100}",
+        "a\u{e0067}",
+        "\u{2800}",
+    ] {
+        assert_eq!(parse::<value::PersonName>(odd), None, "{odd:?}");
+    }
+    let prose = "\tA\u{ad}b\r\nc \u{2067}אבג\u{2069}\u{200f} ";
+    assert_eq!(parse::<value::Description>(prose).as_deref(), Some(prose));
+    for odd in ["a\u{202e}b", "a\u{1b}b", "a\u{0}b", "a\u{e000}b", "a\u{85}b"] {
+        assert_eq!(parse::<value::Description>(odd), None, "{odd:?}");
+    }
+}
+
+/// The same text in databases of different locales.
+#[test]
+fn the_rules_of_text_do_not_depend_on_the_locale() {
+    let mut judge = Judge::new();
+    let function = "pg_get_functiondef('sesari.is_text'::regproc)";
+    let function: String = diesel::select(sql::<Text>(function)).get_result(judge.conn()).unwrap();
+    let taken = "ARRAY(SELECT md5(string_agg(sesari.is_text(chr(c) || 'a', kind)::text, '' ORDER BY c)) \
+                   FROM generate_series(1, 12000) AS c, unnest('{label,prose,address,mailbox}'::text[]) AS kind \
+                  GROUP BY kind ORDER BY kind)";
+    let expected: Vec<String> =
+        diesel::select(sql::<Array<Text>>(taken)).get_result(judge.conn()).unwrap();
+    let name: String =
+        diesel::select(sql::<Text>("current_database()::text")).get_result(judge.conn()).unwrap();
+    for (place, locale) in ["C", "C.UTF-8"].into_iter().enumerate() {
+        let other = format!("{name}_locale_{place}");
+        let create = format!(
+            "CREATE DATABASE {other} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE '{locale}' LC_CTYPE '{locale}'"
+        );
+        judge.conn().batch_execute(&create).unwrap();
+        {
+            let mut conn = judge.connect_to(&other);
+            conn.batch_execute(&format!("CREATE SCHEMA sesari; {function}")).unwrap();
+            let found: Vec<String> =
+                diesel::select(sql::<Array<Text>>(taken)).get_result(&mut conn).unwrap();
+            assert_eq!(found, expected, "{locale}");
+        }
+        judge.conn().batch_execute(&format!("DROP DATABASE {other} WITH (FORCE)")).unwrap();
+    }
 }
 
 #[test]

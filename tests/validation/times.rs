@@ -31,11 +31,11 @@ times! {
     kpi_data_points "workspace_id, kpi_id, value" = "'{workspace}', '{kpi}', 1": timestamp;
     goals "workspace_id, title" = "'{workspace}', 't'":
         target_date created_at updated_at deleted_at;
-    idempotency_keys "workspace_id, actor_kind, actor_id, key, operation" =
-        "'{workspace}', 'user', 'u', 'k', 'o'": created_at;
+    idempotency_keys "workspace_id, actor_kind, actor_id, membership, key, operation" =
+        "'{workspace}', 'user', 'u', 'member m1', 'k', 'o'": created_at;
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
-        last_sync_at next_sync_at leased_until created_at updated_at;
+        last_sync_at created_at updated_at;
     audit_log "id, workspace_id, sequence, actor_kind, actor_id, door, action, table_name, row_id, changes, \
                transaction_id, previous_hash, hash" =
         "'a', '{workspace}', 1 + (SELECT max(sequence) FROM audit_log), 'system', 'a', 'none', 'a', 'a', 'a', '{}', \

@@ -13,10 +13,16 @@ defaults AS (
 callable AS (
     SELECT p.proname, p.oid::regprocedure::text AS name
       FROM pg_catalog.pg_proc AS p
-     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND has_function_privilege(session_user, p.oid, 'EXECUTE')
-       AND p.proname IN (
-           'pg_terminate_backend', 'pg_cancel_backend', 'lo_creat', 'lo_create', 'lo_from_bytea', 'pg_advisory_lock',
-           'pg_try_advisory_lock', 'pg_advisory_lock_shared', 'pg_try_advisory_lock_shared')
+     WHERE p.pronamespace = 'pg_catalog'::regnamespace
+       AND (p.proname IN ('pg_terminate_backend', 'pg_cancel_backend', 'lo_creat', 'lo_create', 'lo_from_bytea',
+                          'pg_logical_emit_message')
+            OR p.proname ~ '^pg_(try_)?advisory_')
+       AND has_function_privilege(session_user, p.oid, 'EXECUTE')
+),
+-- Locks that the server's table has room for, all sessions together.
+lock_table (entries) AS (
+    SELECT current_setting('max_locks_per_transaction')::bigint
+           * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
 ),
 measures (id, is_on, detail) AS (
     SELECT 'hardening-tls', coalesce(s.ssl, false) OR pg_catalog.inet_client_addr() IS NULL,
@@ -64,8 +70,18 @@ measures (id, is_on, detail) AS (
     SELECT 'hardening-large-objects', count(*) = 0, coalesce(string_agg(name, ', ' ORDER BY name), 'revoked')
       FROM callable WHERE proname IN ('lo_creat', 'lo_create', 'lo_from_bytea')
     UNION ALL
-    SELECT 'hardening-advisory-locks', count(*) = 0, count(*) || ' functions for locks that outlive a transaction'
-      FROM callable WHERE proname IN ('pg_advisory_lock', 'pg_try_advisory_lock', 'pg_advisory_lock_shared', 'pg_try_advisory_lock_shared')
+    SELECT 'hardening-advisory-locks', count(*) = 0,
+           CASE count(*) WHEN 0 THEN 'revoked' ELSE count(*) || ' of PostgreSQL''s functions for advisory locks' END
+      FROM callable WHERE proname ~ '^pg_(try_)?advisory_'
+    UNION ALL
+    SELECT 'hardening-logical-messages', count(*) = 0, coalesce(string_agg(name, ', ' ORDER BY name), 'revoked')
+      FROM callable WHERE proname = 'pg_logical_emit_message'
+    UNION ALL
+    SELECT 'hardening-lock-table', entries >= 200000, 'room for ' || entries || ' locks' FROM lock_table
+    UNION ALL
+    SELECT 'hardening-reserved-connections', reserved > 0, reserved || ' connections'
+      FROM (SELECT current_setting('superuser_reserved_connections')::integer
+                   + coalesce(current_setting('reserved_connections', true)::integer, 0)) AS kept (reserved)
     UNION ALL
     SELECT 'hardening-messages', current_setting('lc_messages') ~ '^(C|POSIX|en)', 'lc_messages = ' || current_setting('lc_messages')
     UNION ALL
@@ -74,4 +90,4 @@ measures (id, is_on, detail) AS (
     UNION ALL
     SELECT 'hardening-passwords', NULL::boolean, 'pg_hba.conf is not shown to a login'
 )
-SELECT id, session_user::text AS login, is_on, detail FROM measures ORDER BY id
+SELECT id, session_user::text AS login, is_on, detail FROM measures ORDER BY id COLLATE "C"

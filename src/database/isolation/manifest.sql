@@ -8,6 +8,14 @@ tables AS (
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
        AND (n.nspname = 'sesari' OR n.nspname || '.' || c.relname = ANY ($1))
 ),
+indexes AS (
+    SELECT i.indrelid, i.indisvalid, c.relname AS name, d.definition,
+           replace(d.definition, ' INDEX ' || quote_ident(c.relname) || ' ON ', ' INDEX ON ') AS nameless
+      FROM tables AS t
+      JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
+      JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+     CROSS JOIN LATERAL pg_catalog.pg_get_indexdef(i.indexrelid) AS d (definition)
+),
 functions AS (
     SELECT p.*, n.nspname || '.' || p.proname || '('
                 || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' AS name
@@ -49,9 +57,13 @@ SELECT 'constraint ' || t.name || '.' || c.conname || ' ' || pg_catalog.pg_get_c
   FROM tables AS t
   JOIN pg_catalog.pg_constraint AS c ON c.conrelid = t.oid AND c.contype IN ('p', 'u', 'f', 'c', 'x')
 UNION ALL
-SELECT 'index ' || t.name || ' ' || pg_catalog.pg_get_indexdef(i.indexrelid)
+SELECT 'index ' || t.name || ' ' || i.definition || CASE WHEN i.indisvalid THEN '' ELSE ' invalid' END
   FROM tables AS t
-  JOIN pg_catalog.pg_index AS i ON i.indrelid = t.oid
+  JOIN indexes AS i ON i.indrelid = t.oid
+ -- REINDEX CONCURRENTLY makes a copy, and leaves it behind where it fails.
+ WHERE NOT (NOT i.indisvalid AND i.name ~ '_cc(new|old)[0-9]*$'
+            AND EXISTS (SELECT FROM indexes AS o
+                         WHERE o.indrelid = i.indrelid AND o.indisvalid AND o.nameless = i.nameless))
 UNION ALL
 -- A question with several answers is written on several lines.
 SELECT 'policy ' || t.name || '.' || p.polname

@@ -21,40 +21,9 @@ findings (rule, object, explanation) AS (
     SELECT 'login-is-superuser', name, 'a superuser is not bound by row-level security; use a plain login'
       FROM login WHERE EXISTS (SELECT FROM superuser)
     UNION ALL
-    SELECT 'login-bypasses-rls', r.rolname, 'the login has, or can take, a role with SUPERUSER or BYPASSRLS'
-      FROM roles AS r WHERE r.rolbypassrls OR r.rolsuper AND r.rolname <> session_user
-    UNION ALL
-    SELECT 'login-can-make-roles', r.rolname, 'the login has, or can take, a role with CREATEROLE, CREATEDB or REPLICATION'
-      FROM roles AS r WHERE r.rolcreaterole OR r.rolcreatedb OR r.rolreplication
-    UNION ALL
-    SELECT 'login-is-privileged', r.rolname, 'the login is a member of a predefined role that reaches past a tenant'
-      FROM roles AS r
-     WHERE r.rolname ~ '^pg_' AND r.rolname NOT IN ('pg_database_owner', 'pg_use_reserved_connections')
-    UNION ALL
-    SELECT 'login-owns', o.name, 'the login owns this, or is a member of its owner, and could change it'
-      FROM (SELECT relowner AS owner, name FROM relations
-            UNION ALL SELECT nspowner, nspname::text FROM namespaces
-            UNION ALL SELECT p.proowner, n.nspname || '.' || p.proname
-                        FROM pg_catalog.pg_proc AS p JOIN namespaces AS n ON n.oid = p.pronamespace
-            UNION ALL SELECT d.datdba, d.datname::text FROM pg_catalog.pg_database AS d
-                       WHERE d.datname = current_database()) AS o
-      JOIN roles AS r ON r.oid = o.owner
-     WHERE NOT EXISTS (SELECT FROM superuser)
-    UNION ALL
     SELECT 'login-has-no-role', session_user, 'the login does not have the rights of ' || $1 || '; grant it, with INHERIT'
      WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r
                         WHERE r.rolname = $1 AND pg_has_role(session_user, r.oid, 'USAGE'))
-    UNION ALL
-    SELECT 'setting-changed', coalesce(d.datname, 'every database') || ', ' || coalesce(r.rolname, 'every login'),
-           setting || ': triggers, foreign keys or policies would not be applied; ALTER ROLE or DATABASE ... RESET it'
-      FROM pg_catalog.pg_db_role_setting AS s
-      LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
-      LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
-     CROSS JOIN LATERAL unnest(s.setconfig) AS setting
-     WHERE (s.setdatabase = 0 OR d.datname = current_database())
-       AND (s.setrole = 0 OR r.rolname = session_user)
-       AND setting ~ '^(session_replication_role|row_security)='
-       AND setting NOT IN ('session_replication_role=origin', 'row_security=on')
     UNION ALL
     SELECT 'login-has-both-roles', session_user, 'one login for tenants and services is one wall less; use two'
      WHERE (SELECT count(*) FROM roles WHERE rolname IN ('sesari_tenant', 'sesari_service')) > 1
@@ -78,7 +47,7 @@ findings (rule, object, explanation) AS (
            || ': triggers and foreign keys would not be applied'
      WHERE current_setting('session_replication_role') <> 'origin'
     UNION ALL
-    SELECT 'database-writable', d.datname::text, 'the login may create schemas or temporary tables here, and shadow others with them; revoke CREATE and TEMPORARY'
+    SELECT 'database-writable', quote_ident(d.datname), 'the login may create schemas or temporary tables here, and shadow others with them; revoke CREATE and TEMPORARY'
       FROM pg_catalog.pg_database AS d
      WHERE d.datname = current_database()
        AND EXISTS (SELECT FROM roles AS r WHERE has_database_privilege(r.oid, d.oid, 'CREATE, TEMPORARY'))
@@ -86,17 +55,17 @@ findings (rule, object, explanation) AS (
     SELECT 'activity-shown', 'server', 'track_activity_query_size is over 64 kB: each transaction hides its context behind as many blanks'
      WHERE pg_size_bytes(current_setting('track_activity_query_size')) > 65536
     UNION ALL
-    SELECT 'schema-writable', nspname, 'the login may create objects here, and shadow others with them'
+    SELECT 'schema-writable', quote_ident(nspname), 'the login may create objects here, and shadow others with them'
       FROM namespaces AS n
      WHERE EXISTS (SELECT FROM roles AS r WHERE has_schema_privilege(r.oid, n.oid, 'CREATE'))
     UNION ALL
-    SELECT 'table-without-rls', name, 'the login may ' || array_to_string(verbs, ', ') || ' without row-level security'
+    SELECT 'table-without-rls', quoted, 'the login may ' || array_to_string(verbs, ', ') || ' without row-level security'
       FROM relations WHERE relkind IN ('r', 'p') AND verbs IS NOT NULL AND NOT relrowsecurity
     UNION ALL
-    SELECT 'table-without-rls', name, 'declared as a tenant''s table, and has no row-level security'
+    SELECT 'table-without-rls', quoted, 'declared as a tenant''s table, and has no row-level security'
       FROM relations WHERE name = ANY ($2) AND relkind IN ('r', 'p') AND verbs IS NULL AND NOT relrowsecurity
     UNION ALL
-    SELECT 'table-not-forced', name, 'row-level security does not bind the table''s owner; FORCE it'
+    SELECT 'table-not-forced', quoted, 'row-level security does not bind the table''s owner; FORCE it'
       FROM relations
      WHERE relkind IN ('r', 'p') AND (verbs IS NOT NULL OR name = ANY ($2)) AND relrowsecurity AND NOT relforcerowsecurity
     UNION ALL
@@ -107,7 +76,7 @@ findings (rule, object, explanation) AS (
        AND (name <> ALL ($3) OR verbs <> ARRAY['SELECT'])
        AND NOT EXISTS (SELECT FROM superuser)
     UNION ALL
-    SELECT 'table-without-policy', t.name, 'granted ' || v.verb || ' without a policy for it'
+    SELECT 'table-without-policy', t.quoted, 'granted ' || v.verb || ' without a policy for it'
       FROM relations AS t CROSS JOIN LATERAL unnest(t.verbs) AS v (verb)
      WHERE t.relkind IN ('r', 'p') AND t.relrowsecurity
        AND NOT EXISTS (
@@ -122,31 +91,16 @@ findings (rule, object, explanation) AS (
       FROM relations AS t JOIN pg_catalog.pg_policy AS p ON p.polrelid = t.oid
      WHERE NOT p.polpermissive AND t.verbs IS NOT NULL
     UNION ALL
-    SELECT 'stray-grant', name, array_to_string(strays, ', ') || ' is granted: TRUNCATE is not bound by row-level security, REFERENCES, TRIGGER and MAINTAIN reach past it'
+    SELECT 'stray-grant', quoted, array_to_string(strays, ', ') || ' is granted: TRUNCATE is not bound by row-level security, REFERENCES, TRIGGER and MAINTAIN reach past it'
       FROM relations WHERE strays IS NOT NULL
     UNION ALL
-    SELECT 'view-without-invoker', name, 'reads as its owner; make it WITH (security_invoker = true)'
+    SELECT 'view-without-invoker', quoted, 'reads as its owner; make it WITH (security_invoker = true)'
       FROM relations
      WHERE relkind = 'v' AND verbs IS NOT NULL
        AND NOT coalesce('security_invoker=true' = ANY (reloptions) OR 'security_invoker=on' = ANY (reloptions), false)
     UNION ALL
-    SELECT 'relation-outside-rls', name, 'materialized views and foreign tables have no row-level security'
+    SELECT 'relation-outside-rls', quoted, 'materialized views and foreign tables have no row-level security'
       FROM relations WHERE relkind IN ('m', 'f') AND verbs IS NOT NULL
-    UNION ALL
-    SELECT 'function-unpinned', n.nspname || '.' || p.proname, 'SECURITY DEFINER without a search_path that ends in pg_temp'
-      FROM pg_catalog.pg_proc AS p
-      JOIN namespaces AS n ON n.oid = p.pronamespace
-     WHERE p.prosecdef
-       AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
-       AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
-    UNION ALL
-    -- What C code promises is its extension's affair.
-    SELECT 'function-leakproof', n.nspname || '.' || p.proname,
-           'is evaluated before the policies, on rows of all tenants'
-      FROM pg_catalog.pg_proc AS p
-      JOIN namespaces AS n ON n.oid = p.pronamespace
-      JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
-     WHERE p.proleakproof AND l.lanname NOT IN ('c', 'internal')
     UNION ALL
     SELECT 'default-grant', g.rolname || coalesce(' in ' || n.nspname, ''),
            'grants ' || string_agg(DISTINCT a.privilege_type, ', ' ORDER BY a.privilege_type)
@@ -160,19 +114,9 @@ findings (rule, object, explanation) AS (
        AND NOT EXISTS (SELECT FROM superuser)
      GROUP BY g.rolname, n.nspname
     UNION ALL
-    SELECT 'definer-function', n.nspname || '.' || p.proname,
-           'the login may call it, and it reads and writes as ' || o.rolname
-           || CASE WHEN o.rolsuper OR o.rolbypassrls THEN ', whom no policy binds' ELSE '' END
-      FROM pg_catalog.pg_proc AS p
-      JOIN namespaces AS n ON n.oid = p.pronamespace
-      JOIN pg_catalog.pg_roles AS o ON o.oid = p.proowner
-     WHERE p.prosecdef AND n.nspname <> 'sesari' AND p.prorettype <> 'trigger'::regtype
-       AND EXISTS (SELECT FROM roles AS r WHERE has_function_privilege(r.oid, p.oid, 'EXECUTE'))
-       AND NOT EXISTS (SELECT FROM superuser)
-    UNION ALL
-    SELECT 'sequence-granted', n.nspname || '.' || c.relname, 'its values tell how many rows all tenants have made'
+    SELECT 'sequence-granted', format('%I.%I', n.nspname, c.relname), 'its values tell how many rows all tenants have made'
       FROM pg_catalog.pg_class AS c
-      JOIN namespaces AS n ON n.oid = c.relnamespace
+      JOIN namespaces AS n ON n.oid = c.relnamespace AND n.reached
      WHERE c.relkind = 'S' AND NOT EXISTS (SELECT FROM superuser)
        AND EXISTS (SELECT FROM roles AS r
                     WHERE CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(r.oid, c.oid, 'USAGE, SELECT, UPDATE') END)

@@ -9,8 +9,12 @@ use crate::id::WorkspaceId;
 use crate::observe::operation;
 use crate::repo::debug_by_name;
 use crate::tenancy::Actor;
+use crate::value::Invalid;
 
 debug_by_name!(RefusalRepository);
+
+/// The most text of an entry, in bytes.
+const MAX_TEXT: usize = 1000;
 
 /// Something that an actor tried and the database refused.
 ///
@@ -73,6 +77,11 @@ impl<'g> RefusalRepository<'g> {
                 Actor::Service(service) => ("service", service.as_str()),
             };
             let workspace = refusal.workspace.as_ref().map_or("", WorkspaceId::as_str);
+            let row_id = refusal.row_id.as_deref().unwrap_or_default();
+            let texts = [workspace, id, &refusal.action, row_id, &refusal.reason];
+            if texts.iter().map(|text| text.len()).sum::<usize>() > MAX_TEXT {
+                return Err(Invalid::new("refusal", "expected at most 1000 bytes of text").into());
+            }
             let done: QueryResult<usize> = diesel::select(record_refusal(
                 workspace,
                 kind,

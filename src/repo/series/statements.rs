@@ -95,6 +95,8 @@ pub(super) struct OfGoal<'a> {
     pub(super) goal: &'a GoalId,
     pub(super) reading: &'a Reading,
     pub(super) from: Timestamp,
+    /// The most KPIs that are read.
+    pub(super) limit: i64,
 }
 
 /// A KPI with its target, baseline, weight and last value before the range, and the cells of a span.
@@ -117,8 +119,12 @@ static_query!(
              SELECT k.id, k.target_value, l.baseline, l.weight, k.created_at \
              FROM public.goal_kpis AS l JOIN public.kpis AS k \
              ON k.workspace_id = l.workspace_id AND k.id = l.kpi_id \
-             WHERE l.workspace_id = g.workspace_id AND l.goal_id = g.id AND k.deleted_at IS NULL) \
-             AS k ON true LEFT JOIN LATERAL (\
+             WHERE l.workspace_id = g.workspace_id AND l.goal_id = g.id AND k.deleted_at IS NULL \
+             LIMIT ",
+        );
+        pass.push_bind_param::<BigInt, _>(&query.limit)?;
+        pass.push_sql(
+            ") AS k ON true LEFT JOIN LATERAL (\
              SELECT p.value FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
         );
         pass.push_bind_param::<Text, _>(query.workspace)?;
