@@ -132,7 +132,7 @@ fn referenced(constraint: &str) -> Option<&'static str> {
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 13] = [
+    const TABLES: [&str; 14] = [
         "workspace_users_",
         "workspaces_",
         "users_",
