@@ -133,13 +133,13 @@ diesel::table! {
         id -> Text,
         /// The workspace; by default the one of the context
         workspace_id -> Text,
-        /// Address of whoever may accept, ASCII letters in lower case
+        /// Address of whoever may accept, normalized as those of users
         email -> Text,
         /// owner, admin or member: what the invited becomes
         role -> Text,
         /// User who sent it last, and must still have the right to when it is accepted. No foreign key: it outlives the membership
         invited_by -> Text,
-        /// When the row was made
+        /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// Until when it can be accepted
         expires_at -> Timestamptz,

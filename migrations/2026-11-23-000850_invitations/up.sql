@@ -20,8 +20,9 @@ CREATE TABLE public.invitations (
     CONSTRAINT invitations_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,
     CONSTRAINT invitations_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT invitations_email_check CHECK (char_length(email) <= 254
-        AND email ~ '^[^@A-Z\u0001-\u0020\u007F]+@[^@A-Z\u0001-\u0020\u007F]+$'),
+    CONSTRAINT invitations_email_check CHECK (octet_length(email) <= 254
+        AND sesari.is_text(email, 'mailbox')
+        AND email ~ '^[^@]+@[a-z0-9]+(-+[a-z0-9]+)*(\.[a-z0-9]+(-+[a-z0-9]+)*)*$'),
     CONSTRAINT invitations_role_check CHECK (role IN ('owner', 'admin', 'member')),
     CONSTRAINT invitations_created_at_check CHECK (
         created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
@@ -39,11 +40,11 @@ CREATE TABLE public.invitations (
 COMMENT ON TABLE public.invitations IS 'Who was asked to join a workspace, as what; the tokens are elsewhere';
 COMMENT ON COLUMN public.invitations.id IS 'CUID, unique within the workspace';
 COMMENT ON COLUMN public.invitations.workspace_id IS 'The workspace; by default the one of the context';
-COMMENT ON COLUMN public.invitations.email IS 'Address of whoever may accept, ASCII letters in lower case';
+COMMENT ON COLUMN public.invitations.email IS 'Address of whoever may accept, normalized as those of users';
 COMMENT ON COLUMN public.invitations.role IS 'owner, admin or member: what the invited becomes';
 COMMENT ON COLUMN public.invitations.invited_by IS
     'User who sent it last, and must still have the right to when it is accepted. No foreign key: it outlives the membership';
-COMMENT ON COLUMN public.invitations.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.invitations.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.invitations.expires_at IS 'Until when it can be accepted';
 COMMENT ON COLUMN public.invitations.resent_at IS 'When it was last sent again, with a new token';
 COMMENT ON COLUMN public.invitations.revoked_at IS 'When the workspace took it back';
@@ -57,6 +58,8 @@ CREATE UNIQUE INDEX idx_invitations_workspace_id_email ON public.invitations (wo
 
 SELECT sesari.forget_statistics('public.invitations');
 
+CREATE TRIGGER invitations_times BEFORE INSERT OR UPDATE ON public.invitations
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('invitations', 'created_at', '');
 CREATE TRIGGER invitations_key BEFORE UPDATE ON public.invitations
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.email IS DISTINCT FROM NEW.email

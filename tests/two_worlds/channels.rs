@@ -76,14 +76,6 @@ pub const CHANNELS: &[Channel] = &[
         ),
     },
     Channel {
-        name: "ids of users",
-        reason: "users are global; an admin adds one by an id known already, and sees name and \
-                 address afterwards",
-        covers: &["members.add", "workspace_users:", "a new member", "a new owner elsewhere"],
-        when: When::User,
-        witness: Witness::Call(OWNER, "members.add", SOMEBODY),
-    },
-    Channel {
         name: "e-mail addresses",
         reason: "an address belongs to one user; only a service creates users",
         covers: &["users.create by address"],
