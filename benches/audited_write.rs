@@ -181,7 +181,7 @@ fn print_commits(portions: u32) {
         admin.batch_execute(&stock).unwrap();
         let mut door = side.db.service(&"benches".parse().unwrap()).unwrap();
         let start = Instant::now();
-        door.users().delete(&user).unwrap();
+        door.connection().batch_execute(&format!("DELETE FROM users WHERE id = '{user}'")).unwrap();
         let statement = start.elapsed();
         let start = Instant::now();
         door.commit().unwrap();

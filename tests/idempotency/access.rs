@@ -289,9 +289,9 @@ fn an_answer_is_not_given_to_whoever_was_removed_and_added_again() {
     let (member, key) = (&world.a.member, key());
     asked(&world, member, &key).unwrap();
     remove(&world, member);
-    let mut owner = tenant(&world, &world.a.owner);
-    owner.members().add(member, Role::Member).unwrap();
-    owner.commit().unwrap();
+    let mut service = world.db.service(&crate::support::service()).unwrap();
+    service.memberships().add(&world.a.workspace, member, Role::Member).unwrap();
+    service.commit().unwrap();
     assert_other_membership(asked(&world, member, &key));
     assert_eq!(rows(&mut tenant(&world, member)), [""; 0]);
     assert_eq!(made(&world), 1);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sesari_db::id::UserId;
 use sesari_db::repo::{NewUser, User, UserChanges, UserFilter};
-use sesari_db::value::{AuthProvider, Role, Timestamp};
+use sesari_db::value::{AuthProvider, Timestamp};
 
 use super::tools::{assert_conflict, assert_missing, parse, walk};
 use crate::support::World;

@@ -38,7 +38,7 @@ fn an_actor_who_asks_for_many_workspaces_has_its_share_and_others_get_through() 
         db.tenant(&world.b.owner, &world.b.workspace).unwrap().commit().unwrap();
     }
     drop(flood);
-    ask(3).unwrap();
+    ask(3).unwrap().commit().unwrap();
     // Services outside of any workspace have a pool of their own, and all of it.
     let _all: Vec<_> = (0..4).map(|_| db.service(&crate::support::service()).unwrap()).collect();
 }
