@@ -23,7 +23,6 @@ fn furnish(world: &World) {
          INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
          INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation) \
          VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'k', 'o'); \
-
          INSERT INTO invitations (workspace_id, email, role, invited_by, expires_at) \
          VALUES ('{workspace}', 'x@example.com', 'member', '{owner}', now())",
         workspace = world.a.workspace,
