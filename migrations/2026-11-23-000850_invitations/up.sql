@@ -59,7 +59,7 @@ CREATE UNIQUE INDEX idx_invitations_workspace_id_email ON public.invitations (wo
 SELECT sesari.forget_statistics('public.invitations');
 
 CREATE TRIGGER invitations_times BEFORE INSERT OR UPDATE ON public.invitations
-    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('invitations', 'created_at', '');
+    FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('invitations', 'created_at');
 CREATE TRIGGER invitations_key BEFORE UPDATE ON public.invitations
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.email IS DISTINCT FROM NEW.email
