@@ -88,7 +88,7 @@ CREATE TRIGGER idempotency_keys_key BEFORE UPDATE ON public.idempotency_keys
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.idempotency_keys FORCE ROW LEVEL SECURITY;
 GRANT SELECT ON public.idempotency_keys TO sesari_tenant;
-GRANT INSERT (workspace_id, actor_kind, actor_id, key, operation, fingerprint) ON public.idempotency_keys
+GRANT INSERT (workspace_id, actor_kind, actor_id, membership, key, operation, fingerprint) ON public.idempotency_keys
     TO sesari_tenant;
 GRANT UPDATE (result) ON public.idempotency_keys TO sesari_tenant;
 CREATE POLICY idempotency_keys_tenant_select ON public.idempotency_keys FOR SELECT TO sesari_tenant

@@ -42,7 +42,7 @@ struct ClaimQuery<'a> {
 static_query!(ClaimQuery: (Bool, Text, Nullable<Binary>, Nullable<Text>), |query, pass| {
     pass.push_sql(
         "INSERT INTO public.idempotency_keys AS k \
-         (workspace_id, actor_kind, actor_id, key, operation, fingerprint) VALUES (",
+         (workspace_id, actor_kind, actor_id, key, operation, fingerprint, membership) VALUES (",
     );
     pass.push_bind_param::<Text, _>(query.workspace)?;
     pass.push_sql(", ");
@@ -56,7 +56,8 @@ static_query!(ClaimQuery: (Bool, Text, Nullable<Binary>, Nullable<Text>), |query
     pass.push_sql(", ");
     pass.push_bind_param::<Nullable<Binary>, _>(&query.fingerprint)?;
     pass.push_sql(
-        ") ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result \
+        ", (SELECT a.membership FROM sesari.current_actor() AS a)) \
+         ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result \
          RETURNING xmax = 0, operation, fingerprint, result",
     );
 });

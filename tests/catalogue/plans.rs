@@ -64,7 +64,7 @@ INSERT INTO public.invitations (id, workspace_id, email, role, invited_by, creat
            now() + i * interval '1 second', now() + interval '1 day'
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS i;
 INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
-    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'member m1', 'k' || k, 'work', '{}'
+    SELECT 'w' || w, 'user', 'u' || w + 20 * (k % 2), 'owner m' || w + 20 * (k % 2), 'k' || k, 'work', '{}'
       FROM generate_series(1, 20) AS w, generate_series(1, 1000) AS k;
 RESET session_replication_role;
 VACUUM ANALYZE";

@@ -61,7 +61,8 @@ fn a_failure_is_recorded_without_the_credentials_and_cut() {
         text.starts_with("401 for [redacted], [redacted], [redacted] in ab: [redacted]éé"),
         "{text}"
     );
-    assert_eq!(text.chars().count(), 1000);
+    // Cut, and then cleaned.
+    assert!((900..=1000).contains(&text.chars().count()) && text.ends_with('é'), "{text}");
     assert_eq!(
         world.ask(&format!("SELECT error_message FROM integrations WHERE id = '{id}'")),
         text

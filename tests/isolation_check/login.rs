@@ -47,7 +47,7 @@ refused! {
     a_login_that_reads_all_data_is_refused:
         "GRANT pg_read_all_data TO {login}"
         => [
-            "index-across-tenants", "login-is-privileged", "sequence-granted", "statistics-across-tenants",
+            "index-across-tenants", "login-is-privileged", "statistics-across-tenants",
             "table-without-policy", "table-without-rls",
         ];
     a_login_that_sees_other_sessions_statements_is_refused:

@@ -46,6 +46,10 @@ fn furnished() -> World {
          VALUES ('{workspace}', 'stripe', 'v1.k1.' || repeat('a', 16) || '.' || repeat('b', 40)); \
          INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result) \
          VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'k', 'o', '1'); \
+         INSERT INTO public.invitations (workspace_id, email, role, invited_by, expires_at) \
+         VALUES ('{workspace}', 'x@example.com', 'member', '{owner}', now()); \
+         INSERT INTO sesari.invitation_tokens (workspace_id, invitation_id, token_hash) \
+         SELECT workspace_id, id, decode(repeat('ab', 32), 'hex') FROM public.invitations; \
          INSERT INTO sesari.sealing_salts (workspace_id, salt) \
          VALUES ('{workspace}', decode(repeat('ab', 32), 'hex'))"
     ))

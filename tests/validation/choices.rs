@@ -33,6 +33,9 @@ choices! {
     workspace_users_role_check: Role,
         "INSERT INTO workspace_users (workspace_id, user_id, role) \
          VALUES ('{workspace}', '{user}', $1)";
+    invitations_role_check: Role,
+        "INSERT INTO invitations (workspace_id, email, invited_by, expires_at, role) \
+         VALUES ('{workspace}', 'e@e', '{user}', now(), $1)";
     subscriptions_status_check: SubscriptionStatus,
         "INSERT INTO subscriptions (user_id, plan_type, status) VALUES ('{user}', 'pro', $1)";
     subscriptions_plan_type_check: Plan,

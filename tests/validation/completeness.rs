@@ -28,6 +28,8 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
         "a name in the caller's source; walked in tests/idempotency",
     ),
     ("idempotency_keys_result_check", "measured before it is sent; walked in tests/idempotency"),
+    ("invitation_tokens_token_hash_check", "a SHA-256, made by the database"),
+    ("invitations_expires_at_check", "the server's time and a validity that is checked"),
     ("integrations_credentials_check", "sealed text, made by no caller; walked beside the table"),
     ("integrations_error_message_check", "cut by whoever writes it; walked beside the table"),
     ("sealing_salts_salt_check", "made by the library, of its own length"),

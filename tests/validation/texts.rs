@@ -51,6 +51,9 @@ macro_rules! fields {
 fields! {
     users_email_check: value::Email, 254, |text| format!("a@{text}"),
         "INSERT INTO users (provider, provider_id, email) VALUES ('google', 'p', $1)";
+    invitations_email_check: value::Email, 254, |text| format!("a@{text}"),
+        "INSERT INTO invitations (workspace_id, role, invited_by, expires_at, email) \
+         VALUES ('{workspace}', 'member', '{user}', now(), $1)";
     users_name_check: value::PersonName, 200, same,
         "INSERT INTO users (provider, provider_id, email, name) VALUES ('google', 'p', 'e@e', $1)";
     users_image_check: value::ImageUrl, 2048, |text| format!("https://{text}"),
@@ -78,8 +81,8 @@ fields! {
         "INSERT INTO kpi_data_points (workspace_id, kpi_id, value, source) \
          VALUES ('{workspace}', '{kpi}', 1, coalesce(nullif($1, ''), '-'))";
     idempotency_keys_key_check: IdempotencyKey, 255, same,
-        "INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, operation, key) \
-         VALUES ('{workspace}', 'user', 'u', 'o', $1)";
+        "INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, operation, key) \
+         VALUES ('{workspace}', 'user', 'u', 'member m1', 'o', $1)";
     users_id_check: id::UserId, 32, |text| format!("a{text}"),
         "INSERT INTO users (provider, provider_id, email, id) VALUES ('google', 'p', 'e@e', $1)";
     workspaces_id_check: id::WorkspaceId, 32, |text| format!("a{text}"),
@@ -89,6 +92,9 @@ fields! {
     subscriptions_id_check: id::SubscriptionId, 32, |text| format!("a{text}"),
         "INSERT INTO subscriptions (user_id, status, plan_type, id) \
          VALUES ('{user}', 'active', 'pro', $1)";
+    invitations_id_check: id::InvitationId, 32, |text| format!("a{text}"),
+        "INSERT INTO invitations (workspace_id, email, role, invited_by, expires_at, id) \
+         VALUES ('{workspace}', 'e@e', 'member', '{user}', now(), $1)";
     kpis_id_check: id::KpiId, 32, |text| format!("a{text}"),
         "INSERT INTO kpis (workspace_id, name, id) VALUES ('{workspace}', 'n', $1)";
     goals_id_check: id::GoalId, 32, |text| format!("a{text}"),

@@ -33,6 +33,9 @@ times! {
         target_date created_at updated_at deleted_at;
     idempotency_keys "workspace_id, actor_kind, actor_id, membership, key, operation" =
         "'{workspace}', 'user', 'u', 'member m1', 'k', 'o'": created_at;
+    invitations "workspace_id, email, role, invited_by, expires_at" =
+        "'{workspace}', 'e@e', 'member', '{user}', now()":
+        created_at resent_at revoked_at declined_at accepted_at;
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
         last_sync_at created_at updated_at;
