@@ -19,6 +19,8 @@ mod policies;
 mod print_schema;
 #[path = "catalogue/shape.rs"]
 mod shape;
+#[path = "catalogue/statistics.rs"]
+mod statistics;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 #![allow(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
+#[path = "support/logins.rs"]
+mod logins;
 mod support;
 
 #[path = "repositories/audit_log.rs"]
@@ -41,5 +43,7 @@ mod tools;
 mod unknown_values;
 #[path = "repositories/users.rs"]
 mod users;
+#[path = "repositories/visited.rs"]
+mod visited;
 #[path = "repositories/workspace.rs"]
 mod workspace;

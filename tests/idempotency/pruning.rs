@@ -65,6 +65,36 @@ fn more_than_a_batch_goes_in_one_call() {
     assert_eq!(logins::value(&mut admin, "SELECT count(*) FROM public.idempotency_keys"), "11");
 }
 
+/// Two for each of five workspaces, and one that is not old.
+#[test]
+fn a_call_drops_so_many_and_goes_past_so_many_workspaces() {
+    let world = world();
+    let mut admin = world.test.admin().unwrap();
+    admin
+        .batch_execute(
+            "SET session_replication_role = replica;
+             INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, created_at)
+             SELECT 'w' || w, 'user', 'u1', 'k' || k, 'x',
+                    CASE WHEN k = 3 THEN '2026-01-02 00:00Z' ELSE '2026-01-01 00:00Z' END::timestamptz
+               FROM generate_series(1, 5) AS w, generate_series(1, 3) AS k",
+        )
+        .unwrap();
+    let mut prune = |after: &str, how_many: i32| {
+        let call = format!(
+            "SELECT concat_ws(' ', pruned, last_workspace) FROM sesari.prune_idempotency_keys( \
+             '2026-01-01 12:00Z', '{after}', {how_many})"
+        );
+        logins::value(&mut admin, &call)
+    };
+    assert_eq!(prune("", 3), "3 w1", "of the second there may be more");
+    assert_eq!(prune("w1", 3), "3 w2");
+    assert_eq!(prune("w2", 100), "4");
+    assert_eq!(prune("", 100), "0");
+    assert_eq!(prune("", 2), "0 w2", "no more than two workspaces are looked at");
+    let kept = "SELECT count(*) FROM public.idempotency_keys";
+    assert_eq!(logins::value(&mut admin, kept), "5");
+}
+
 /// Pruning does not wait for it either.
 #[test]
 fn a_key_that_is_just_asked_for_stays() {
