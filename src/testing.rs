@@ -189,11 +189,14 @@ impl TestDatabase {
         self.server.key()
     }
 
-    /// Configures a [`Database`] on both logins, with pools of four.
+    /// Configures a [`Database`] on both logins, with pools of four, all of which one workspace may use.
     pub fn builder(&self) -> DatabaseBuilder {
         Database::builder(self.tenant_url(), self.context_key().clone())
             .service_url(self.service_url())
             .pool_size(4)
+            // A test holds several guards of one workspace in one thread.
+            .workspace_share(1.0)
+            .actor_share(1.0)
     }
 
     /// Builds a [`Database`] on both logins.

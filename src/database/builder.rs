@@ -452,6 +452,21 @@ fn with_limits(url: &str, connect: Duration) -> Result<String> {
 mod tests {
     use super::*;
 
+    /// What isolates tenants from each other's load is on unless it is turned off.
+    #[test]
+    fn half_of_the_connections_is_anybodys_share_unless_set() {
+        let keys = crate::tenancy::ContextKey::generate("k1");
+        let builder = DatabaseBuilder::new("postgres://u@h/d".into(), keys.unwrap().into());
+        let limits = builder.clone().limits();
+        assert_eq!((limits.connections_each, limits.connections_actor), (5, 5));
+        assert_eq!((limits.queue_each, limits.queue_actor), (500, 500));
+        for (connections, each) in [(1, 1), (2, 1), (3, 1), (4, 2)] {
+            let limits = builder.clone().pool_size(connections).limits();
+            assert_eq!((limits.connections_each, limits.connections_actor), (each, each));
+        }
+        assert_eq!(builder.workspace_share(1.0).limits().connections_each, 10);
+    }
+
     #[test]
     fn limits_are_added_unless_the_url_has_its_own() {
         let url = with_limits("postgres://u@h/d", Duration::from_millis(100)).unwrap();

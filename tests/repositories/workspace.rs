@@ -50,7 +50,7 @@ fn only_owners_delete_a_workspace_and_all_but_the_log_goes() {
         "INSERT INTO integrations (workspace_id, provider, credentials) VALUES \
          ('{id}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'); \
          INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation) \
-         VALUES ('{id}', 'service', 'sync', 'k', 'o'); \
+         VALUES ('{id}', 'service', 'sync', 'service', 'k', 'o'); \
          INSERT INTO invitations (workspace_id, email, role, invited_by, expires_at) \
          VALUES ('{id}', 'x@example.com', 'member', '{}', now())",
         world.a.owner

@@ -28,7 +28,7 @@ fn a_workspace_that_floods_has_its_share_and_others_get_through() {
 fn an_actor_who_asks_for_many_workspaces_has_its_share_and_others_get_through() {
     let world = World::new();
     let patience = Duration::from_millis(300);
-    let db = world.test.builder().pool_timeout(patience).build().unwrap();
+    let db = world.test.builder().actor_share(0.5).pool_timeout(patience).build().unwrap();
     let ask = |n: u32| db.tenant(&world.stranger, &format!("random{n}").parse().unwrap());
     let flood: Vec<_> = (0..2).map(|n| ask(n).unwrap()).collect();
     assert!(matches!(ask(2), Err(Error::PoolTimeout { .. })), "half of four is two");
