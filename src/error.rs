@@ -4,7 +4,7 @@
 //! A row that does not exist, a row of another workspace, and a row that the member's role may not
 //! change all read the same: [`Error::NotFound`], or `None` from a `find`. An insert that is not
 //! allowed is [`Error::Denied`]. No message repeats a value of a row, a key or a token, so that
-//! errors may be logged; the server's own text, which may quote values, is kept apart in
+//! errors may be logged (one about the header of a CSV file names the column); the server's own text, which may quote values, is kept apart in
 //! [`DatabaseError::diesel_error`].
 //!
 //! After any error from the server the transaction is beyond use: PostgreSQL refuses every further

@@ -133,7 +133,8 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
         t.data_points().record(&point.from_source(SECRET.parse()?)).map(drop)
     });
     refuse(&mut |t| {
-        let header = format!("timestamp,{SECRET}");
+        // The name of a column that is not expected is told; what stands in a row is not.
+        let header = format!("timestamp,note\n{SECRET},{SECRET}");
         let options = ImportOptions::new(OnExisting::Keep);
         t.data_points()
             .import_csv(header.as_bytes(), &CsvOptions::new(), &options, |_, _| ())
