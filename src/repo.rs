@@ -151,6 +151,17 @@ macro_rules! static_query {
 }
 use static_query;
 
+/// The filter of a list on rows that are not deleted. Without statistics the planner expects one row in
+/// two hundred to be null, and would read and sort a whole workspace for a page; of this form it expects
+/// half.
+macro_rules! not_deleted {
+    ($deleted_at:expr) => {
+        diesel::dsl::case_when::<_, _, diesel::sql_types::Bool>($deleted_at.is_null(), true)
+            .otherwise(false)
+    };
+}
+use not_deleted;
+
 /// Adds "after the cursor" and the order of a keyset page to a boxed query.
 macro_rules! page_of {
     ($query:expr, $page:expr, $at:expr, $id:expr) => {{

@@ -7,7 +7,7 @@ use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
 use super::goal_kpis::check_links;
-use super::{Deleted, changed, debug_by_name, found, page_of, present};
+use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present};
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
@@ -126,7 +126,7 @@ impl<'g> GoalRepository<'g> {
             query = query.filter(goals::target_date.lt(before));
         }
         match filter.deleted {
-            Deleted::Exclude => query.filter(goals::deleted_at.is_null()),
+            Deleted::Exclude => query.filter(not_deleted!(goals::deleted_at)),
             Deleted::Only => query.filter(goals::deleted_at.is_not_null()),
             Deleted::Include => query,
         }

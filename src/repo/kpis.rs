@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 
-use super::{Deleted, changed, debug_by_name, found, page_of, present};
+use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present};
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;
@@ -153,7 +153,7 @@ impl<'g> KpiRepository<'g> {
             query = query.filter(kpis::name.ilike(contains(text)));
         }
         match filter.deleted {
-            Deleted::Exclude => query.filter(kpis::deleted_at.is_null()),
+            Deleted::Exclude => query.filter(not_deleted!(kpis::deleted_at)),
             Deleted::Only => query.filter(kpis::deleted_at.is_not_null()),
             Deleted::Include => query,
         }

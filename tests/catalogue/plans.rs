@@ -492,6 +492,21 @@ fn every_method_of_a_workspaces_repositories_has_its_plan_looked_at() {
     assert!(all > 50, "{all}");
 }
 
+/// Of 500 in the workspace.
+#[test]
+fn a_page_of_kpis_costs_what_it_shows() {
+    let (_test, database) = seeded();
+    let (mut guard, _) = recording(&database);
+    let visited = |guard: &mut TenantConnection| {
+        let sum = "SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index
+                    WHERE indrelid = 'kpis'::regclass";
+        logins::value(guard.connection(), sum).parse::<i64>().unwrap()
+    };
+    let before = visited(&mut guard);
+    let page = guard.kpis().list(&KpiFilter::default(), &Page::first(10).unwrap()).unwrap();
+    assert_eq!((page.items.len(), visited(&mut guard) - before), (10, 11));
+}
+
 /// Everything wrong with any of the plans, each as the tenant's role has it.
 fn all_faults(database: &Database, statements: &[&Statement]) -> Vec<String> {
     let (mut guard, _) = recording(database);
