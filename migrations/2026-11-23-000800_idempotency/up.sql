@@ -87,16 +87,15 @@ CREATE TRIGGER idempotency_keys_key BEFORE UPDATE ON public.idempotency_keys
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.idempotency_keys FORCE ROW LEVEL SECURITY;
--- By columns alone, although it is all of them: DROP OWNED BY CURRENT_USER, which would drop the policies of a
--- role for its members, fails on a table of which the role holds columns and nothing else.
-GRANT SELECT (workspace_id, actor_kind, actor_id, membership, key, operation, fingerprint, result, created_at)
-    ON public.idempotency_keys TO sesari_tenant;
+GRANT SELECT ON public.idempotency_keys TO sesari_tenant;
 GRANT INSERT (workspace_id, actor_kind, actor_id, membership, key, operation, fingerprint) ON public.idempotency_keys
     TO sesari_tenant;
 GRANT UPDATE (result) ON public.idempotency_keys TO sesari_tenant;
 CREATE POLICY idempotency_keys_tenant_select ON public.idempotency_keys FOR SELECT TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id, membership)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
+    USING ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+              FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+           AND (workspace_id, actor_kind, actor_id, membership)
+             = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_insert ON public.idempotency_keys FOR INSERT TO sesari_tenant
     WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
                 = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
