@@ -217,7 +217,7 @@ fn a_change_cannot_be_kept_out_of_the_audit_log_or_made_nobodys() {
         let a = &range.world.a;
         let entries = format!(
             "SELECT count(*) FILTER (WHERE actor_id = '{}') || ' of the owner, '
-                    || count(*) FILTER (WHERE actor_id <> '{0}') || ' of others' AS line
+                    || count(*) FILTER (WHERE actor_id NOT IN ('{0}', 'test-service')) || ' of others' AS line
              FROM audit_log WHERE workspace_id = '{}' AND action <> 'integration.create'",
             a.owner, a.workspace
         );
@@ -231,6 +231,33 @@ fn a_change_cannot_be_kept_out_of_the_audit_log_or_made_nobodys() {
         }
         assert!(after.ends_with(" 0 of others"), "{after}: {sql}");
     }
+}
+
+/// `DROP OWNED` drops the policies of a role for whoever is a member of it, and so every tenant's access.
+#[test]
+fn nobody_drops_the_policies_of_a_role() {
+    let mut range = Range::new();
+    let policies = "SELECT count(*)::text AS line FROM pg_policies";
+    let before = line(&mut range.admin, policies).unwrap();
+    for sql in [
+        "DROP OWNED BY CURRENT_USER CASCADE",
+        "RESET ROLE; DROP OWNED BY sesari_service CASCADE",
+        "RESET ROLE; DROP OWNED BY sesari_tenant, sesari_service CASCADE",
+    ] {
+        let mut service = range.world.db.service(&support::service()).unwrap();
+        let refused = service.connection().batch_execute(sql).unwrap_err().to_string();
+        assert!(refused.contains("permission denied"), "{sql}: {refused}");
+    }
+    assert_eq!(line(&mut range.admin, policies).unwrap(), before);
+    // Where a role holds whole tables alone it is not refused: the grants by columns are the wall.
+    range
+        .admin
+        .batch_execute("REVOKE ALL ON audit_log FROM sesari_service; GRANT SELECT ON audit_log TO sesari_service")
+        .unwrap();
+    let mut service = range.world.db.service(&support::service()).unwrap();
+    service.connection().batch_execute("DROP OWNED BY CURRENT_USER CASCADE").unwrap();
+    service.commit().unwrap();
+    assert_ne!(line(&mut range.admin, policies).unwrap(), before);
 }
 
 /// Slugs are unique among all workspaces, so whether one is taken cannot stay hidden; whose it is

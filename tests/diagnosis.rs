@@ -239,7 +239,7 @@ fn a_correctly_signed_text_that_is_no_context_is_nobodys_and_malformed() {
             .batch_execute(&format!("SET LOCAL sesari.context = '{context}'"))
             .unwrap();
         for function in
-            ["current_workspace_id", "current_member_role", "current_user_id", "my_workspace_ids"]
+            ["current_workspace_id", "current_member_role", "current_user_id", "signed_in_user_id"]
         {
             let found = value(guard.connection(), &format!("sesari.{function}()"));
             assert_eq!(found, "NULL", "{function}: part {part}: {text:?}");

@@ -24,6 +24,10 @@ mod calls;
 mod channels;
 #[path = "two_worlds/complete.rs"]
 mod complete;
+#[path = "two_worlds/counted.rs"]
+mod counted;
+#[path = "two_worlds/equal.rs"]
+mod equal;
 #[path = "support/logins.rs"]
 mod logins;
 #[path = "two_worlds/normal.rs"]
@@ -32,6 +36,8 @@ mod normal;
 mod plans;
 #[path = "two_worlds/program.rs"]
 mod program;
+#[path = "support/random.rs"]
+mod random;
 #[path = "two_worlds/run.rs"]
 mod run;
 #[path = "isolation_matrix/signer.rs"]
@@ -48,6 +54,7 @@ use std::time::{Duration, Instant};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use channels::{CHANNELS, witness};
+use counted::Effort;
 use program::programs;
 use run::compare;
 use worlds::Pair;
@@ -112,6 +119,20 @@ fn no_program_of_a_tenant_tells_what_others_hold() {
         Err(TestError::Fail(why, program)) => panic!("SESARI_SEED={seed}: {why}\n{program:?}"),
         Err(TestError::Abort(why)) => panic!("SESARI_SEED={seed}: {why}"),
     }
+}
+
+#[test]
+fn nothing_that_is_counted_or_estimated_tells_a_value_of_others() {
+    let seed = seed();
+    let (mut pair, columns) = Pair::of_equal_sizes(1);
+    let by_chance = match number("SESARI_LONG") {
+        Some(1) => 5000,
+        Some(all) => usize::try_from(all).unwrap() / counted::ACTORS.len(),
+        None => 100,
+    };
+    let effort = Effort { actors: counted::ACTORS.len(), by_chance };
+    let told = counted::tell_apart(&mut pair, &columns, &effort, seed);
+    assert!(told.is_none(), "SESARI_SEED={seed}: {}", told.unwrap_or_default());
 }
 
 #[test]

@@ -451,7 +451,8 @@ ALTER TABLE public.workspaces ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.workspaces FORCE ROW LEVEL SECURITY;
 GRANT SELECT, UPDATE, DELETE ON public.workspaces TO sesari_tenant;
 CREATE POLICY workspaces_tenant_select ON public.workspaces FOR SELECT TO sesari_tenant
-    USING (id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[id] IS NOT NULL
+           AND id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY workspaces_tenant_update ON public.workspaces FOR UPDATE TO sesari_tenant
     USING (id = (SELECT sesari.workspace_id_as('{owner,admin}')))
     WITH CHECK (id = (SELECT sesari.workspace_id_as('{owner,admin}')));
@@ -467,7 +468,8 @@ ALTER TABLE public.workspace_users FORCE ROW LEVEL SECURITY;
 -- Nobody is made a member without having agreed: rows come from functions alone.
 GRANT SELECT, UPDATE, DELETE ON public.workspace_users TO sesari_tenant;
 CREATE POLICY workspace_users_tenant_select ON public.workspace_users FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY workspace_users_tenant_update ON public.workspace_users FOR UPDATE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.workspace_id_as('{owner}'))
         OR workspace_id = (SELECT sesari.workspace_id_as('{admin}')) AND role <> 'owner')

@@ -397,9 +397,13 @@ COMMENT ON FUNCTION sesari.prune_audit_log IS
 
 ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log FORCE ROW LEVEL SECURITY;
-GRANT SELECT ON public.audit_log TO sesari_tenant, sesari_service;
+GRANT SELECT ON public.audit_log TO sesari_tenant;
+-- By columns alone, as kpi_rollups to tenants: so DROP OWNED BY CURRENT_USER is refused.
+GRANT SELECT (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name, row_id,
+              changes, transaction_id, previous_hash, hash) ON public.audit_log TO sesari_service;
 CREATE POLICY audit_log_tenant_select ON public.audit_log FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
+    USING ((SELECT sesari.key_of(sesari.workspace_id_as('{owner,admin}')))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY audit_log_service_select ON public.audit_log FOR SELECT TO sesari_service
     USING (workspace_id = '' AND (SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY audit_log_owner_select ON public.audit_log FOR SELECT TO sesari_owner USING (true);

@@ -84,7 +84,8 @@ ALTER TABLE public.kpis ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.kpis FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.kpis TO sesari_tenant;
 CREATE POLICY kpis_tenant_select ON public.kpis FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpis_tenant_insert ON public.kpis FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpis_tenant_update ON public.kpis FOR UPDATE TO sesari_tenant

@@ -55,7 +55,8 @@ ALTER TABLE public.goals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.goals FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.goals TO sesari_tenant;
 CREATE POLICY goals_tenant_select ON public.goals FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goals_tenant_insert ON public.goals FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
@@ -107,7 +108,8 @@ ALTER TABLE public.goal_kpis ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.goal_kpis FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.goal_kpis TO sesari_tenant;
 CREATE POLICY goal_kpis_tenant_select ON public.goal_kpis FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goal_kpis_tenant_insert ON public.goal_kpis FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goal_kpis_tenant_update ON public.goal_kpis FOR UPDATE TO sesari_tenant

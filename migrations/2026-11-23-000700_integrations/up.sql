@@ -62,7 +62,8 @@ GRANT SELECT (id, workspace_id, provider, is_active, last_sync_at, sync_status, 
               created_at, updated_at) ON public.integrations TO sesari_tenant;
 GRANT INSERT, UPDATE, DELETE ON public.integrations TO sesari_tenant;
 CREATE POLICY integrations_tenant_select ON public.integrations FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY integrations_tenant_insert ON public.integrations FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY integrations_tenant_update ON public.integrations FOR UPDATE TO sesari_tenant

@@ -92,8 +92,10 @@ GRANT INSERT (workspace_id, actor_kind, actor_id, membership, key, operation, fi
     TO sesari_tenant;
 GRANT UPDATE (result) ON public.idempotency_keys TO sesari_tenant;
 CREATE POLICY idempotency_keys_tenant_select ON public.idempotency_keys FOR SELECT TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id, membership)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
+    USING ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+              FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+           AND (workspace_id, actor_kind, actor_id, membership)
+             = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_insert ON public.idempotency_keys FOR INSERT TO sesari_tenant
     WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
                 = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));

@@ -87,7 +87,8 @@ ALTER TABLE public.invitations FORCE ROW LEVEL SECURITY;
 -- Written by the functions below alone.
 GRANT SELECT ON public.invitations TO sesari_tenant;
 CREATE POLICY invitations_tenant_select ON public.invitations FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
+    USING ((SELECT sesari.key_of(sesari.workspace_id_as('{owner,admin}')))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY invitations_owner_select ON public.invitations FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY invitations_owner_insert ON public.invitations FOR INSERT TO sesari_owner WITH CHECK (true);
 CREATE POLICY invitations_owner_update ON public.invitations FOR UPDATE TO sesari_owner

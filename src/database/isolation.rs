@@ -530,6 +530,11 @@ fn policy_findings(
         .bind::<Array<Text>, _>(&TABLES[..])
         .load(conn)?;
     let finding = |row: PolicyRow| {
+        if policy::is_late(&row.verb, row.reads.as_deref()) {
+            let explanation = "does not look the workspace up before it compares it, so that conditions of a \
+                               statement's own may be asked of other tenants' rows first";
+            return Some(Finding::new("tenant-policy-late", row.object, explanation));
+        }
         let fault = policy::fault(&row.verb, row.reads.as_deref(), row.writes.as_deref())?;
         Some(Finding::new("tenant-policy", row.object, fault))
     };

@@ -19,7 +19,7 @@ pub const ATTACKS: &[Attack] = &[
     attack!("the workspace of any role", Statement, Runs,
         "SELECT sesari.workspace_id_as(ARRAY['owner', 'admin', 'member', 'service', NULL])"),
     attack!("the people of B", Statement, Runs,
-        "SELECT set_config('sesari.context', '{live}', true), sesari.visible_user_ids(), (SELECT string_agg(email, ',') FROM users)"),
+        "SELECT set_config('sesari.context', '{live}', true), (SELECT string_agg(email, ',') FROM sesari.member_profiles(ARRAY(SELECT user_id FROM workspace_users)))"),
     attack!("the salt of B", Statement, Runs,
         "SELECT set_config('sesari.context', '{live}', true), sesari.sealing_salt()"),
     attack!("the work of the workers", Statement, Refused("permission denied"),

@@ -17,7 +17,7 @@ pub const ATTACKS: &[Attack] = &[
         "a notification of what a join sees",
         Statement,
         Runs,
-        "SELECT pg_notify('leak', k.name || u.email) FROM kpis AS k, users AS u"
+        "SELECT pg_notify('leak', k.name || u.user_id) FROM kpis AS k, workspace_users AS u"
     ),
     attack!(
         "a notification too long",

@@ -47,7 +47,7 @@ pub const ATTACKS: &[Attack] = &[
         "a cast that repeats what it cannot read",
         Statement,
         Refused("invalid input syntax"),
-        "SELECT id FROM users WHERE email::int > 0"
+        "SELECT id FROM workspace_users WHERE user_id::int > 0"
     ),
     attack!(
         "a cast that is reached by B's rows alone",

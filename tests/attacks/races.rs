@@ -43,7 +43,7 @@ pub const ATTACKS: &[Attack] = &[
     attack!(
         "a membership of B inserted and used at once",
         Statement,
-        Refused("row-level security"),
+        Refused("permission denied for table workspace_users"),
         "WITH mine AS (INSERT INTO workspace_users (workspace_id, user_id, role) VALUES ('{b}', '{a_user}', 'owner') RETURNING *) SELECT k.* FROM mine, kpis AS k"
     ),
 ];

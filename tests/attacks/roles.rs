@@ -62,6 +62,12 @@ pub const ATTACKS: &[Attack] = &[
         "DROP OWNED BY CURRENT_USER"
     ),
     attack!(
+        "all that the tenant role holds, as the login",
+        Batch,
+        Refused("permission denied"),
+        "RESET ROLE; DROP OWNED BY sesari_tenant CASCADE"
+    ),
+    attack!(
         "all that the login holds",
         Batch,
         Runs,

@@ -58,7 +58,7 @@ pub const ATTACKS: &[Attack] = &[
         "B's keys, pruned",
         Statement,
         Refused("permission denied for function"),
-        "SELECT sesari.prune_idempotency_keys(now(), 1000)"
+        "SELECT sesari.prune_idempotency_keys(now(), '', 1000)"
     ),
     attack!("an update of everything", Statement, Runs, "UPDATE kpis SET unit = 'EUR'"),
     attack!(
@@ -124,7 +124,7 @@ pub const ATTACKS: &[Attack] = &[
     attack!(
         "membership of B",
         Statement,
-        Refused("row-level security"),
+        Refused("permission denied for table workspace_users"),
         "INSERT INTO workspace_users (workspace_id, user_id, role) VALUES ('{b}', '{a_user}', 'owner')"
     ),
     attack!(
@@ -151,9 +151,9 @@ pub const ATTACKS: &[Attack] = &[
         "a setting that collects what a join sees",
         Statement,
         Runs,
-        "WITH seen AS MATERIALIZED (SELECT count(*) FROM kpis AS k JOIN users AS u
+        "WITH seen AS MATERIALIZED (SELECT count(*) FROM kpis AS k JOIN workspace_users AS u
              ON set_config('leak.names', coalesce(current_setting('leak.names', true), '')
-                || k.name || u.email, true) IS NULL)
+                || k.name || u.user_id, true) IS NULL)
          SELECT current_setting('leak.names', true) FROM seen"
     ),
     attack!(

@@ -16,7 +16,7 @@ pub const WORK_OF_B: &str = "SAVEPOINT work; SET LOCAL lock_timeout = 250;
     UPDATE kpi_data_points SET value = value + 1; UPDATE goal_kpis SET weight = weight;
     UPDATE workspaces SET name = name; UPDATE workspace_users SET role = role;
     UPDATE integrations SET is_active = is_active;
-    DELETE FROM kpis WHERE id = 'bwork'; SELECT count(*) FROM audit_log; SELECT count(*) FROM users;
+    DELETE FROM kpis WHERE id = 'bwork'; SELECT count(*) FROM audit_log; SELECT count(*) FROM workspace_users;
     ROLLBACK TO SAVEPOINT work";
 
 /// Marks B's rows, fills the tables that the world leaves empty, and gathers statistics.
@@ -38,9 +38,9 @@ pub fn marks(world: &World) -> String {
          INSERT INTO integrations (workspace_id, provider, credentials)
          VALUES ('{}', 'stripe', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
          INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro');
-         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, result)
-         VALUES ('{workspace}', 'user', '{owner}', 'globex', 'globex', '{NUMBER}'),
-                ('{workspace}', 'user', '{owner}', 'open', 'globex', NULL);
+         INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
+         VALUES ('{workspace}', 'user', '{owner}', 'owner m1', 'globex', 'globex', '{NUMBER}'),
+                ('{workspace}', 'user', '{owner}', 'owner m1', 'open', 'globex', NULL);
          ANALYZE",
         a.workspace
     )

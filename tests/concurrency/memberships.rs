@@ -48,7 +48,7 @@ fn a_user_who_is_deleted_while_being_removed_goes_with_all_that_is_theirs() {
     join(&world).unwrap();
     let second = while_holding(&world, removal(&world), || {
         let mut door = world.db.service(&service())?;
-        door.users().delete(&world.stranger)?;
+        door.users().delete(&world.stranger, &[])?;
         door.commit()
     });
     assert!(second.is_ok(), "{second:?}");

@@ -73,8 +73,8 @@ fn a_call_drops_so_many_and_goes_past_so_many_workspaces() {
     admin
         .batch_execute(
             "SET session_replication_role = replica;
-             INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, key, operation, created_at)
-             SELECT 'w' || w, 'user', 'u1', 'k' || k, 'x',
+             INSERT INTO public.idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, created_at)
+             SELECT 'w' || w, 'user', 'u1', 'member m1', 'k' || k, 'x',
                     CASE WHEN k = 3 THEN '2026-01-02 00:00Z' ELSE '2026-01-01 00:00Z' END::timestamptz
                FROM generate_series(1, 5) AS w, generate_series(1, 3) AS k",
         )

@@ -24,7 +24,8 @@ const NOTES: &str = "
     ALTER TABLE public.notes FORCE ROW LEVEL SECURITY;
     GRANT SELECT, INSERT, UPDATE, DELETE ON public.notes TO sesari_tenant;
     CREATE POLICY notes_tenant_select ON public.notes FOR SELECT TO sesari_tenant
-        USING (workspace_id = (SELECT sesari.current_workspace_id()));
+        USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+               AND workspace_id = (SELECT sesari.current_workspace_id()));
     CREATE POLICY notes_tenant_insert ON public.notes FOR INSERT TO sesari_tenant
         WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()) AND length(body) < 1000);
     CREATE POLICY notes_tenant_update ON public.notes FOR UPDATE TO sesari_tenant
@@ -91,7 +92,7 @@ const SPOILT: &[(&str, &[&str])] = &[
     (
         "CREATE POLICY more ON notes FOR SELECT TO sesari_tenant
                  USING (workspace_id = (SELECT sesari.current_workspace_id()))",
-        &["tenant-policy-overlap"],
+        &["tenant-policy-late", "tenant-policy-overlap"],
     ),
     (
         "CREATE POLICY more ON notes FOR SELECT USING (true)",
@@ -224,8 +225,14 @@ const SPOILT: &[(&str, &[&str])] = &[
     (
         "CREATE FUNCTION spy(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
              ALTER POLICY notes_tenant_select ON notes
-                 USING (workspace_id = (SELECT sesari.current_workspace_id()) AND spy(body))",
+                 USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+                        AND workspace_id = (SELECT sesari.current_workspace_id()) AND spy(body))",
         &["tenant-policy-function"],
+    ),
+    (
+        "ALTER POLICY notes_tenant_select ON notes
+             USING (workspace_id = (SELECT sesari.current_workspace_id()))",
+        &["tenant-policy-late"],
     ),
 ];
 
@@ -245,6 +252,8 @@ const LOOSE: &[&str] = &[
     "workspace_id >= (SELECT sesari.current_workspace_id())",
     "id = (SELECT sesari.current_workspace_id())",
     "workspace_id = (SELECT sesari.workspace_id_as(ARRAY[body]))",
+    "(SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL",
+    "(SELECT sesari.key_of(sesari.current_workspace_id()))[id] IS NOT NULL AND {ASK}",
 ];
 
 #[test]

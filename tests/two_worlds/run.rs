@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use diesel::deserialize;
+use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::row::{Field as _, NamedRow, Row};
 use diesel::sql_types::{BigInt, Integer, Text};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::{Error, Result};
@@ -494,6 +496,56 @@ fn setup(conn: &mut PgConnection, before: &str, sql: &str) -> Result<String, Und
         conn.batch_execute(before).map_err(failed)?;
     }
     rows(conn, sql)
+}
+
+/// A question, and what is set before it.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub settings: &'static str,
+    pub sql: String,
+}
+
+/// What the server answers to each question of one actor, each taken back, and what the session has
+/// counted by then, as `counters` shows it.
+pub fn answers(
+    side: &mut Side,
+    who: Who,
+    n: u32,
+    questions: &[Question],
+    counters: &str,
+) -> Vec<(String, String)> {
+    let mut guard = open(side, who, n).unwrap();
+    any_guard!(&mut guard, |guard, _calls| {
+        let conn = guard.lent();
+        conn.batch_execute("SAVEPOINT question").unwrap();
+        let ask = |question: &Question| {
+            let set = format!("ROLLBACK TO question; {}", question.settings);
+            conn.batch_execute(&set).unwrap();
+            let answer = either(texts(conn, &question.sql));
+            conn.batch_execute("ROLLBACK TO question").unwrap();
+            (answer, either(texts(conn, counters)))
+        };
+        questions.iter().map(ask).collect()
+    })
+}
+
+/// Rows of one column of any name and type, as text; what is random or of the clock is left out.
+fn texts(conn: &mut PgConnection, sql: &str) -> Result<String, String> {
+    let rows: Vec<Value> =
+        diesel::sql_query(sql).load(conn).map_err(|error| server_text(&error))?;
+    let lines: Vec<_> = rows.into_iter().map(|row| order(&row.0).0).collect();
+    Ok(lines.join("\n"))
+}
+
+struct Value(String);
+
+impl QueryableByName<Pg> for Value {
+    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
+        let value = Row::get(row, 0).and_then(|field| {
+            field.value().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        });
+        Ok(Self(value.unwrap_or_else(|| "null".into())))
+    }
 }
 
 /// Where a method stands in its door's list.

@@ -13,6 +13,8 @@
 //! | workspace `wmore`, user `umore` | there | absent |
 //! | workspace `wgone`, deleted | has a history | has another |
 //! | user `ubx` | a member of `wboth` | of no workspace |
+//!
+//! A second kind of pair has as many rows in as many pages, and other values: see `equal.rs`.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::time::Duration;
@@ -93,7 +95,7 @@ INSERT INTO subscriptions (id, user_id, status, plan_type) VALUES ('smore', 'umo
 ";
 
 /// A's own: an owner, an admin, a member, one who was removed, and two users who are in no workspace.
-const TENANT: &str = "
+pub const TENANT: &str = "
 INSERT INTO users (id, email, name, provider, provider_id)
     SELECT 'u' || u || '{n}', 'u' || u || '{n}@example.com', 'User ' || u, 'google', 'u' || u || '{n}'
       FROM unnest('{o,a,m,r,s,n}'::text[]) AS u;
@@ -134,7 +136,7 @@ INSERT INTO subscriptions (id, user_id, status, plan_type, last_event_at) VALUES
 ";
 
 /// Another tenant's rows under A's ids, where the keys allow it.
-const TWIN: &str = "
+pub const TWIN: &str = "
 INSERT INTO workspace_users (id, user_id, workspace_id, role) VALUES ('mo{n}', 'ubo', 'wt{n}', 'owner'), ('mm{n}', 'ubm', 'wt{n}', 'member')
     ON CONFLICT DO NOTHING;
 INSERT INTO kpis (id, workspace_id, name) SELECT k || '{n}', 'wt{n}', 'Twin' FROM unnest('{ka,kb,kd}'::text[]) AS k
@@ -167,7 +169,8 @@ pub struct Side {
 }
 
 impl Side {
-    fn new(name: Name, sessions: u32) -> Self {
+    /// `more` is what it holds besides.
+    pub fn new(name: Name, sessions: u32, more: &str) -> Self {
         let test = TestDatabase::new().unwrap();
         let mut admin = test.admin().unwrap();
         admin.batch_execute("SET search_path = public, pg_temp").unwrap();
@@ -192,9 +195,7 @@ impl Side {
             .replace("{plan}", plan);
         admin.batch_execute(COMMON).unwrap();
         admin.batch_execute(&own).unwrap();
-        if name == Name::Left {
-            admin.batch_execute(ONLY_LEFT).unwrap();
-        }
+        admin.batch_execute(more).unwrap();
         let (digest, state) = (digest(&mut admin), state(&mut admin));
         Self { name, db, admin, login, test, digest, state }
     }
@@ -285,7 +286,11 @@ pub struct Pair {
 impl Pair {
     /// For programs of up to so many sessions.
     pub fn new(sessions: u32) -> Self {
-        let [left, right] = [Name::Left, Name::Right].map(|name| Side::new(name, sessions));
+        let left = Side::new(Name::Left, sessions, ONLY_LEFT);
+        Self::of(left, Side::new(Name::Right, sessions, ""))
+    }
+
+    pub fn of(left: Side, right: Side) -> Self {
         Self { left, right, next: 0 }
     }
 

@@ -113,6 +113,7 @@ const RULES: &[Rule] = &[
     rule_of(Warning, "subscription-writes", "a subscription writes into tenants' tables past triggers and foreign keys", "ALTER SUBSCRIPTION {object} DISABLE"),
     rule_of(Warning, "tablespace-granted", "the login may create in a tablespace", "REVOKE CREATE ON TABLESPACE {object} FROM <grantee>"),
     rule_of(Warning, "tenant-policy-function", "a policy that calls a function of your own", "see that the function tells nothing of the rows it is asked about, for {object}"),
+    rule_of(Warning, "tenant-policy-late", "a policy that reads and does not begin with a look-up: what runs in a statement's own conditions tells of rows that it hides", "USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL AND workspace_id = (SELECT sesari.current_workspace_id()) [AND ...]) for {object}"),
     rule_of(Warning, "tenant-sequence", "a column numbered over all tenants", "ALTER TABLE ... ALTER COLUMN {object} SET DEFAULT sesari.new_id()"),
     rule_of(Warning, "tenant-trigger-definer", "a trigger that runs with its owner's rights", "see that the function of {object} touches the row's own workspace alone, or make it SECURITY INVOKER"),
     rule_of(Warning, "tenant-trigger-unpinned", "a trigger whose function looks names up where its caller says", "ALTER FUNCTION ... SET search_path = pg_catalog, pg_temp, for {object}"),

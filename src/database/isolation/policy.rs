@@ -21,7 +21,22 @@ pub(super) fn fault(verb: &str, reads: Option<&str>, writes: Option<&str>) -> Op
         .or_else(|| part("WITH CHECK", WRITES.contains(&verb), writes))
 }
 
-/// A comparison with the workspace, that AND anything, or an OR of nothing but such.
+/// Whether a policy that holds lets conditions of the caller's be asked before its own: the server asks
+/// those that cost it less first, and sees to no order by policy among those that tell nothing by an error.
+/// What runs in them can be seen, so that the rows that the policy hides are told by it.
+pub(super) fn is_late(verb: &str, reads: Option<&str>) -> bool {
+    fn looks_up(expression: &str) -> bool {
+        match unwrap(expression).and_then(split) {
+            Some(Parts::All(parts)) => parts.first().is_some_and(|first| is_look_up(first)),
+            Some(Parts::Any(parts)) => parts.iter().all(|part| looks_up(part)),
+            None => false,
+        }
+    }
+    matches!(verb, "r" | "*") && reads.is_some_and(|reads| holds(reads) && !looks_up(reads))
+}
+
+/// A comparison with the workspace, after a look-up of it or not, that AND anything, or an OR of nothing but
+/// such.
 fn holds(expression: &str) -> bool {
     let Some(inner) = unwrap(expression) else { return false };
     if is_comparison(inner) {
@@ -29,7 +44,10 @@ fn holds(expression: &str) -> bool {
     }
     let Some(parts) = split(inner) else { return false };
     match parts {
-        Parts::All(parts) => parts.first().is_some_and(|first| holds(first)),
+        Parts::All(parts) => {
+            let after = usize::from(parts.first().is_some_and(|first| is_look_up(first)));
+            parts.get(after).is_some_and(|first| holds(first))
+        }
         Parts::Any(parts) => parts.iter().all(|part| holds(part)),
     }
 }
@@ -41,13 +59,29 @@ fn is_comparison(text: &str) -> bool {
     else {
         return false;
     };
-    if question == "current_workspace_id() AS current_workspace_id" {
-        return true;
-    }
-    question
-        .strip_prefix("workspace_id_as('{")
-        .and_then(|rest| rest.strip_suffix("}'::text[]) AS workspace_id_as"))
-        .is_some_and(|roles| roles.bytes().all(|b| b.is_ascii_lowercase() || b == b','))
+    let asks = |name: &str| question.strip_suffix(name).is_some_and(is_question);
+    asks(" AS current_workspace_id") || asks(" AS workspace_id_as")
+}
+
+/// A look-up of the row's workspace in an object that has the context's: it costs the planner nothing, and
+/// is asked before all that costs something.
+fn is_look_up(part: &str) -> bool {
+    unwrap(part)
+        .and_then(|inner| {
+            inner
+                .strip_prefix("(( SELECT sesari.key_of(VARIADIC ARRAY[sesari.")?
+                .strip_suffix("]) AS key_of))[workspace_id] IS NOT NULL")
+        })
+        .is_some_and(is_question)
+}
+
+/// A call that answers with the context's workspace.
+fn is_question(call: &str) -> bool {
+    call == "current_workspace_id()"
+        || call
+            .strip_prefix("workspace_id_as('{")
+            .and_then(|rest| rest.strip_suffix("}'::text[])"))
+            .is_some_and(|roles| roles.bytes().all(|b| b.is_ascii_lowercase() || b == b','))
 }
 
 enum Parts<'a> {
@@ -132,6 +166,33 @@ mod tests {
         "(workspace_id = ( SELECT sesari.current_workspace_id() AS current_workspace_id))";
     const ASK_ROLE: &str = "(workspace_id = ( SELECT \
         sesari.workspace_id_as('{owner,admin}'::text[]) AS workspace_id_as))";
+
+    const LOOK_UP: &str = "(((( SELECT sesari.key_of(VARIADIC ARRAY[sesari.current_workspace_id()]) \
+        AS key_of))[workspace_id] IS NOT NULL)";
+
+    #[test]
+    fn a_policy_that_does_not_look_up_first_is_late() {
+        let first = format!("{LOOK_UP} AND {ASK})");
+        assert!(holds(&first), "{first}");
+        assert!(
+            !is_late("r", Some(&first))
+                && !is_late("r", Some(&format!("{LOOK_UP} AND {ASK} AND a)")))
+        );
+        for late in [ASK.to_owned(), format!("({ASK} AND a)"), format!("({first} OR {ASK})")] {
+            assert!(is_late("r", Some(&late)) && !is_late("w", Some(&late)), "{late}");
+        }
+        // What only looks up is not held to the workspace by a comparison, which indexes need.
+        for bad in [
+            format!("{LOOK_UP} AND a)"),
+            format!("{LOOK_UP} AND {LOOK_UP})"),
+            first.replace("[workspace_id]", "[id]"),
+            first.replace("sesari.key_of", "public.key_of"),
+            first.replace("IS NOT NULL) AND", "IS NULL) AND"),
+            first.replace(" AND ", " OR "),
+        ] {
+            assert!(!holds(&bad), "{bad}");
+        }
+    }
 
     #[test]
     fn what_begins_with_the_workspace_holds() {

@@ -17,7 +17,8 @@ ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.invoices FORCE ROW LEVEL SECURITY;
 GRANT SELECT, INSERT, DELETE ON public.invoices TO sesari_tenant;
 CREATE POLICY invoices_tenant_select ON public.invoices FOR SELECT TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY invoices_tenant_insert ON public.invoices FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 -- Workspace and role in one question.
