@@ -89,6 +89,7 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
     CONSTRAINT audit_pending_pkey PRIMARY KEY (transaction_id, number)
 );
 COMMENT ON TABLE sesari.audit_pending IS 'Entries of running transactions, until they commit';
+CREATE INDEX idx_audit_pending_transaction_id_workspace_id ON sesari.audit_pending (transaction_id, workspace_id);
 COMMENT ON COLUMN sesari.audit_pending.transaction_id IS 'The transaction';
 COMMENT ON COLUMN sesari.audit_pending.number IS 'Place among the entries of the transaction, from 1';
 COMMENT ON COLUMN sesari.audit_pending.heads IS
@@ -218,7 +219,10 @@ BEGIN
             MESSAGE = 'permission denied: an audited change needs a verified context';
     END IF;
     -- Rolled back savepoints have taken theirs with them.
-    SELECT p.number, p.heads + (p.workspace_id <> workspace)::integer AS heads INTO last
+    SELECT p.number, p.heads + CASE WHEN p.workspace_id <> workspace AND NOT EXISTS (
+               SELECT FROM sesari.audit_pending AS o
+                WHERE o.transaction_id = p.transaction_id AND o.workspace_id = workspace) THEN 1 ELSE 0 END AS heads
+      INTO last
       FROM sesari.audit_pending AS p
      WHERE p.transaction_id = pg_current_xact_id()::text::bigint
      ORDER BY p.number DESC LIMIT 1;

@@ -121,6 +121,21 @@ fn savepoints_count_when_they_are_kept_and_not_when_they_are_rolled_back() {
     assert_eq!(world.ask("SELECT count(*) FROM kpis WHERE length(id) < 10"), "1");
 }
 
+/// Two workspaces are two, however often a transaction goes from one to the other.
+#[test]
+fn workspaces_are_counted_once_each() {
+    let world = World::new();
+    let mut admin = world.test.admin().unwrap();
+    let rows = format!(
+        "INSERT INTO kpis (workspace_id, name) \
+         SELECT CASE n % 2 WHEN 0 THEN '{}' ELSE '{}' END, 'alternating' FROM generate_series(1, 3000) AS n",
+        world.a.workspace, world.b.workspace
+    );
+    admin.batch_execute(&rows).unwrap();
+    admin.batch_execute("DELETE FROM kpis WHERE name = 'alternating'").unwrap();
+    assert!(matches!(world.verify(None), Verdict::Intact(_)));
+}
+
 #[test]
 fn transactions_at_the_same_time_count_for_themselves() {
     let world = World::new();
