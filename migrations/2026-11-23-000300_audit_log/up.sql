@@ -93,7 +93,7 @@ CREATE INDEX idx_audit_pending_transaction_id_workspace_id ON sesari.audit_pendi
 COMMENT ON COLUMN sesari.audit_pending.transaction_id IS 'The transaction';
 COMMENT ON COLUMN sesari.audit_pending.number IS 'Place among the entries of the transaction, from 1';
 COMMENT ON COLUMN sesari.audit_pending.heads IS
-    'How many chains the transaction''s entries up to this one belong to, at most: one that it comes back to counts again';
+    'How many chains the transaction''s entries up to this one belong to';
 COMMENT ON COLUMN sesari.audit_pending.workspace_id IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_kind IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_id IS 'As in audit_log';

@@ -362,13 +362,17 @@ BEGIN
         -- The same to each. What some do not use up is for the next round.
         share := left_over / cardinality(visited);
         RETURN QUERY
-            WITH leased AS (
-                UPDATE sesari.sync_queue AS q
-                   SET lease_id = claim, leased_until = statement_timestamp() + lease, next_sync_at = NULL
+            -- Chosen once: as the inner side of a join a limit would hold for each row of the other.
+            WITH due AS MATERIALIZED (
+                SELECT d.workspace_id, d.integration_id
                   FROM unnest(visited) AS v (id) CROSS JOIN LATERAL (
                       SELECT d.workspace_id, d.integration_id FROM sesari.sync_queue AS d
                        WHERE d.workspace_id = v.id AND d.is_active AND d.due_at <= statement_timestamp()
-                       ORDER BY d.due_at LIMIT share FOR NO KEY UPDATE SKIP LOCKED) AS due
+                       ORDER BY d.due_at LIMIT share FOR NO KEY UPDATE SKIP LOCKED) AS d),
+            leased AS (
+                UPDATE sesari.sync_queue AS q
+                   SET lease_id = claim, leased_until = statement_timestamp() + lease, next_sync_at = NULL
+                  FROM due
                  WHERE q.workspace_id = due.workspace_id AND q.integration_id = due.integration_id
                 RETURNING q.workspace_id, q.integration_id, q.leased_until)
             SELECT i.workspace_id, i.id, i.provider, l.leased_until
