@@ -134,10 +134,13 @@ BEGIN
             last_workspace := NULL;
             RETURN;
         END IF;
+        -- Chosen once: as the inner side of a join, the sub-select would run again and lock other rows.
+        WITH old AS MATERIALIZED (
+            SELECT d.actor_kind, d.actor_id, d.key FROM public.idempotency_keys AS d
+             WHERE d.workspace_id = workspace AND d.created_at < before
+             ORDER BY d.created_at LIMIT how_many - pruned FOR UPDATE SKIP LOCKED)
         DELETE FROM public.idempotency_keys AS k
-         USING (SELECT d.actor_kind, d.actor_id, d.key FROM public.idempotency_keys AS d
-                 WHERE d.workspace_id = workspace AND d.created_at < before
-                 ORDER BY d.created_at LIMIT how_many - pruned FOR UPDATE SKIP LOCKED) AS old
+         USING old
          WHERE k.workspace_id = workspace AND k.actor_kind = old.actor_kind
            AND k.actor_id = old.actor_id AND k.key = old.key;
         GET DIAGNOSTICS dropped = ROW_COUNT;
