@@ -66,7 +66,7 @@ impl InvitationToken {
     /// The token as text, for the message to the invited and for nothing else.
     #[must_use]
     pub fn expose(&self) -> Zeroizing<String> {
-        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(&*self.secret));
+        let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*self.secret));
         Zeroizing::new(format!("{}.{}.{}", self.workspace, self.invitation, &*secret))
     }
 

@@ -68,7 +68,7 @@ impl<'g> MembershipRepository<'g> {
     ) -> Result<Membership> {
         operation("member.add", || {
             let id = MembershipId::generate();
-            Ok(AddMember { id: &id, workspace, user, role: &role }.get_result(self.conn)?)
+            Ok(AddMember { id: &id, workspace, user, role }.get_result(self.conn)?)
         })
     }
 
@@ -165,7 +165,7 @@ struct AddMember<'a> {
     id: &'a MembershipId,
     workspace: &'a WorkspaceId,
     user: &'a UserId,
-    role: &'a Role,
+    role: Role,
 }
 
 static_query!(
@@ -178,7 +178,7 @@ static_query!(
         pass.push_sql(", ");
         pass.push_bind_param::<Text, _>(query.user)?;
         pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.role)?;
+        pass.push_bind_param::<Text, _>(&query.role)?;
         pass.push_sql(")");
     }
 );
