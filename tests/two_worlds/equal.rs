@@ -100,13 +100,16 @@ DECLARE
     found record;
 BEGIN
     FOR found IN
-        SELECT format('%I.%I', n.nspname, c.relname) AS t, {own} AS own
+        SELECT format('%I.%I', n.nspname, c.relname) AS t, {own} AS own,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+                  FROM pg_attribute AS a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE n.nspname = 'public' AND c.relkind = 'r'
     LOOP
         EXECUTE format('CREATE TEMPORARY TABLE sorted AS TABLE %s', found.t);
         EXECUTE format('DELETE FROM %s', found.t);
-        EXECUTE format('INSERT INTO %s SELECT * FROM sorted AS t ORDER BY NOT (%s), t::text', found.t, found.own);
+        EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM sorted AS t ORDER BY NOT (%3$s), t::text', found.t, found.columns, found.own);
         DROP TABLE sorted;
     END LOOP;
 END
