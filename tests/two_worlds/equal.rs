@@ -87,13 +87,15 @@ BEGIN
 END
 $do$;
 UPDATE audit_log
-   SET id = CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE 'e{x}' END || sequence,
+   -- As long with the workspace's id in both worlds, so that an index of the two has as many pages.
+   SET id = CASE WHEN workspace_id = 'wa0' THEN 'e' || sequence
+                 ELSE rpad(left('{x}', 1) || sequence, 24 - (length('{x}') - 4) * 8, '-') END,
        changes = jsonb_build_object('id', CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence),
        transaction_id = sequence + CASE WHEN workspace_id = 'wa0' THEN 0 ELSE {value} END,
        previous_hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence - 1, 'UTF8')),
        hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence, 'UTF8'));
 UPDATE audit_log
-   SET actor_kind = 'of {x}', actor_id = 'u{x}', door = '{x}', action = '{x}.update', table_name = '{x}'
+   SET sequence = sequence + {value}, actor_kind = 'of {x}', actor_id = 'u{x}', door = '{x}', action = '{x}.update', table_name = '{x}'
  WHERE workspace_id <> 'wa0';
 DO $do$
 DECLARE
@@ -265,7 +267,8 @@ impl Pair {
             sizes = (pack(&mut left), pack(&mut right));
         }
         let other: Vec<_> = sizes.0.iter().filter(|line| !sizes.1.contains(line)).collect();
-        assert!(other.is_empty(), "not as large on the right: {other:?}");
+        let there: Vec<_> = sizes.1.iter().filter(|line| !sizes.0.contains(line)).collect();
+        assert!(other.is_empty(), "left: {other:?}, right: {there:?}");
         let columns = columns(&mut left, &mut right);
         (Self::of(left, right), columns)
     }
