@@ -94,9 +94,9 @@ fn no_program_of_a_tenant_tells_what_others_hold() {
         Some(cases) => (u32::try_from(cases).unwrap(), Duration::MAX),
         None => (2000, Duration::from_secs(25)),
     };
-    let started = Instant::now();
     let (ran, steps) = (Cell::new(0), Cell::new(0));
     let pair = RefCell::new(Pair::new(SESSIONS));
+    let started = Instant::now();
     let result = runner(seed, cases).run(&programs(16, SESSIONS), |program| {
         if started.elapsed() > patience {
             return Ok(());

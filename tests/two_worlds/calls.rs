@@ -149,6 +149,11 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &a.integration(), &lease(), a.timestamp());
     "integrations.record_failure": |t, a| t.integrations().record_failure(
         &a.integration(), &lease(), "failed with secret 1", &a.secret(), a.timestamp());
+    "integrations.extend_lease": |t, a| t.integrations().extend_lease(
+        &a.integration(), &lease(), Duration::from_hours(1)).map(|_| ());
+    "integrations.schedule_sync": |t, a| t.integrations().schedule_sync(
+        &a.integration(), a.timestamp());
+    "integrations.sync_schedule": |t, a| t.integrations().sync_schedule(&a.integration());
     "integrations.delete": |t, a| t.integrations().delete(&a.integration());
     "integrations.reseal": |t, a| t.integrations().reseal(None, 1 + u16::from(a.args.number));
     "integrations.shred_credentials": |t, a| t.integrations().shred_credentials();

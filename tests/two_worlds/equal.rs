@@ -87,26 +87,31 @@ BEGIN
 END
 $do$;
 UPDATE audit_log
-   SET id = CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE 'e{x}' END || sequence,
+   -- As long with the workspace's id in both worlds, so that an index of the two has as many pages.
+   SET id = CASE WHEN workspace_id = 'wa0' THEN 'e' || sequence
+                 ELSE rpad(left('{x}', 1) || sequence, 24 - (length('{x}') - 4) * 8, '-') END,
        changes = jsonb_build_object('id', CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence),
        transaction_id = sequence + CASE WHEN workspace_id = 'wa0' THEN 0 ELSE {value} END,
        previous_hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence - 1, 'UTF8')),
        hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence, 'UTF8'));
 UPDATE audit_log
-   SET actor_kind = 'of {x}', actor_id = 'u{x}', door = '{x}', action = '{x}.update', table_name = '{x}'
+   SET sequence = sequence + {value}, actor_kind = 'of {x}', actor_id = 'u{x}', door = '{x}', action = '{x}.update', table_name = '{x}'
  WHERE workspace_id <> 'wa0';
 DO $do$
 DECLARE
     found record;
 BEGIN
     FOR found IN
-        SELECT format('%I.%I', n.nspname, c.relname) AS t, {own} AS own
+        SELECT format('%I.%I', n.nspname, c.relname) AS t, {own} AS own,
+               (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+                  FROM pg_attribute AS a
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
           FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
          WHERE n.nspname = 'public' AND c.relkind = 'r'
     LOOP
         EXECUTE format('CREATE TEMPORARY TABLE sorted AS TABLE %s', found.t);
         EXECUTE format('DELETE FROM %s', found.t);
-        EXECUTE format('INSERT INTO %s SELECT * FROM sorted AS t ORDER BY NOT (%s), t::text', found.t, found.own);
+        EXECUTE format('INSERT INTO %1$s (%2$s) SELECT %2$s FROM sorted AS t ORDER BY NOT (%3$s), t::text', found.t, found.columns, found.own);
         DROP TABLE sorted;
     END LOOP;
 END
@@ -262,7 +267,8 @@ impl Pair {
             sizes = (pack(&mut left), pack(&mut right));
         }
         let other: Vec<_> = sizes.0.iter().filter(|line| !sizes.1.contains(line)).collect();
-        assert!(other.is_empty(), "not as large on the right: {other:?}");
+        let there: Vec<_> = sizes.1.iter().filter(|line| !sizes.0.contains(line)).collect();
+        assert!(other.is_empty(), "left: {other:?}, right: {there:?}");
         let columns = columns(&mut left, &mut right);
         (Self::of(left, right), columns)
     }

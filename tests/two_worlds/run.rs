@@ -525,7 +525,11 @@ pub fn answers(
             conn.batch_execute("ROLLBACK TO question").unwrap();
             (answer, either(texts(conn, counters)))
         };
-        questions.iter().map(ask).collect()
+        let answers = questions.iter().map(ask).collect();
+        // The counters hold what is not yet reported, which else the clock decides: the next asker in this
+        // session would see these questions in one world only.
+        conn.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
+        answers
     })
 }
 
