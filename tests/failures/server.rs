@@ -181,6 +181,9 @@ impl Server {
     pub(crate) fn builder_at(&self, addresses: &str, parameters: &str) -> DatabaseBuilder {
         let url = |login| format!("postgres://{login}:secret@{addresses}/postgres?{parameters}");
         Database::builder(url("tenant_login"), self.key.clone())
+            // Tests hold several guards of one workspace.
+            .workspace_share(1.0)
+            .actor_share(1.0)
             .service_url(url("service_login"))
             .pool_size(4)
     }

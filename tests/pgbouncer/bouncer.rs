@@ -130,6 +130,9 @@ impl Bouncer {
     /// Both doors by way of this pooler, as somebody would build it who does not know.
     pub fn unaware(&self, test: &TestDatabase) -> DatabaseBuilder {
         Database::builder(self.url(&test.tenant_url()), test.context_key().clone())
+            // Tests hold several guards of one workspace.
+            .workspace_share(1.0)
+            .actor_share(1.0)
             .service_url(self.url(&test.service_url()))
             .pool_size(4)
     }
