@@ -85,10 +85,14 @@ impl Failure {
 
 fn status(error: &Error) -> StatusCode {
     match error {
-        Error::NotFound { .. } => StatusCode::NOT_FOUND,
+        Error::NotFound { .. } | Error::Invitation(InvitationError::Unknown) => {
+            StatusCode::NOT_FOUND
+        }
         Error::Denied | Error::Invitation(InvitationError::WrongUser) => StatusCode::FORBIDDEN,
-        Error::Invitation(InvitationError::Unknown) => StatusCode::NOT_FOUND,
-        Error::Invitation(InvitationError::Randomness) => StatusCode::INTERNAL_SERVER_ERROR,
+        // Not 502 to 504, which clients and proxies take leave to repeat by.
+        Error::OutcomeUnknown(_) | Error::Invitation(InvitationError::Randomness) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         Error::Invitation(_) => StatusCode::CONFLICT,
         Error::Conflict { .. } | Error::LastOwner | Error::Idempotency(IdempotencyError::InUse) => {
             StatusCode::CONFLICT
@@ -97,8 +101,6 @@ fn status(error: &Error) -> StatusCode {
             StatusCode::UNPROCESSABLE_ENTITY
         }
         Error::DeadlineExceeded | Error::StatementTimeout => StatusCode::GATEWAY_TIMEOUT,
-        // Not 502 to 504, which clients and proxies take leave to repeat by.
-        Error::OutcomeUnknown(_) => StatusCode::INTERNAL_SERVER_ERROR,
         // Nothing was done: the client may come again.
         Error::Overloaded { .. } | Error::ShuttingDown | Error::Connect { .. } => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -336,6 +336,10 @@ fn number_at(text: &[u8]) -> Option<(f64, usize)> {
 mod tests {
     use super::*;
 
+    fn by_byte(text: &str, written: impl Fn(u8) -> String) -> String {
+        text.bytes().map(written).collect()
+    }
+
     #[test]
     fn values_of_the_secret_are_taken_out() {
         let secret = Secret::from(
@@ -374,7 +378,7 @@ mod tests {
             "s3cr%252Ft%2520%2522%25C3%25A9%2526%253C%252B%253D%2525z",
             "s3cr/t+\"é&<+=%z",
             r#"s3cr\/t \"é&<+=%z"#,
-            r#"\u0073\u0033\u0063r\/t \u0022\u00e9\u0026\u003C+=%z"#,
+            r"\u0073\u0033\u0063r\/t \u0022\u00e9\u0026\u003C+=%z",
             r#"s3cr\\/t \\\"\\u00E9&<+=%z"#,
             "s3cr/t &quot;é&amp;&lt;+=%z",
             "s3cr&#47;t &#x22;&#233;&#X26;&lt;&#43;=%z",
@@ -391,8 +395,8 @@ mod tests {
             for encoded in [
                 base64::engine::general_purpose::STANDARD.encode(plain),
                 URL_SAFE_NO_PAD.encode(plain),
-                plain.bytes().map(|byte| format!("{byte:02x}")).collect(),
-                plain.bytes().map(|byte| format!("{byte:02X}")).collect(),
+                by_byte(plain, |byte| format!("{byte:02x}")),
+                by_byte(plain, |byte| format!("{byte:02X}")),
             ] {
                 let text = format!("Basic {encoded} refused");
                 assert_eq!(scrub(&text, &secret, 500), "Basic [redacted] refused", "{text}");
@@ -420,7 +424,7 @@ mod tests {
                 let clean = scrub(&text, &Secret::from(secret.clone()), max);
                 assert!("xx[redacted]yy[redacted]".starts_with(&clean), "{clean}");
             }
-            let escaped: String = secret.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+            let escaped = by_byte(&secret, |byte| format!("\\u{byte:04x}"));
             assert_eq!(scrub(&escaped, &Secret::from(secret), 12), "[redacted]");
         }
     }

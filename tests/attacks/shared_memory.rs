@@ -168,28 +168,30 @@ fn text(entry: Entry) -> &'static str {
 fn what_fills_the_lock_table_is_stopped_or_ended() {
     let mut scene = Scene::new();
     for (entry, _) in FILLERS {
+        let name = text(*entry);
         let mut attacker = scene.attacker();
-        fill(&mut attacker, *entry).expect(text(*entry));
+        fill(&mut attacker, *entry).expect(name);
         let work = scene.victim();
-        assert!(matches!(work, Err(Error::ServerFull(_))), "{}: {work:?}", text(*entry));
-        if text(*entry).starts_with("pg_") {
+        assert!(matches!(work, Err(Error::ServerFull(_))), "{name}: {work:?}");
+        if name.starts_with("pg_") {
             // To the last entry: not even an administrator gets in.
-            assert!(scene.server.try_admin().is_err(), "{}", text(*entry));
+            assert!(scene.server.try_admin().is_err(), "{name}");
         }
         drop(attacker);
-        scene.victim().expect(text(*entry));
+        scene.victim().expect(name);
     }
 
     scene.admin.batch_execute(REVOKE).unwrap();
     for (entry, stopped) in FILLERS {
+        let name = text(*entry);
         let mut attacker = scene.attacker();
         let filled = fill(&mut attacker, *entry);
         if *stopped {
-            assert!(matches!(filled, Err(Error::Denied)), "{}: {filled:?}", text(*entry));
-            scene.victim().expect(text(*entry));
+            assert!(matches!(filled, Err(Error::Denied)), "{name}: {filled:?}");
+            scene.victim().expect(name);
         } else {
-            filled.expect(text(*entry));
-            assert!(scene.is_full(), "{}", text(*entry));
+            filled.expect(name);
+            assert!(scene.is_full(), "{name}");
             scene.end_the_attacker();
             assert!(attacker.commit().is_err());
         }

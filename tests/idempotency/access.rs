@@ -258,7 +258,7 @@ fn asked(world: &World, user: &UserId, key: &IdempotencyKey) -> Result<sesari_db
     Ok(answer)
 }
 
-fn assert_other_membership<T: std::fmt::Debug>(answer: Result<T>) {
+fn assert_other_membership<T: std::fmt::Debug>(answer: &Result<T>) {
     assert!(
         matches!(answer, Err(Error::Idempotency(IdempotencyError::OtherMembership))),
         "{answer:?}"
@@ -275,7 +275,7 @@ fn an_answer_is_not_given_after_a_promotion_or_a_demotion_and_is_with_the_role_o
         let answer = asked(&world, user, &key).unwrap();
         let before = made(&world);
         change_role(&world, user, later);
-        assert_other_membership(asked(&world, user, &key));
+        assert_other_membership(&asked(&world, user, &key));
         assert_eq!(rows(&mut tenant(&world, user)), [""; 0]);
         change_role(&world, user, then);
         assert_eq!(asked(&world, user, &key).unwrap(), answer);
@@ -292,7 +292,7 @@ fn an_answer_is_not_given_to_whoever_was_removed_and_added_again() {
     let mut service = world.db.service(&crate::support::service()).unwrap();
     service.memberships().add(&world.a.workspace, member, Role::Member).unwrap();
     service.commit().unwrap();
-    assert_other_membership(asked(&world, member, &key));
+    assert_other_membership(&asked(&world, member, &key));
     assert_eq!(rows(&mut tenant(&world, member)), [""; 0]);
     assert_eq!(made(&world), 1);
     asked(&world, member, &super::key()).unwrap();

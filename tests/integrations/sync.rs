@@ -148,10 +148,10 @@ fn an_error_text_too_long_is_refused_by_the_database_itself() {
 fn whoever_may_change_an_integration_asks_for_a_synchronisation_and_nobody_else() {
     let world = sealed_world();
     let id = created(&world.db, &world.a, "some secret");
-    let lease = claim(&world.db, 1, MINUTE).remove(0).lease;
-    let far = Timestamp::new(chrono::Utc::now() + TimeDelta::days(300)).unwrap();
+    let claimed = claim(&world.db, 1, MINUTE).remove(0);
+    let far = Timestamp::new(claimed.leased_until + TimeDelta::days(300)).unwrap();
     let mut worker = as_service(&world.db, &world.a.workspace);
-    worker.integrations().record_success(&id, &lease, far).unwrap();
+    worker.integrations().record_success(&id, &claimed.lease, far).unwrap();
     worker.commit().unwrap();
     assert!(claim(&world.db, 1, MINUTE).is_empty());
 
@@ -160,7 +160,7 @@ fn whoever_may_change_an_integration_asks_for_a_synchronisation_and_nobody_else(
     let other = world.db.tenant(&world.b.owner, &world.b.workspace);
     assert_missing(other.unwrap().integrations().schedule_sync(&id, moment(0)));
     let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
-    let beyond = Timestamp::new(chrono::Utc::now() + TimeDelta::days(400)).unwrap();
+    let beyond = Timestamp::new(claimed.leased_until + TimeDelta::days(400)).unwrap();
     let refused = admin.transaction(|admin| admin.integrations().schedule_sync(&id, beyond));
     assert!(
         matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "next_sync_at"),

@@ -106,17 +106,17 @@ fn each_reason_not_to_accept_is_told_to_whoever_has_the_token() {
     let world = World::new();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
     let (id, token) = (&sent.invitation.id, &sent.token);
-    let set =
+    let change =
         |what: &str| world.arrange(&format!("UPDATE invitations SET {what} WHERE id = '{id}'"));
     assert_eq!(refusal(&world, &world.b.owner, token), Reason::WrongUser);
-    set("expires_at = now()");
+    change("expires_at = now()");
     assert_eq!(refusal(&world, &world.stranger, token), Reason::Expired);
     assert_eq!(refusal(&world, &world.b.owner, token), Reason::WrongUser);
-    set("expires_at = now() + interval '1 day', revoked_at = now()");
+    change("expires_at = now() + interval '1 day', revoked_at = now()");
     assert_eq!(refusal(&world, &world.stranger, token), Reason::Revoked);
-    set("revoked_at = NULL, declined_at = now()");
+    change("revoked_at = NULL, declined_at = now()");
     assert_eq!(refusal(&world, &world.stranger, token), Reason::Declined);
-    set("declined_at = NULL");
+    change("declined_at = NULL");
     world.accept(&world.stranger, token).unwrap();
     assert_eq!(refusal(&world, &world.stranger, token), Reason::Accepted);
     // Out again, and the token is spent.

@@ -1,10 +1,12 @@
 //! Deleting users, and what becomes of what they own.
 
+use std::slice;
+
 use sesari_db::Error;
 use sesari_db::error::DepartureError;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::page::Page;
-use sesari_db::repo::Succession;
+use sesari_db::repo::{AuditFilter, Succession};
 use sesari_db::value::Role;
 
 use crate::support::{World, add_member, create_workspace, service, sign_up};
@@ -36,23 +38,26 @@ fn a_user_goes_when_every_workspace_is_decided_and_nothing_is_half_done() {
     add_member(&world.db, &shared, &world.b.owner, Role::Owner);
     add_member(&world.db, &world.b.workspace, owner, Role::Member);
     let mut door = world.db.service(&service()).unwrap();
-    let owned = door.memberships().sole_ownerships(owner, &Page::first(1).unwrap()).unwrap();
-    assert_eq!(owned.items[0].workspace_id, a.workspace);
-    let rest = Page::first(9).unwrap().after(owned.next.unwrap());
-    let owned = door.memberships().sole_ownerships(owner, &rest).unwrap();
-    assert_eq!((owned.items.len(), &owned.items[0].workspace_id), (1, &second));
-    assert_eq!(owned.items[0].workspace_name.as_str(), "Workspace second");
+    let sole = door.memberships().sole_ownerships(owner, &Page::first(1).unwrap()).unwrap();
+    assert_eq!(sole.items[0].workspace_id, a.workspace);
+    let rest = Page::first(9).unwrap().after(sole.next.unwrap());
+    let sole = door.memberships().sole_ownerships(owner, &rest).unwrap();
+    assert_eq!((sole.items.len(), &sole.items[0].workspace_id), (1, &second));
+    assert_eq!(sole.items[0].workspace_name.as_str(), "Workspace second");
 
     let mut both = vec![a.workspace.clone(), second.clone()];
     both.sort();
     assert_eq!(undecided(door.users().delete(owner, &[])), both);
     let one = [heir(&a.workspace, &a.member)];
-    assert_eq!(undecided(door.users().delete(owner, &one)), [second.clone()]);
+    assert_eq!(undecided(door.users().delete(owner, &one)), slice::from_ref(&second));
     // No heir: a stranger, the leaver.
     for nobody in [&world.stranger, owner] {
         let decisions =
             [heir(&a.workspace, nobody), Succession::Delete { workspace: second.clone() }];
-        assert_eq!(undecided(door.users().delete(owner, &decisions)), [a.workspace.clone()]);
+        assert_eq!(
+            undecided(door.users().delete(owner, &decisions)),
+            slice::from_ref(&a.workspace)
+        );
     }
     assert_eq!(world.count(&format!("workspace_users WHERE user_id = '{owner}'")), 4);
     // Not asked for: others own it, and its deletion is not this user's to decide.
@@ -73,7 +78,7 @@ fn a_user_goes_when_every_workspace_is_decided_and_nothing_is_half_done() {
     let mut tenant = world.db.tenant(&a.member, &a.workspace).unwrap();
     let role = tenant.members().find(&a.member).unwrap().unwrap().membership.role;
     assert_eq!(role, Role::Owner);
-    let log = tenant.audit_log().list(&Default::default(), &Page::default()).unwrap().items;
+    let log = tenant.audit_log().list(&AuditFilter::default(), &Page::default()).unwrap().items;
     let told: Vec<_> = log[..2].iter().map(|e| (e.action.as_str(), e.actor_id.as_str())).collect();
     assert_eq!(told, [("member.remove", "test-service"), ("member.change_role", "test-service")]);
     assert!(tenant.audit_log().verify(None).unwrap().is_intact());
@@ -116,7 +121,7 @@ fn somebody_who_is_in_very_many_workspaces_leaves_in_parts() {
     );
     // Of the last part, and told before the first is done.
     let seventh: WorkspaceId = "many7".parse().unwrap();
-    assert_eq!(undecided(door.memberships().leave(&user, &[], 500)), [seventh.clone()]);
+    assert_eq!(undecided(door.memberships().leave(&user, &[], 500)), slice::from_ref(&seventh));
     drop(door);
     let decisions = [Succession::Delete { workspace: seventh }];
     let mut parts = Vec::new();

@@ -30,8 +30,10 @@ fn recorded(inserted: usize, replaced: usize, kept: usize) -> Recorded {
     Recorded { inserted, replaced, kept, ..Recorded::default() }
 }
 
-fn collided(recorded: Recorded, collisions: &[usize]) -> Recorded {
-    Recorded { collided: collisions.len(), collisions: collisions.into(), ..recorded }
+fn collided(mut recorded: Recorded, collisions: &[usize]) -> Recorded {
+    recorded.collided = collisions.len();
+    recorded.collisions = collisions.into();
+    recorded
 }
 
 #[test]

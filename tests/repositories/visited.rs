@@ -106,13 +106,14 @@ fn no_condition_of_a_tenant_is_asked_of_users_or_of_what_is_looked_up_by_users()
 
 /// What the planner expects of a condition, in rows.
 fn expected_rows(world: &World, condition: &str) -> String {
-    let mut tenant = world.as_owner(&world.a);
-    let explain = format!("EXPLAIN (FORMAT YAML) SELECT FROM kpis WHERE {condition}");
     #[derive(diesel::QueryableByName)]
     struct Plan {
         #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]
         plan: String,
     }
+
+    let mut tenant = world.as_owner(&world.a);
+    let explain = format!("EXPLAIN (FORMAT YAML) SELECT FROM kpis WHERE {condition}");
     let plan: Plan =
         diesel::RunQueryDsl::get_result(diesel::sql_query(explain), tenant.connection()).unwrap();
     let rows = plan.plan.lines().find(|line| line.contains("Plan Rows"));
