@@ -203,6 +203,8 @@ pub enum QueueBound {
     /// The workspace's part of it is, see
     /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
     Workspace,
+    /// The part of all users outside of any workspace is, which is as large as a workspace's.
+    Users,
     /// The actor's part of it is, see
     /// [`DatabaseBuilder::actor_share`](crate::DatabaseBuilder::actor_share); or the queue was full, and no
     /// other actor waited more often.
@@ -214,6 +216,7 @@ impl fmt::Display for QueueBound {
         f.write_str(match self {
             Self::Queue => "the queue is full",
             Self::Workspace => "the workspace's part of the queue is full",
+            Self::Users => "the part of users outside of workspaces is full",
             Self::Actor => "the actor's part of the queue is full",
         })
     }

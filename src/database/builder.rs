@@ -38,7 +38,8 @@ pub(super) const MAX_PATIENCE: Duration = Duration::from_hours(24);
 /// | [`slow_operation`](Self::slow_operation) | 1 s |
 /// | [`unit_deadline`](Self::unit_deadline) | 30 s |
 /// | [`unit_attempts`](Self::unit_attempts) | 10 |
-/// | [`workspace_share`](Self::workspace_share) | 1: all connections |
+/// | [`workspace_share`](Self::workspace_share) | 0.5 |
+/// | [`actor_share`](Self::actor_share) | 0.5 |
 /// | [`queue_limit`](Self::queue_limit) | 1 000 callers for each login |
 /// | [`replica_patience`](Self::replica_patience) | 0.5 s |
 #[must_use = "a builder does nothing until `build`"]
@@ -180,7 +181,7 @@ impl DatabaseBuilder {
     /// The largest share of the tenants' connections that one workspace may use at a time, above 0 and up
     /// to 1, rounded down to at least one connection, and its share of the queue; 0.5 unless set. It bounds
     /// what a workspace that floods the service takes from the others. A service with a single workspace
-    /// that matters may set 1.
+    /// that matters may set 1. Users outside of any workspace have such a share together.
     ///
     /// A thread that holds so many guards of one workspace and asks for another waits for itself.
     pub fn workspace_share(mut self, share: f64) -> Self {

@@ -12,7 +12,9 @@
 //! tags). A full queue turns away the newest caller of the actor who waits most often, not the one who
 //! comes next, so that a flood displaces itself.
 //!
-//! Guarded by the tests below and by `tests/units/fairness.rs`.
+//! Users outside of any workspace take turns as actors, and have the share of one workspace together.
+//!
+//! Guarded by the tests below and by `tests/units/sharing.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -34,7 +36,15 @@ pub(crate) struct QueueKey {
     pub(crate) workspace: Option<WorkspaceId>,
 }
 
-/// How many may be active and how many may wait: in all, for one workspace, and for one actor.
+impl QueueKey {
+    /// A service outside of any workspace.
+    fn is_service(&self) -> bool {
+        self.workspace.is_none() && matches!(self.actor, Actor::Service(_))
+    }
+}
+
+/// How many may be active and how many may wait: in all, for one workspace or the users outside of any,
+/// and for one actor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
@@ -68,7 +78,8 @@ struct State {
     stats: QueueStats,
     /// None is kept of whom nobody is active or waiting.
     actors: HashMap<Actor, Party>,
-    workspaces: HashMap<WorkspaceId, Party>,
+    /// Those outside of any workspace are one.
+    workspaces: HashMap<Option<WorkspaceId>, Party>,
     /// Those who wait, in the order in which they came.
     waiting: VecDeque<(QueueKey, Arc<Waiter>)>,
     /// What the one admitted last had been served: where a new party starts.
@@ -135,15 +146,12 @@ impl FairQueue {
         let turned_away = {
             let mut state = self.0.lock();
             state.closed = true;
-            state.stats.waiting = 0;
-            for party in state.parties() {
-                party.waiting = 0;
-            }
-            std::mem::take(&mut state.waiting)
+            std::iter::from_fn(|| state.take(0)).collect::<Vec<_>>()
         };
-        for (_, waiter) in turned_away {
+        for waiter in turned_away {
             waiter.answer(Answer::Closed);
         }
+        self.0.show(self.stats());
     }
 
     /// Waits for the last active one to leave. Returns how many are still active.
@@ -163,6 +171,7 @@ impl FairQueue {
         let stats = {
             let mut state = self.0.lock();
             state.stats.active -= 1;
+            state.catch_up(key, |party, share| party.active == share, self.0.limits);
             state.change(key, |party| party.active -= 1);
             state.admit(self.0.limits);
             if state.stats.active == 0 {
@@ -197,25 +206,26 @@ impl State {
         if self.closed {
             return Asked::Refused(Error::ShuttingDown);
         }
-        self.catch_up(key);
+        self.catch_up(key, |party, _| party.waiting == 0, limits);
         // Whoever waits and could be admitted has been, so nobody is overtaken here.
         if self.stats.active < limits.connections && self.may_be_active(key, limits) {
             self.activate(key);
             return Asked::Admitted;
         }
         let of_actor = self.actors.get(&key.actor).map_or(0, |party| party.waiting);
-        let of_workspace = self.workspace(key).map_or(0, |party| party.waiting);
+        let of_workspace = self.workspaces.get(&key.workspace).map_or(0, |party| party.waiting);
         let refused = |bound| Asked::Refused(Error::Overloaded { bound });
         let mut displaced = None;
         if of_actor >= limits.queue_actor {
             return refused(QueueBound::Actor);
-        } else if key.workspace.is_some() && of_workspace >= limits.queue_each {
-            displaced = self.displace(of_actor, key.workspace.as_ref());
+        } else if !key.is_service() && of_workspace >= limits.queue_each {
+            displaced = self.displace(of_actor, |other| other.workspace == key.workspace);
             if displaced.is_none() {
-                return refused(QueueBound::Workspace);
+                let of_users = key.workspace.is_none();
+                return refused(if of_users { QueueBound::Users } else { QueueBound::Workspace });
             }
         } else if self.stats.waiting >= limits.queue {
-            displaced = self.displace(of_actor, None);
+            displaced = self.displace(of_actor, |_| true);
             if displaced.is_none() {
                 return refused(QueueBound::Queue);
             }
@@ -227,20 +237,17 @@ impl State {
         Asked::Waits(waiter, displaced)
     }
 
-    /// Takes the newest one, of a workspace or of all, whose actor waits most often out of the queue; none
+    /// Takes the newest one, of those asked about, whose actor waits most often out of the queue; none
     /// where that is not more often than the actor who asks would.
     fn displace(
         &mut self,
         of_actor: usize,
-        workspace: Option<&WorkspaceId>,
+        is_asked: impl Fn(&QueueKey) -> bool,
     ) -> Option<Arc<Waiter>> {
-        let place = (0..self.waiting.len())
-            .filter(|place| {
-                workspace.is_none() || self.waiting[*place].0.workspace.as_ref() == workspace
-            })
-            .max_by_key(|place| {
-                self.actors.get(&self.waiting[*place].0.actor).map(|a| a.waiting)
-            })?;
+        let place =
+            (0..self.waiting.len()).filter(|place| is_asked(&self.waiting[*place].0)).max_by_key(
+                |place| self.actors.get(&self.waiting[*place].0.actor).map(|a| a.waiting),
+            )?;
         let most = self.actors.get(&self.waiting[place].0.actor)?.waiting;
         if most <= of_actor + 1 {
             return None;
@@ -282,14 +289,9 @@ impl State {
     fn may_be_active(&self, key: &QueueKey, limits: Limits) -> bool {
         let active = |party: Option<&Party>| party.map_or(0, |party| party.active);
         // The services' pool is for services alone, whose names are the operator's.
-        let outside = key.workspace.is_none() && matches!(key.actor, Actor::Service(_));
-        outside
+        key.is_service()
             || active(self.actors.get(&key.actor)) < limits.connections_actor
-                && active(self.workspace(key)) < limits.connections_each
-    }
-
-    fn workspace(&self, key: &QueueKey) -> Option<&Party> {
-        self.workspaces.get(key.workspace.as_ref()?)
+                && active(self.workspaces.get(&key.workspace)) < limits.connections_each
     }
 
     /// What decides whose turn it is, the least first: what the more served party was served; of equals,
@@ -297,17 +299,28 @@ impl State {
     fn turn(&self, key: &QueueKey) -> (u64, u64, u64) {
         let served = |party: Option<&Party>| party.map_or(self.clock, |party| party.served);
         let actor = served(self.actors.get(&key.actor));
-        let workspace = key.workspace.as_ref().map_or(actor, |_| served(self.workspace(key)));
+        let workspace = match key.workspace {
+            Some(_) => served(self.workspaces.get(&key.workspace)),
+            None => actor,
+        };
         (actor.max(workspace), actor, workspace)
     }
 
-    /// Who has nobody waiting goes on where the others are: what was not used is not saved up.
-    fn catch_up(&mut self, key: &QueueKey) {
-        let clock = self.clock;
-        let of_workspace = key.workspace.as_ref().and_then(|id| self.workspaces.get_mut(id));
-        let parties = self.actors.get_mut(&key.actor).into_iter().chain(of_workspace);
-        for party in parties.filter(|party| party.waiting == 0) {
-            party.served = party.served.max(clock);
+    /// Moves on the parties that had nobody to be served to where the others are, because nobody waited
+    /// or because their share was used up: what was not used is not saved up.
+    fn catch_up(
+        &mut self,
+        key: &QueueKey,
+        had_nobody: impl Fn(&Party, usize) -> bool,
+        limits: Limits,
+    ) {
+        let actor = self.actors.get_mut(&key.actor).map(|party| (party, limits.connections_actor));
+        let workspace = self.workspaces.get_mut(&key.workspace);
+        let workspace = workspace.map(|party| (party, limits.connections_each));
+        for (party, share) in actor.into_iter().chain(workspace) {
+            if had_nobody(party, share) {
+                party.served = party.served.max(self.clock);
+            }
         }
     }
 
@@ -326,13 +339,7 @@ impl State {
             }
         }
         of(&mut self.actors, &key.actor, self.clock, &change);
-        if let Some(workspace) = &key.workspace {
-            of(&mut self.workspaces, workspace, self.clock, &change);
-        }
-    }
-
-    fn parties(&mut self) -> impl Iterator<Item = &mut Party> {
-        self.actors.values_mut().chain(self.workspaces.values_mut())
+        of(&mut self.workspaces, &key.workspace, self.clock, &change);
     }
 }
 
@@ -427,6 +434,8 @@ impl Drop for Admission {
         let place = state.waiting.iter().position(|(_, other)| Arc::ptr_eq(other, &waiter));
         if let Some(place) = place {
             state.take(place);
+            drop(state);
+            self.queue.0.show(self.queue.stats());
             return;
         }
         drop(state);
@@ -456,9 +465,9 @@ mod tests {
             connections,
             connections_each: each,
             connections_actor: connections,
-            queue: 100,
-            queue_each: 100,
-            queue_actor: 100,
+            queue: 1000,
+            queue_each: 1000,
+            queue_actor: 1000,
         }
     }
 
@@ -606,6 +615,100 @@ mod tests {
         assert!(admitted(&mut fourth).is_none(), "the workspace's share");
         drop(of_many);
         assert!(admitted(&mut fourth).is_some());
+    }
+
+    /// A share that is used up holds a workspace back while others go on. Later it has no more turns for
+    /// that than they have.
+    #[test]
+    fn turns_that_a_share_held_back_are_not_saved_up() {
+        let queue = queue(4, 1);
+        let mut running: VecDeque<_> =
+            ["a", "b", "c", "d"].map(|name| (name, active(&queue, name, name))).into();
+        let mut waiting: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .flat_map(|name| std::iter::repeat_n(*name, 40))
+            .map(|name| (name, queue.ask(key(name, name)).unwrap()))
+            .collect();
+        for _ in 0..40 {
+            let next = queue.ask(key("d", "d")).unwrap();
+            let (name, permit) = running.pop_back().unwrap();
+            drop(permit);
+            running.push_back((name, next.wait(LONG).unwrap()));
+        }
+        for name in ["d", "e", "f", "g"] {
+            let asked = (0..40).map(|_| (name, queue.ask(key(name, name)).unwrap()));
+            waiting.extend(asked.collect::<Vec<_>>());
+        }
+        let mut turns: HashMap<&str, usize> = HashMap::new();
+        for _ in 0..70 {
+            drop(running.pop_front());
+            for place in (0..waiting.len()).rev() {
+                if let Some(permit) = admitted(&mut waiting[place].1) {
+                    let (name, _) = waiting.remove(place);
+                    running.push_back((name, permit));
+                    *turns.entry(name).or_default() += 1;
+                }
+            }
+        }
+        assert!(turns.len() == 7 && turns.values().all(|n| (9..=11).contains(n)), "{turns:?}");
+    }
+
+    fn outside(actor: impl Into<Actor>) -> QueueKey {
+        QueueKey { actor: actor.into(), workspace: None }
+    }
+
+    #[test]
+    fn users_outside_of_any_workspace_have_one_share_together() {
+        let queue = FairQueue::new("tenant", Limits { queue: 10, queue_each: 3, ..limits(4, 2) });
+        let user = |n: u32| outside(format!("u{n}").parse::<crate::id::UserId>().unwrap());
+        let _two = [0, 1].map(|n| queue.ask(user(n)).unwrap().wait(LONG).unwrap());
+        let mut waiting: Vec<_> = (2..5).map(|n| queue.ask(user(n)).unwrap()).collect();
+        assert!(admitted(&mut waiting[0]).is_none(), "half of four is two");
+        assert_eq!(bound(queue.ask(user(5))), QueueBound::Users);
+        drop(active(&queue, "v", "v"));
+    }
+
+    #[test]
+    fn services_take_turns_by_their_names_wherever_they_work() {
+        let queue = queue(1, 1);
+        let service = |name: &str, workspace: Option<&str>| QueueKey {
+            actor: Actor::from(&name.parse::<crate::tenancy::ServiceName>().unwrap()),
+            workspace: workspace.map(|id| id.parse().unwrap()),
+        };
+        // In tenants' workspaces, one after the other, beside a user of one of them.
+        let permit = active(&queue, "x", "x");
+        let ids: Vec<_> = (0..20).map(|n| format!("w{n}")).collect();
+        let mut waiting: Vec<_> =
+            ids.iter().map(|id| ("s", queue.ask(service("sync", Some(id))).unwrap())).collect();
+        waiting.push(("u", queue.ask(key("u", "5")).unwrap()));
+        waiting.push(("u", queue.ask(key("u", "5")).unwrap()));
+        let served = order(permit, waiting);
+        assert_eq!(served[..4].matches('u').count(), 2, "{served}");
+        // And outside of any.
+        let permit = queue.ask(service("sync", None)).unwrap().wait(LONG).unwrap();
+        let mut waiting: Vec<_> =
+            (0..20).map(|_| ("s", queue.ask(service("sync", None)).unwrap())).collect();
+        waiting.push(("l", queue.ask(service("sign-in", None)).unwrap()));
+        let served = order(permit, waiting);
+        assert!(served.starts_with('l'), "{served}");
+        assert!(is_empty(&queue));
+    }
+
+    #[test]
+    fn parties_that_nobody_waits_for_are_forgotten() {
+        let queue = queue(1, 1);
+        let permit = active(&queue, "m", "0");
+        for n in 0..1_000 {
+            drop(queue.ask(key("m", &n.to_string())).unwrap());
+        }
+        {
+            let state = queue.0.lock();
+            assert_eq!((state.actors.len(), state.workspaces.len()), (1, 1));
+        }
+        let waiting = queue.ask(key("m", "1")).unwrap();
+        queue.close();
+        drop((permit, waiting));
+        assert!(is_empty(&queue));
     }
 
     #[test]

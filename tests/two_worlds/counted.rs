@@ -308,7 +308,7 @@ fn difference(left: &(String, String), right: &(String, String)) -> String {
     let (left, right) = (lines(left), lines(right));
     let only = |these: &[String], those: &[String], mark: &str| {
         let these = these.iter().filter(|line| !those.contains(line));
-        these.map(|line| format!("  {mark}: {line}\n")).collect::<String>()
+        these.map(|line| format!("  {mark}: {line}")).collect::<Vec<_>>()
     };
-    only(&left, &right, "left ") + &only(&right, &left, "right")
+    [only(&left, &right, "left "), only(&right, &left, "right")].concat().join("\n")
 }

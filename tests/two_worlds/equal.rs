@@ -213,10 +213,15 @@ fn values(admin: &mut PgConnection, table: &str, column: &str, own: &str) -> Vec
     lines(admin, &of_others)
 }
 
-fn only(these: &[String], those: &[String]) -> Vec<String> {
-    let known: BTreeSet<_> = those.iter().chain([&"null".to_owned()]).cloned().collect();
-    let these: BTreeSet<_> = these.iter().cloned().collect();
-    these.difference(&known).cloned().collect()
+fn only(these: &[String], others: &[String]) -> Vec<String> {
+    let known: BTreeSet<_> = others.iter().map(String::as_str).chain(["null"]).collect();
+    these
+        .iter()
+        .filter(|value| !known.contains(value.as_str()))
+        .cloned()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// Says in what the two are not as this file promises.
