@@ -11,10 +11,16 @@ pub const DEFECTS: &[Defect] = defects! {
         "GRANT TRIGGER ON kpis TO sesari_tenant";
     "sealed credentials granted", Stays, ["integrations"]:
         "GRANT SELECT (credentials) ON integrations TO sesari_tenant";
-    "accounts at the provider granted", Stays, ["users"]:
+    "accounts at the provider granted, and no policy", Stays, ["users"]:
         "GRANT SELECT (provider_id) ON users TO sesari_tenant";
-    "changing the own address granted", Leaks, ["users"]:
-        "GRANT UPDATE (email) ON users TO sesari_tenant";
+    "the whole rollups granted", Stays, ["kpi_rollups"]:
+        "GRANT SELECT ON kpi_rollups TO sesari_tenant";
+    "the queue of syncs to read", Leaks, []:
+        "GRANT SELECT ON sesari.sync_queue TO sesari_tenant";
+    "slugs to read", Leaks, []:
+        "GRANT SELECT ON sesari.workspace_slugs TO sesari_tenant";
+    "memberships by user to read", Leaks, []:
+        "GRANT SELECT ON sesari.user_workspaces TO sesari_tenant";
     "goals granted to everybody", Stays, []:
         "GRANT SELECT ON goals TO PUBLIC";
     "writing the audit log granted", Stays, ["audit_log"]:

@@ -96,13 +96,15 @@ fn taken_keys() -> Program {
             call("kpis.create", ARGS),
             call("goals.create", ARGS),
             call("integrations.create", ARGS),
-            call("members.add", ARGS),
+            call("invitations.create", ARGS),
             call("integrations.credentials", ARGS),
             call("integrations.reseal", ARGS),
             sql("a link", Args { goal: Pick::First, ..ARGS }),
             sql("a link", Args { kpi: Pick::First, ..ARGS }),
             sql("a division by another's row", ARGS),
             sql("a forged current value", ARGS),
+            sql("when a sync is due", ARGS),
+            sql("a sync asked for", ARGS),
         ],
         Act::RollBack,
     )
@@ -137,6 +139,7 @@ fn kept() -> Program {
         "retire the key",
         "make a salt",
         "destroy the salt",
+        "a sync asked for",
         "goals: delete all",
     ];
     let acts = on_tables(&["insert at"], own)
