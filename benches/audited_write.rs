@@ -176,6 +176,8 @@ fn print_commits(portions: u32) {
              SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
              INSERT INTO workspace_users (workspace_id, user_id)
              SELECT 'w{portion}x' || n, '{user}' FROM generate_series(1, {workspaces}) AS n;
+             INSERT INTO sesari.memberships (member, membership_id, role)
+             SELECT workspace_id || '.' || user_id, id, role FROM workspace_users WHERE user_id = '{user}';
              RESET session_replication_role"
         );
         admin.batch_execute(&stock).unwrap();

@@ -84,14 +84,17 @@ fn a_member_who_owns_another_workspace_cannot_borrow_its_role() {
     assert_eq!(purge_between_two_contexts(&world, &pool_of_one(&world)), 0);
 }
 
-/// With two questions in one policy, as it must not be, the attack above succeeds.
+/// With two questions in one policy, as it must not be, the attack above succeeds. The look-up that reading
+/// begins with would be one more question, and stop it; so it is left out here.
 #[test]
 fn a_policy_that_asked_twice_would_lend_the_role() {
     let world = crowded_world();
     let db = pool_of_one(&world);
     let asks_twice = "ALTER POLICY kpis_tenant_delete ON public.kpis \
         USING (workspace_id = (SELECT sesari.current_workspace_id()) \
-               AND (SELECT sesari.current_member_role()) IN ('owner', 'admin'))";
+               AND (SELECT sesari.current_member_role()) IN ('owner', 'admin')); \
+        ALTER POLICY kpis_tenant_select ON public.kpis \
+        USING (workspace_id = (SELECT sesari.current_workspace_id()))";
     world.test.admin().unwrap().batch_execute(asks_twice).unwrap();
     assert_eq!(purge_between_two_contexts(&world, &db), 1);
 }

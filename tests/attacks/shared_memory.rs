@@ -18,6 +18,7 @@ use crate::support::{create_workspace, service, sign_up};
 
 const REVOKE: &str = include_str!("../../docs/revoke_locks.sql");
 const WATCHDOG: &str = include_str!("../../docs/watchdog.sql");
+const REFUSE: &str = include_str!("../../docs/refuse_ddl.sql");
 
 /// What takes one entry of the lock table until the transaction ends, or the session.
 #[derive(Clone, Copy)]
@@ -209,6 +210,7 @@ fn nothing_of_ours_needs_what_is_revoked_or_a_lock_for_each_row() {
     let scene = Scene::new();
     let Scene { db, mut admin, server, .. } = scene;
     admin.batch_execute(REVOKE).unwrap();
+    admin.batch_execute(REFUSE).unwrap();
     let many = "INSERT INTO users (id, email, provider, provider_id) \
                 SELECT 'u' || n, 'u' || n || '@example.com', 'google', 'u' || n \
                   FROM generate_series(1, 20000) AS n";
@@ -261,6 +263,60 @@ fn nothing_of_ours_needs_what_is_revoked_or_a_lock_for_each_row() {
     let mut deployer = PgConnection::establish(&url).unwrap();
     let last = migrations::revert_last(&mut deployer).unwrap().unwrap();
     assert_eq!(migrations::run(&mut deployer).unwrap(), [last]);
+}
+
+/// PostgreSQL locks the table first, and then looks whose it is.
+#[test]
+fn a_definition_that_is_refused_waits_for_no_lock() {
+    let mut scene = Scene::new();
+    let definitions = [
+        "CREATE RULE mine AS ON INSERT TO sesari.context_keys DO ALSO NOTHING",
+        "CREATE TRIGGER mine BEFORE INSERT ON sesari.context_keys
+             EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ];
+    let attempt = |scene: &mut Scene, definition: &str| {
+        let mut attacker = scene.attacker();
+        scene
+            .admin
+            .batch_execute("BEGIN; LOCK TABLE sesari.context_keys IN ROW EXCLUSIVE MODE")
+            .unwrap();
+        let conn = attacker.connection();
+        conn.batch_execute("SET LOCAL lock_timeout = '100ms'").unwrap();
+        let refused = conn.batch_execute(definition).map_err(Error::from).unwrap_err();
+        scene.admin.batch_execute("COMMIT").unwrap();
+        refused
+    };
+    for definition in definitions {
+        let waited = attempt(&mut scene, definition);
+        assert!(matches!(waited, Error::LockTimeout), "{definition}: {waited:?}");
+    }
+    scene.admin.batch_execute(REFUSE).unwrap();
+    for definition in definitions {
+        let refused = attempt(&mut scene, definition);
+        assert!(matches!(refused, Error::Denied), "{definition}: {refused:?}");
+    }
+    // Whoever is no service's login defines as before.
+    scene.admin.batch_execute("CREATE TABLE public.notes (body text)").unwrap();
+}
+
+/// Each of its transactions is young.
+#[test]
+fn the_watchdog_ends_a_statement_that_commits_again_and_again() {
+    let mut scene = Scene::new();
+    let recipe = recipe().replace("5 minutes", "2 seconds");
+    let mut attacker = PgConnection::establish(&scene.server.tenant_url()).unwrap();
+    std::thread::scope(|scope| {
+        let looping = scope.spawn(move || {
+            attacker.batch_execute(
+                "DO $$ BEGIN FOR i IN 1 .. 300 LOOP PERFORM pg_sleep(0.1); COMMIT; END LOOP; END $$",
+            )
+        });
+        while !looping.is_finished() {
+            scene.watchdog.batch_execute(&recipe).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert!(looping.join().unwrap().is_err(), "it went on to its end");
+    });
 }
 
 #[test]

@@ -37,6 +37,8 @@ INSERT INTO public.workspace_users (id, workspace_id, user_id, role, joined_at)
       FROM generate_series(1, 1000) AS u;
 INSERT INTO sesari.user_workspaces (user_id, workspace_id)
     SELECT user_id, workspace_id FROM public.workspace_users;
+INSERT INTO sesari.memberships (member, membership_id, role)
+    SELECT workspace_id || '.' || user_id, id, role FROM public.workspace_users;
 INSERT INTO public.kpis (id, workspace_id, name, created_at)
     SELECT 'k' || k, 'w' || w, 'KPI ' || k, now() + k * interval '1 second'
       FROM generate_series(1, 20) AS w, generate_series(1, 500) AS k;

@@ -30,7 +30,10 @@ fn through(world: &World, proxy: &Proxy) -> DatabaseBuilder {
     let separator = if rest.contains('?') { '&' } else { '?' };
     let url =
         format!("{login}@{}/{rest}{separator}sslmode=disable&gssencmode=disable", proxy.address);
-    Database::builder(url, world.test.context_key().clone()).pool_timeout(Duration::from_secs(2))
+    Database::builder(url, world.test.context_key().clone())
+        .workspace_share(1.0)
+        .actor_share(1.0)
+        .pool_timeout(Duration::from_secs(2))
 }
 
 fn stored(world: &World, name: &str) -> i64 {

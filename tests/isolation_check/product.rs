@@ -156,6 +156,11 @@ fn hardening_is_seen_off_and_on() {
             "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
         ),
         (
+            "hardening-ddl",
+            "DROP EVENT TRIGGER IF EXISTS sesari_refuse_ddl",
+            include_str!("../../docs/refuse_ddl.sql"),
+        ),
+        (
             "hardening-isolation-level",
             "ALTER ROLE {login} SET default_transaction_isolation = 'repeatable read'",
             "ALTER ROLE {login} RESET default_transaction_isolation",

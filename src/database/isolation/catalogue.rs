@@ -120,6 +120,7 @@ const RULES: &[Rule] = &[
     rule_of(Info, "hardening-activity", "sessions of one login show each other their statements", "ALTER ROLE <login> SET track_activities = off"),
     rule_of(Info, "hardening-advisory-locks", "one statement can fill the server's lock table, and hold locks beyond its transaction's end, until the guard's cleaning", "docs/revoke_locks.sql, as a superuser: it revokes every pg_advisory_* and pg_try_advisory_* from PUBLIC"),
     rule_of(Info, "hardening-connection-limit", "a service that runs away can take every connection", "ALTER ROLE <login> CONNECTION LIMIT <pool size x processes>"),
+    rule_of(Info, "hardening-ddl", "a statement that is to be refused takes the lock of its table first, and everybody waits for it", "docs/refuse_ddl.sql, as a superuser: an event trigger that refuses such statements at once"),
     rule_of(Info, "hardening-isolation-level", "a stronger default level shows memberships as of the transaction's begin", "ALTER ROLE <login> RESET default_transaction_isolation"),
     rule_of(Info, "hardening-large-objects", "large objects know no tenant", "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC"),
     rule_of(Info, "hardening-lock-table", "the server's lock table is filled in less than the five seconds that a watchdog needs: room for fewer than 200000 locks", "ALTER SYSTEM SET max_locks_per_transaction = <200000 / max_connections>, and restart"),

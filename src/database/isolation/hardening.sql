@@ -61,6 +61,11 @@ measures (id, is_on, detail) AS (
            CASE WHEN rolconnlimit < 0 THEN 'the login may take every connection' ELSE rolconnlimit || ' connections' END
       FROM login
     UNION ALL
+    SELECT 'hardening-ddl', count(*) > 0,
+           CASE count(*) WHEN 0 THEN 'no event trigger sesari_refuse_ddl' ELSE 'refused' END
+      FROM pg_catalog.pg_event_trigger
+     WHERE evtname = 'sesari_refuse_ddl' AND evtevent = 'ddl_command_start' AND evtenabled IN ('O', 'A')
+    UNION ALL
     SELECT 'hardening-temp-files', current_setting('temp_file_limit') <> '-1',
            'temp_file_limit = ' || current_setting('temp_file_limit')
     UNION ALL
