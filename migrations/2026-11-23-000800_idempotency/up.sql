@@ -13,10 +13,10 @@ BEGIN
         actor_id := context[4];
         membership := 'service';
     ELSIF context[3] = 'u' THEN
-        SELECT m.workspace_id, 'user', m.user_id, m.role || ' ' || m.id
+        SELECT context[5], 'user', context[4], m.role || ' ' || m.membership_id
           INTO workspace_id, actor_kind, actor_id, membership
-          FROM public.workspace_users AS m
-         WHERE m.workspace_id = context[5] AND m.user_id = context[4];
+          FROM sesari.memberships AS m
+         WHERE m.member = context[5] || '.' || context[4];
     END IF;
 END
 $$;

@@ -34,7 +34,7 @@ pub const ACTORS: [Who; 12] = [
 ];
 
 /// How scans are chosen.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "",
     "SET LOCAL enable_seqscan = off",
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off",
@@ -42,6 +42,20 @@ const SETTINGS: [&str; 7] = [
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL random_page_cost = 0",
     "SET LOCAL cpu_operator_cost = 0",
     "SET LOCAL cpu_operator_cost = 100; SET LOCAL enable_nestloop = off; SET LOCAL enable_hashjoin = off",
+    FREE,
+];
+
+/// What costs nothing, the planner takes as it comes: any index that begins with a column asked for.
+const FREE: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL random_page_cost = 0;
+    SET LOCAL cpu_tuple_cost = 0; SET LOCAL cpu_index_tuple_cost = 0; SET LOCAL cpu_operator_cost = 0;
+    SET LOCAL plan_cache_mode = force_custom_plan";
+
+/// What policies ask before it is known that the caller is a member.
+const MEMBERSHIP: [&str; 4] = [
+    "SELECT sesari.current_workspace_id()",
+    "SELECT sesari.current_member_role()",
+    "SELECT sesari.workspace_id_as('{owner,admin,member}')",
+    "SELECT a::text FROM sesari.current_actor() AS a",
 ];
 
 const ANALYZED: &str = "ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF";
@@ -277,8 +291,12 @@ pub fn tell_apart(
     let calls = calls(&mut pair.left.admin);
     let mut random = Random::new(seed);
     for (i, who) in ACTORS[..effort.actors].iter().enumerate() {
-        let mut questions = if i == 0 { sweep(columns) } else { Vec::new() };
+        let mut questions: Vec<_> = MEMBERSHIP
+            .iter()
+            .map(|sql| Question { settings: FREE, sql: (*sql).to_owned() })
+            .collect();
         if i == 0 {
+            questions.extend(sweep(columns));
             questions.extend(calls.iter().map(|sql| Question { settings: "", sql: sql.clone() }));
         }
         questions.extend(by_chance(columns, &calls, effort.by_chance, &mut random));

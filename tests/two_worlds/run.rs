@@ -239,7 +239,7 @@ SELECT format('SELECT %L || coalesce(f::text, ''-'') AS line
               p.proname || ' ', n.nspname, p.proname,
               (SELECT string_agg(CASE t.type
                                  WHEN 'text'::regtype THEN 'id'
-                                 WHEN 'text[]'::regtype THEN '''{owner,admin,member,service}'''
+                                 WHEN 'text[]'::regtype THEN '''{owner,admin,member,service,uleft,ubx}'''
                                  WHEN 'interval'::regtype THEN '''1 minute'''
                                  WHEN 'integer'::regtype THEN '99'
                                  WHEN 'bigint'::regtype THEN '99'

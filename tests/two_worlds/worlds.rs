@@ -181,6 +181,9 @@ impl Side {
             .service_url(test.service_url())
             .sealing_keys(sealing_keys())
             .pool_size(sessions)
+            // The sessions are of one workspace, and their turns on one thread.
+            .workspace_share(1.0)
+            .actor_share(1.0)
             // Nobody who waits here will ever get the lock: the sessions take turns on one thread.
             .lock_timeout(Duration::from_millis(25))
             .build()
