@@ -133,12 +133,11 @@ fn every_seeded_defect_is_caught() {
         .into_inner()
         .unwrap()
         .into_iter()
-        .filter_map(|(defect, seen)| match seen {
-            Ok(seen) => Some((defect, seen)),
-            Err(()) => {
+        .filter_map(|(defect, seen)| {
+            if seen.is_err() {
                 wrong.push(format!("{}: see above", defect.name));
-                None
             }
+            Some((defect, seen.ok()?))
         })
         .collect();
     let position = |name| all.iter().position(|defect| defect.name == name);
@@ -205,7 +204,7 @@ fn without_a_defect_nothing_is_counted() {
         sql: counts::CROWDED,
         code,
     };
-    let codes = counts::defects().map(|defect| defect.code).filter(Option::is_some);
+    let codes = counts::defects().filter_map(|defect| defect.code).map(Some);
     for code in std::iter::once(None).chain(codes) {
         let seen = catch(&ask(code));
         assert!(seen.worlds.is_none() && seen.rules.is_empty(), "{seen:#?}");
