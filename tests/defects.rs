@@ -1,8 +1,9 @@
 //! The tests of isolation can see: each defect of a list, seeded alone, is caught.
 //!
 //! Three catchers look at every defect: the two worlds of `tests/two_worlds.rs`, the check of
-//! `Database::build`, and the matrix of `tests/isolation_matrix.rs` on the tables concerned. Which of
-//! them see it is compared with `tests/defects.txt`; set `SESARI_UPDATE` to rewrite that file, and
+//! `Database::build`, and the matrix of `tests/isolation_matrix.rs` on the tables concerned. A defect
+//! that tells by what is counted or estimated alone is given to the worlds of equal sizes, and has
+//! `count` in the list where others have `yes`. Which of them see it is compared with `tests/defects.txt`; set `SESARI_UPDATE` to rewrite that file, and
 //! read the difference. A defect that nobody catches fails, and so does one that leaks and that the
 //! two worlds do not tell.
 
@@ -20,6 +21,12 @@ mod catch;
 mod channels;
 #[path = "defects/code.rs"]
 mod code;
+#[path = "two_worlds/counted.rs"]
+mod counted;
+#[path = "defects/counts.rs"]
+mod counts;
+#[path = "two_worlds/equal.rs"]
+mod equal;
 #[path = "defects/functions.rs"]
 mod functions;
 #[path = "defects/list.rs"]
@@ -34,6 +41,8 @@ mod normal;
 mod policies;
 #[path = "two_worlds/program.rs"]
 mod program;
+#[path = "support/random.rs"]
+mod random;
 #[path = "defects/rights.rs"]
 mod rights;
 #[path = "two_worlds/run.rs"]
@@ -65,7 +74,7 @@ const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/defects.txt"
 
 fn all() -> Vec<&'static Defect> {
     let lists = [policies::DEFECTS, schema::DEFECTS, functions::DEFECTS, rights::DEFECTS];
-    lists.into_iter().flatten().chain(code::defects()).collect()
+    lists.into_iter().flatten().chain(counts::defects()).chain(code::defects()).collect()
 }
 
 /// A line for each defect, a column for each catcher.
@@ -76,7 +85,12 @@ fn render(caught: &[(&Defect, Caught)]) -> String {
         let see = |seen: bool| if seen { "seen" } else { "-" }.to_owned();
         lines.push([
             defect.name.to_owned(),
-            if defect.reach == Reach::Leaks { "yes" } else { "no" }.to_owned(),
+            match defect.reach {
+                Reach::Leaks => "yes",
+                Reach::Counts => "count",
+                Reach::Stays => "no",
+            }
+            .to_owned(),
             see(caught.worlds.is_some()),
             caught.matrix.map_or_else(String::new, see),
             if caught.rules.is_empty() { "-".into() } else { caught.rules.join(", ") },
@@ -119,12 +133,11 @@ fn every_seeded_defect_is_caught() {
         .into_inner()
         .unwrap()
         .into_iter()
-        .filter_map(|(defect, seen)| match seen {
-            Ok(seen) => Some((defect, seen)),
-            Err(()) => {
+        .filter_map(|(defect, seen)| {
+            if seen.is_err() {
                 wrong.push(format!("{}: see above", defect.name));
-                None
             }
+            Some((defect, seen.ok()?))
         })
         .collect();
     let position = |name| all.iter().position(|defect| defect.name == name);
@@ -136,7 +149,7 @@ fn every_seeded_defect_is_caught() {
             println!("{name}: {seen:#?}");
         }
         match (defect.reach, &seen.worlds) {
-            (Reach::Leaks, None) => {
+            (Reach::Leaks | Reach::Counts, None) => {
                 wrong.push(format!("{name}: leaks, and the two worlds are alike"));
             }
             (Reach::Stays, Some(told)) => wrong.push(format!("{name}: is not to leak, but {told}")),
@@ -179,6 +192,23 @@ fn without_a_defect_nobody_sees_anything() {
         seen.worlds.is_none() && seen.matrix == Some(false) && seen.rules.is_empty(),
         "{seen:#?}"
     );
+}
+
+/// Nor do the worlds of equal sizes, with all the rows that are added there.
+#[test]
+fn without_a_defect_nothing_is_counted() {
+    let ask = |code| Defect {
+        name: "none",
+        reach: Reach::Counts,
+        matrix: &[],
+        sql: counts::CROWDED,
+        code,
+    };
+    let codes = counts::defects().filter_map(|defect| defect.code).map(Some);
+    for code in std::iter::once(None).chain(codes) {
+        let seen = catch(&ask(code));
+        assert!(seen.worlds.is_none() && seen.rules.is_empty(), "{seen:#?}");
+    }
 }
 
 /// With the wall standing, a statement without its filter tells nothing, nor does a connection that

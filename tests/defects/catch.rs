@@ -4,7 +4,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sesari_db::{Database, Error};
 
-use crate::list::Defect;
+use crate::counted::{self, Effort};
+use crate::list::{Defect, Reach};
 use crate::measure::Matrix;
 use crate::program::programs;
 use crate::run::compare;
@@ -28,20 +29,29 @@ pub struct Caught {
 }
 
 pub fn catch(defect: &Defect) -> Caught {
-    let mut pair = Pair::new(SESSIONS);
+    let counts = defect.reach == Reach::Counts;
+    let mut pair = if counts { Pair::of_equal_sizes(1).0 } else { Pair::new(SESSIONS) };
     pair.alter(defect.sql).unwrap_or_else(|error| panic!("{}: {error}", defect.name));
     let rules = rules(&pair.left);
     let worlds = match defect.code {
         Some(code) => {
-            let n = pair.furnish();
+            // Those of equal sizes have their tenant already, number 0.
+            let n = if counts { 0 } else { pair.furnish() };
             let (left, right) = (code(&mut pair.left, n), code(&mut pair.right, n));
             (left != right).then(|| format!("left {left}, right {right}"))
         }
+        None if counts => count(&mut pair),
         None => tell_apart(&mut pair),
     };
     drop(pair);
     let matrix = (!defect.matrix.is_empty()).then(|| differs(defect));
     Caught { worlds, rules, matrix }
+}
+
+/// The same questions each time, of one member.
+fn count(pair: &mut Pair) -> Option<String> {
+    let columns = pair.columns();
+    counted::tell_apart(pair, &columns, &Effort { actors: 1, by_chance: 0 }, 5)
 }
 
 fn tell_apart(pair: &mut Pair) -> Option<String> {

@@ -7,6 +7,8 @@ use crate::worlds::Side;
 pub enum Reach {
     /// The two worlds have to see it.
     Leaks,
+    /// Nothing is shown, but what is counted or estimated tells: two worlds of equal sizes have to see it.
+    Counts,
     /// Another wall still stands, or what suffers is the tenant's own.
     Stays,
 }
@@ -18,7 +20,7 @@ pub struct Defect {
     pub matrix: &'static [&'static str],
     /// What a superuser runs.
     pub sql: &'static str,
-    /// Code that is not as it should be: what A is shown by it, in place of a program.
+    /// Code that is not as it should be: what A is shown by it, in place of programs or questions.
     pub code: Option<fn(&mut Side, u32) -> String>,
 }
 

@@ -257,7 +257,7 @@ fn columns(left: &mut Side, right: &mut Side) -> Vec<Column> {
 }
 
 impl Pair {
-    /// With one tenant, number 0, and what a tenant may read of others there.
+    /// With one tenant, number 0.
     pub fn of_equal_sizes(sessions: u32) -> (Self, Vec<Column>) {
         let (mut left, mut right) = std::thread::scope(|scope| {
             let left = scope.spawn(|| side(Name::Left, sessions));
@@ -274,7 +274,13 @@ impl Pair {
         let other: Vec<_> = sizes.0.iter().filter(|line| !sizes.1.contains(line)).collect();
         let there: Vec<_> = sizes.1.iter().filter(|line| !sizes.0.contains(line)).collect();
         assert!(other.is_empty(), "left: {other:?}, right: {there:?}");
-        let columns = columns(&mut left, &mut right);
-        (Self::of(left, right), columns)
+        let mut pair = Self::of(left, right);
+        let columns = pair.columns();
+        (pair, columns)
+    }
+
+    /// What a tenant may read of others.
+    pub fn columns(&mut self) -> Vec<Column> {
+        columns(&mut self.left, &mut self.right)
     }
 }
