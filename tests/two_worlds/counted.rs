@@ -85,7 +85,7 @@ fn literal(column: &Column, value: &str) -> String {
 }
 
 /// A condition on a column; `{c}` is it, and `{v}` and `{w}` are values.
-const FORMS: [&str; 14] = [
+const FORMS: [&str; 15] = [
     "{c} = {v}",
     "{c} >= {v} AND {c} <= {w}",
     "{c} < {v}",
@@ -99,6 +99,7 @@ const FORMS: [&str; 14] = [
     "{c} >= {v} AND ctid = '(0,7)'",
     "{c} >= {v} AND tableoid > 0::oid AND xmin = '3'::xid",
     "CASE WHEN {c} <= {v} THEN (SELECT true) ELSE true END",
+    "CASE WHEN {c} = ANY (ARRAY[{v}]) THEN (SELECT true) ELSE true END",
     "coalesce({c}, {v}) = {v}",
 ];
 
