@@ -186,6 +186,23 @@ fn hardening_is_seen_off_and_on() {
     }
 }
 
+/// The event trigger is known by what it does, not by its name.
+#[test]
+fn an_event_trigger_under_the_name_of_ours_is_a_finding() {
+    let test = TestDatabase::new().unwrap();
+    let mut admin = test.admin().unwrap();
+    admin.batch_execute(include_str!("../../docs/refuse_ddl.sql")).unwrap();
+    let report = check(&test);
+    assert_rules(&report, &[]);
+    assert_eq!(hardened(&report, "hardening-ddl"), HardeningState::On);
+    let other = "CREATE OR REPLACE FUNCTION public.sesari_refuse_ddl() RETURNS event_trigger \
+                 LANGUAGE plpgsql AS 'BEGIN NULL; END'";
+    admin.batch_execute(other).unwrap();
+    let report = check(&test);
+    assert_rules(&report, &["event-trigger"]);
+    assert_eq!(hardened(&report, "hardening-ddl"), HardeningState::Off);
+}
+
 /// `doctor | head`.
 #[test]
 fn a_reader_who_leaves_is_no_failure_of_who_prints() {

@@ -63,8 +63,10 @@ measures (id, is_on, detail) AS (
     UNION ALL
     SELECT 'hardening-ddl', count(*) > 0,
            CASE count(*) WHEN 0 THEN 'no event trigger sesari_refuse_ddl' ELSE 'refused' END
-      FROM pg_catalog.pg_event_trigger
-     WHERE evtname = 'sesari_refuse_ddl' AND evtevent = 'ddl_command_start' AND evtenabled IN ('O', 'A')
+      FROM pg_catalog.pg_event_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.evtfoid
+     WHERE t.evtname = 'sesari_refuse_ddl' AND t.evtevent = 'ddl_command_start' AND t.evttags IS NULL
+       AND t.evtenabled IN ('O', 'A')
+       AND sha256(convert_to(p.prosrc, 'UTF8')) = '\x634f04eca2134ac2362ea36fe0cdc0220c4b52e12035436ce4ba05a881ed1695'
     UNION ALL
     SELECT 'hardening-temp-files', current_setting('temp_file_limit') <> '-1',
            'temp_file_limit = ' || current_setting('temp_file_limit')

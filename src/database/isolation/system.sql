@@ -280,8 +280,11 @@ findings (rule, object, explanation, remedy) AS (
     UNION ALL
     SELECT 'event-trigger', t.evtname, 'runs ' || t.evtfoid::regprocedure || ' on ' || t.evtevent || ', in sessions of others',
            format('ALTER EVENT TRIGGER %I DISABLE', t.evtname)
-      FROM pg_catalog.pg_event_trigger AS t
+      FROM pg_catalog.pg_event_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.evtfoid
      WHERE t.evtenabled <> 'D'
+       -- Of docs/refuse_ddl.sql, by its text.
+       AND (t.evtname <> 'sesari_refuse_ddl' OR sha256(convert_to(p.prosrc, 'UTF8'))
+            <> '\x634f04eca2134ac2362ea36fe0cdc0220c4b52e12035436ce4ba05a881ed1695')
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                         WHERE d.classid = 'pg_catalog.pg_event_trigger'::regclass AND d.objid = t.oid AND d.deptype = 'e')
 )
