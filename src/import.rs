@@ -330,7 +330,7 @@ pub enum ImportError {
         first: RowError,
     },
 
-    /// Under [`OnExisting::Fail`](crate::repo::OnExisting::Fail), a key that is taken: by a point that is
+    /// Under [`OnExisting::Fail`], a key that is taken: by a point that is
     /// there, or by an earlier row.
     #[error("line {line}: there is a point of this KPI, time and source already")]
     KeyTaken {
