@@ -84,7 +84,7 @@ INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, ke
     SELECT w, 'user', u, coalesce((SELECT m.role || ' ' || m.id FROM workspace_users AS m WHERE m.workspace_id = w AND m.user_id = u), 'member gone'), k, 'Of {x}', CASE k WHEN 'kboth' THEN '{value}' END
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['ubo', 'u{x}']) AS u, unnest(ARRAY['kboth', 'k{x}']) AS k;
 DELETE FROM kpi_data_points WHERE workspace_id = 'w{x}' AND kpi_id = 'k{x}' AND value > {value} + 3;
-UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01';
+UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01'; UPDATE sesari.sync_turns SET turn_at = '2998-01-01';
 ";
 
 /// Rows that make counts differ.
@@ -123,6 +123,7 @@ INSERT INTO integrations (id, workspace_id, provider, credentials)
     VALUES ('ia{n}', 'wa{n}', 'stripe', 'v1.k0.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA'),
            ('ib{n}', 'wa{n}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
 UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01' WHERE workspace_id = 'wa{n}';
+UPDATE sesari.sync_turns SET turn_at = '2998-01-01' WHERE workspace_id = 'wa{n}';
 UPDATE sesari.sync_queue SET lease_id = 'lease', leased_until = '2999-01-01' WHERE workspace_id = 'wa{n}' AND integration_id = 'ia{n}';
 INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result, created_at)
     SELECT 'wa{n}', 'user', u || '{n}', coalesce((SELECT m.role || ' ' || m.id FROM workspace_users AS m WHERE m.workspace_id = 'wa{n}' AND m.user_id = u || '{n}'), 'member gone'), k || '{n}', 'work', CASE k WHEN 'ka' THEN '1' END, '2025-06-01'
@@ -152,6 +153,7 @@ INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) SELECT 'l' || substr(g
 INSERT INTO integrations (id, workspace_id, provider, credentials) SELECT i || '{n}', 'wt{n}', 'google_analytics',
     'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
 UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01' WHERE workspace_id = 'wt{n}';
+UPDATE sesari.sync_turns SET turn_at = '2998-01-01' WHERE workspace_id = 'wt{n}';
 INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation, result)
     SELECT 'wt{n}', 'user', u || '{n}', 'member gone', k || '{n}', 'Twin', '777'
       FROM unnest('{uo,ua,um,ur}'::text[]) AS u, unnest('{ka,kb}'::text[]) AS k ON CONFLICT DO NOTHING;
