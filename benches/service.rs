@@ -12,9 +12,9 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
+use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{Kpi, NewKpi, NewUser, NewWorkspace};
 use sesari_db::schema::kpis;

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group};
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use sesari_db::Database;
+use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{Kpi, KpiFilter, NewKpi, NewUser, NewWorkspace};

@@ -221,19 +221,17 @@ impl World {
         let batch = self.batch();
         timed(|| {
             self.writing.bare.transaction(|conn| {
-                let rows: Vec<_> = batch
-                    .iter()
-                    .map(|point| {
-                        (
-                            points::workspace_id.eq(&self.workspace),
-                            points::kpi_id.eq(&point.kpi_id),
-                            points::timestamp.eq(point.timestamp),
-                            points::source.eq(""),
-                            points::value.eq(point.value),
-                        )
-                    })
-                    .collect();
-                diesel::copy_from(points::table).from_insertable(rows).execute(conn)
+                diesel::sql_query(
+                    "INSERT INTO kpi_data_points (workspace_id, kpi_id, timestamp, source, value) \
+                     SELECT $1, kpi, at, '', value FROM unnest($2, $3, $4) AS t (kpi, at, value)",
+                )
+                .bind::<Text, _>(self.workspace.as_str())
+                .bind::<Array<Text>, _>(batch.iter().map(|p| p.kpi_id.as_str()).collect::<Vec<_>>())
+                .bind::<Array<Timestamptz>, _>(
+                    batch.iter().map(|p| p.timestamp).collect::<Vec<_>>(),
+                )
+                .bind::<Array<Double>, _>(batch.iter().map(|p| p.value).collect::<Vec<_>>())
+                .execute(conn)
             })
         })
     }

@@ -13,8 +13,8 @@
 mod print;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use sesari_db::Database;
+use sesari_db::PgConnection;
 use sesari_db::audit::{Checkpoint, Verdict};
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::page::Page;

@@ -17,8 +17,8 @@
 #[path = "support/print.rs"]
 mod print;
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::migrations;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing};
 use sesari_db::testing::TestDatabase;

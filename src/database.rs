@@ -185,6 +185,7 @@ impl Database {
             access: scope.access,
             timeouts: self.0.timeouts,
             until: now.checked_add(self.0.pool_timeout).unwrap_or(now),
+            is_single: scope.is_single,
             #[cfg(feature = "tokio")]
             watch: None,
         };

@@ -15,6 +15,7 @@ mod classify;
 
 use std::fmt;
 
+use crate::connection::{self, ConnectError};
 use crate::credentials::{OpenError, ResealError, SaltError, SealError};
 use crate::database::IsolationReport;
 use crate::id::{ParseIdError, WorkspaceId};
@@ -92,7 +93,22 @@ pub enum Error {
     /// The server cannot be reached, or does not let the login in.
     #[error("cannot connect to the database: {reason}")]
     Connect {
-        /// Why, in the client library's words: host, port, user and database, never a password.
+        /// Why, for each host that was tried: host and port, and what the server said, never a
+        /// password.
+        reason: String,
+    },
+
+    /// The server has no connection left for the login (SQLSTATE 53300).
+    #[error("the database server has too many connections: {reason}")]
+    TooManyConnections {
+        /// As of [`Connect`](Self::Connect).
+        reason: String,
+    },
+
+    /// The server is starting, shutting down or recovering, and takes no connections (SQLSTATE 57P03).
+    #[error("the database server takes no connections now: {reason}")]
+    CannotConnectNow {
+        /// As of [`Connect`](Self::Connect).
         reason: String,
     },
 
@@ -108,10 +124,15 @@ pub enum Error {
     #[error("the statement was cancelled")]
     Cancelled,
 
-    /// The connection broke before a commit was sent: nothing was committed. A guard that sat idle
-    /// longer than `idle_in_transaction_timeout` ends so as well; the client library does not pass the reason on.
+    /// The connection broke before a commit was sent, or the server did not answer in time: nothing was
+    /// committed.
     #[error("the database connection was lost")]
     ConnectionLost(#[source] DatabaseError),
+
+    /// The guard sat idle for longer than `idle_in_transaction_timeout`, and the server ended its
+    /// connection. Nothing was committed.
+    #[error("the transaction was idle for too long")]
+    IdleInTransactionTimeout,
 
     /// The connection broke while the commit was under way: it may or may not have happened. Look
     /// before doing it again.
@@ -235,6 +256,20 @@ impl Error {
         )
     }
 
+    pub(crate) fn outcome_unknown(error: diesel::result::Error) -> Self {
+        Self::OutcomeUnknown(DatabaseError::new(error))
+    }
+
+    /// The error of a begin, where only a server that takes no writes refuses the access mode.
+    pub(crate) fn of_begin(self) -> Self {
+        match self {
+            Self::ReadOnly => Self::ReadOnlyServer,
+            // Feature not supported: to write during recovery.
+            Self::Database(error) if error.sqlstate() == Some("0A000") => Self::ReadOnlyServer,
+            other => other,
+        }
+    }
+
     /// What went wrong, in a word that does not change and says nothing of a row: `error.type` of
     /// [spans](crate::observe), and a label of metrics. It is the variant's name in lower case, with
     /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key, an invitation
@@ -253,6 +288,9 @@ impl Error {
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::ShuttingDown => "shutting_down",
             Self::Connect { .. } => "connect",
+            Self::TooManyConnections { .. } => "too_many_connections",
+            Self::CannotConnectNow { .. } => "cannot_connect_now",
+            Self::IdleInTransactionTimeout => "idle_in_transaction_timeout",
             Self::StatementTimeout => "statement_timeout",
             Self::LockTimeout => "lock_timeout",
             Self::Cancelled => "cancelled",
@@ -311,6 +349,8 @@ impl Error {
                 | Self::PoolTimeout { .. }
                 | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
+                | Self::TooManyConnections { .. }
+                | Self::CannotConnectNow { .. }
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
         )
@@ -397,6 +437,17 @@ impl From<ResealError> for Error {
     }
 }
 
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        let reason = error.to_string();
+        match error.sqlstate() {
+            Some("53300") => Self::TooManyConnections { reason },
+            Some("57P03") => Self::CannotConnectNow { reason },
+            _ => Self::Connect { reason },
+        }
+    }
+}
+
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         classify::classify(error)
@@ -458,6 +509,15 @@ impl DatabaseError {
         Self(diesel::result::Error::DatabaseError(kind, Box::new("no answer".to_owned())))
     }
 
+    /// The SQLSTATE, unless the server named a constraint instead or the error is not the server's.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        match &self.0 {
+            diesel::result::Error::DatabaseError(_, info) => connection::sqlstate(info.as_ref()),
+            _ => None,
+        }
+    }
+
     /// The error as diesel reported it. Its text may quote values of rows.
     #[must_use]
     pub fn diesel_error(&self) -> &diesel::result::Error {
@@ -472,7 +532,8 @@ impl fmt::Display for DatabaseError {
             E::DatabaseError(kind, info) => {
                 write!(f, "database error ({kind:?}")?;
                 for (what, name) in [
-                    ("constraint", info.constraint_name()),
+                    ("SQLSTATE", self.sqlstate()),
+                    ("constraint", info.constraint_name().filter(|_| self.sqlstate().is_none())),
                     ("table", info.table_name()),
                     ("column", info.column_name()),
                 ] {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod clock;
+mod connection;
 pub mod credentials;
 pub mod database;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod tenancy;
 pub mod testing;
 pub mod value;
 
+pub use connection::PgConnection;
 #[cfg(feature = "tokio")]
 pub use database::AsyncDatabase;
 pub use database::{Database, DatabaseBuilder, Scope};

@@ -135,7 +135,7 @@ macro_rules! static_query {
             type SqlType = $row;
         }
 
-        impl diesel::RunQueryDsl<diesel::pg::PgConnection> for $name<'_> {}
+        impl diesel::RunQueryDsl<crate::connection::PgConnection> for $name<'_> {}
 
         impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
             fn walk_ast<'b>(

@@ -54,12 +54,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::Connection;
-use diesel::pg::PgConnection;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use self::logins::Login;
 use self::server::Server;
 use self::url::ServerUrl;
+use crate::connection::PgConnection;
 use crate::tenancy::ContextKey;
 use crate::{Database, DatabaseBuilder, Error, migrations};
 

@@ -76,8 +76,8 @@ use std::collections::HashSet;
 
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use harness::{Attack, Range, backend, line, secret_in};
+use sesari_db::PgConnection;
 use signer::Signer;
 
 /// What somebody may try, by family. Each has at least five entries.

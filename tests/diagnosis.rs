@@ -17,6 +17,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use sesari_db::PgConnection;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::repo::{Cause, ContextCause, Wanted};
 use sesari_db::{Error, Result};

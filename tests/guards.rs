@@ -13,9 +13,9 @@ mod limits;
 #[path = "guards/transactions.rs"]
 mod transactions;
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use sesari_db::PgConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Database, TenantConnection};
 use support::{Tenant, World};

@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::database::IsolationReport;
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error};

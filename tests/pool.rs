@@ -15,10 +15,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use logins::value;
+use sesari_db::PgConnection;
 use sesari_db::page::Page;
 use sesari_db::repo::{GoalFilter, KpiFilter, MemberFilter, NewKpi};
 use sesari_db::testing::TestDatabase;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::deserialize::QueryableByName;
-use diesel::pg::PgConnection;
 use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, RunQueryDsl};
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 fn text(conn: &mut PgConnection, query: &str) -> String {

@@ -20,10 +20,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use diesel::PgConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use sesari_db::PgConnection;
 
 /// Longer than anything here takes, shorter than anybody waits.
 const LONG: Duration = Duration::from_secs(20);

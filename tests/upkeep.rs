@@ -9,9 +9,9 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use sesari_db::Error;
+use sesari_db::PgConnection;
 use sesari_db::id::KpiId;
 use sesari_db::migrations::{
     RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,

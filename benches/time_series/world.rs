@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use sesari_db::Database;
+use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
 use sesari_db::migrations::{rebuild_rollups, verify_rollups};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, TimeRange};

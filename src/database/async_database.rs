@@ -12,13 +12,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel::prelude::*;
-use diesel::sql_types::Integer;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
-use super::door::Door;
 use super::fair_queue::{Permit, QueueKey, timed_out};
 use super::unit::{Failure, Next, Place, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
@@ -35,6 +32,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// between two statements.
 const CANCEL_EVERY: Duration = Duration::from_millis(50);
 const CANCEL_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// How long one cancellation may take.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 /// For how long.
 const CANCEL_FOR: Duration = Duration::from_mins(1);
 
@@ -210,7 +209,7 @@ where
     let watch = Arc::new(Watch::default());
     let mut terms = unit.terms(&place);
     terms.watch = Some(watch.clone());
-    let mut caller = Caller { watch, door: place.door.clone(), waits: true };
+    let mut caller = Caller { watch, waits: true };
     let until = unit.deadline + GRACE;
     let thread = spawn_blocking(move || {
         let outcome = unit.seen.in_span(|| unit.attempt(&place, permit, &terms, &mut body));
@@ -221,7 +220,7 @@ where
             caller.waits = false;
             joined(done)
         }
-        Err(_) if caller.watch.cancel() == Stage::Committing => {
+        Err(_) if matches!(caller.watch.cancel(), Stage::Committing) => {
             Err(Error::OutcomeUnknown(DatabaseError::silent()))
         }
         Err(_) => Err(Error::DeadlineExceeded),
@@ -239,7 +238,6 @@ fn joined<T>(done: Result<T, tokio::task::JoinError>) -> Result<T> {
 /// Whoever waits for a thread. Where they do not wait to the end, what the thread does is cancelled.
 struct Caller {
     watch: Arc<Watch>,
-    door: Arc<Door>,
     waits: bool,
 }
 
@@ -248,29 +246,20 @@ impl Drop for Caller {
         if !self.waits {
             return;
         }
-        if let (Stage::Running(Some(_)), Ok(runtime)) = (self.watch.cancel(), Handle::try_current())
-        {
-            let (watch, door) = (self.watch.clone(), self.door.clone());
-            runtime.spawn_blocking(move || cancel(&watch, &door));
+        if let (Stage::Running(_), Ok(runtime)) = (self.watch.cancel(), Handle::try_current()) {
+            let watch = self.watch.clone();
+            runtime.spawn_blocking(move || cancel(&watch));
         }
     }
 }
 
-/// Cancels what runs in the backend until nothing does.
-fn cancel(watch: &Watch, door: &Door) {
+/// Cancels what the transaction runs until it is over.
+fn cancel(watch: &Watch) {
     let begun = Instant::now();
     let mut pause = CANCEL_EVERY;
     while begun.elapsed() < CANCEL_FOR {
-        let sent = door.aside(|conn| {
-            let sent = watch.while_running(|backend| {
-                diesel::sql_query("SELECT pg_catalog.pg_cancel_backend($1)")
-                    .bind::<Integer, _>(backend)
-                    .execute(conn)
-            });
-            Ok(sent.transpose()?)
-        });
-        // Nothing runs any more, or it cannot be told.
-        if !matches!(sent, Ok(Some(_))) {
+        // Nothing runs any more, or the server cannot be told.
+        if !matches!(watch.while_running(|token| token.cancel(CANCEL_WITHIN)), Some(Ok(()))) {
             return;
         }
         std::thread::sleep(pause);

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use diesel::pg::PgConnection;
-
 use super::door::{Door, REPLICA};
 use super::fair_queue::Limits;
 use super::isolation::{Declared, IsolationOptions, IsolationReport};
 use super::replica::Replica;
 use super::{Database, Inner, pooler};
 use crate::clock::Clock;
+use crate::connection::{PgConnection, Target};
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::observe;
@@ -353,17 +352,21 @@ impl DatabaseBuilder {
         role: DatabaseRole,
         report: &mut IsolationReport,
     ) -> Result<(SessionManager, PgConnection)> {
+        let target = Target::parse(url).map_err(|error| Error::Config(error.to_string()))?;
         let manager = SessionManager {
-            url: with_limits(url, self.pool_timeout)?,
+            target: Arc::new(target),
             keys: Arc::new(self.keys.clone()),
             clock: self.clock.clone(),
+            role,
+            timeouts: self.timeouts,
+            connect_within: self.pool_timeout,
             pooled_elsewhere: self.transaction_pooler,
         };
         let mut conn = manager.open()?;
         if self.transaction_pooler {
             pooler::refuse_statement_mode(&mut conn)?;
         } else {
-            pooler::refuse_transaction_mode(&manager.url, &mut conn, self.pool_timeout)?;
+            pooler::refuse_transaction_mode(&manager, &mut conn, self.pool_timeout)?;
         }
         let options = IsolationOptions::new(role, self.tables.clone());
         report.extend(IsolationReport::check_connection(&mut conn, &options)?);
@@ -419,36 +422,6 @@ fn part(of: usize, share: f64) -> usize {
     (of as f64 * share) as usize
 }
 
-/// Limits that libpq does not have by itself, each unless the URL sets it. Without them it waits for a
-/// silent server for as long as the kernel does: minutes to connect, two hours for an answer.
-///
-/// A host that is gone is noticed within half a minute, whether bytes are on their way to it (the last
-/// setting) or an answer is awaited (the others). libpq leaves out what the system does not know.
-fn with_limits(url: &str, connect: Duration) -> Result<String> {
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(Error::Config("expected a URL that starts with postgres://".into()));
-    }
-    // libpq takes whole seconds, and 1 as 2.
-    let connect = connect.as_secs().max(2).to_string();
-    let mut limited = url.to_owned();
-    for (name, value) in [
-        ("connect_timeout", connect.as_str()),
-        ("keepalives_idle", "15"),
-        ("keepalives_interval", "5"),
-        ("keepalives_count", "3"),
-        ("tcp_user_timeout", "30000"),
-    ] {
-        let set = url.split_once('?').is_some_and(|(_, parameters)| {
-            parameters.split('&').any(|set| set.split('=').next() == Some(name))
-        });
-        if !set {
-            limited.push(if limited.contains('?') { '&' } else { '?' });
-            limited.extend([name, "=", value]);
-        }
-    }
-    Ok(limited)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,21 +439,5 @@ mod tests {
             assert_eq!((limits.connections_each, limits.connections_actor), (each, each));
         }
         assert_eq!(builder.workspace_share(1.0).limits().connections_each, 10);
-    }
-
-    #[test]
-    fn limits_are_added_unless_the_url_has_its_own() {
-        let url = with_limits("postgres://u@h/d", Duration::from_millis(100)).unwrap();
-        assert_eq!(
-            url,
-            "postgres://u@h/d?connect_timeout=2&keepalives_idle=15&keepalives_interval=5\
-             &keepalives_count=3&tcp_user_timeout=30000"
-        );
-        let url = "postgres://u:keepalives_idle=@h,i/d?tcp_user_timeout=0&connect_timeout=9";
-        let limited = with_limits(url, Duration::from_secs(5)).unwrap();
-        assert_eq!(
-            limited,
-            format!("{url}&keepalives_idle=15&keepalives_interval=5&keepalives_count=3")
-        );
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::pg::PgConnection;
 use r2d2::PooledConnection;
 
 use super::fair_queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::tenancy::Actor;
@@ -38,7 +38,7 @@ impl Door {
     ) -> Result<Self> {
         // Finds out whether the database knows one of the keys.
         let session = manager.session(conn)?;
-        manager.sign(&session, &Actor::from(UserId::generate()), None)?;
+        manager.sign(&session.facts, &Actor::from(UserId::generate()), None)?;
         let pool = r2d2::Pool::builder()
             .max_size(u32::try_from(limits.connections).unwrap_or(u32::MAX))
             .min_idle(Some(0))

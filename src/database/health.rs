@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Nullable, Text};
 
@@ -12,6 +11,7 @@ use super::Database;
 use super::door::Door;
 use super::isolation::live_fingerprint;
 use super::replica::WriteMark;
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 
 /// What [`Database::health`] found.

@@ -17,12 +17,12 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::query_dsl::LoadQuery;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text};
 use ring::digest;
 
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::migrations;
 use crate::tenancy::transaction::DatabaseRole;

@@ -4,13 +4,13 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use diesel::Connection;
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
+use crate::tenancy::session::SessionManager;
 
 /// Refuses a pooler in statement mode: it has no transactions.
 pub(super) fn refuse_statement_mode(conn: &mut PgConnection) -> Result<()> {
@@ -23,18 +23,18 @@ pub(super) fn refuse_statement_mode(conn: &mut PgConnection) -> Result<()> {
 /// reaches another one would see nothing, without a word. Two connections that are open at once have
 /// two backends, and none ever changes its own, unless a pooler lends them out by the transaction.
 pub(super) fn refuse_transaction_mode(
-    url: &str,
+    manager: &SessionManager,
     conn: &mut PgConnection,
     patience: Duration,
 ) -> Result<()> {
     let before = backend(conn)?;
     let (tell, told) = mpsc::channel();
     let (finish, finished) = mpsc::channel::<()>();
-    let url = url.to_owned();
+    let manager = manager.clone();
     // A pooler in session mode may let the second connection wait for the first: for as long as
     // that one is open, which is longer than anybody waits here.
     let second = std::thread::spawn(move || {
-        let Ok(mut conn) = PgConnection::establish(&url) else { return };
+        let Ok(mut conn) = manager.open() else { return };
         let pid = begin(&mut conn).and_then(|()| backend(&mut conn));
         if tell.send(pid).is_ok() {
             let _ = finished.recv();

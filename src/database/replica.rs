@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use super::Database;
 use super::door::Door;
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::value::Invalid;
 

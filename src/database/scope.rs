@@ -34,6 +34,7 @@ pub struct Scope<G> {
     pub(super) source: Source,
     pub(super) within: Option<Duration>,
     pub(super) attempts: Option<u32>,
+    pub(super) is_single: bool,
     guard: PhantomData<fn() -> G>,
 }
 
@@ -67,6 +68,7 @@ impl<G: Guard> Scope<G> {
             source: Source::Primary,
             within: None,
             attempts: None,
+            is_single: false,
             guard: PhantomData,
         }
     }
@@ -86,6 +88,16 @@ impl<G: Guard> Scope<G> {
     /// [`DatabaseBuilder::unit_attempts`](crate::DatabaseBuilder::unit_attempts) unless set.
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..self }
+    }
+
+    /// The unit runs one statement, and that is all of it: its commit is sent along with it, so that the unit
+    /// takes one round trip where it would take two. What fails is rolled back all the same; a second
+    /// statement is [`Error::TransactionAborted`], as the first has been committed by then.
+    ///
+    /// Where the connection is lost on the way, the outcome is
+    /// [unknown](Error::OutcomeUnknown) as it is of a commit.
+    pub fn single_statement(self) -> Self {
+        Self { is_single: true, ..self }
     }
 
     /// Read-only, and from the replica, which may be behind. Where none is configured or it is gone, from
@@ -140,6 +152,7 @@ impl<G> fmt::Debug for Scope<G> {
             .field("source", &self.source)
             .field("within", &self.within)
             .field("attempts", &self.attempts)
+            .field("is_single", &self.is_single)
             .finish()
     }
 }

@@ -219,6 +219,7 @@ impl<G: Guard> Unit<G> {
             access: self.scope.access,
             timeouts: Timeouts { statement: sooner(statement), lock, idle },
             until: place.until,
+            is_single: self.scope.is_single,
             #[cfg(feature = "tokio")]
             watch: None,
         }
@@ -236,10 +237,11 @@ impl<G: Guard> Unit<G> {
         let on_replica = place.door.is_replica();
         let mut transaction = match self.scope.begin(&place.door, permit, terms) {
             Err(error) if on_replica => {
-                if let (true, Some(replica)) = (is_outage(&error), &self.db.0.replica) {
-                    replica.rest();
-                }
-                return Err(Failure::Replica);
+                return Err(if is_outage(&error) {
+                    self.replica_is_out()
+                } else {
+                    Failure::Replica
+                });
             }
             begun => begun.map_err(failed)?,
         };
@@ -250,12 +252,24 @@ impl<G: Guard> Unit<G> {
             }
         }
         let mut guard = self.scope.guard(transaction, &self.db).map_err(failed)?;
-        let value = body(&mut guard).map_err(Failure::Unit)?;
-        if Instant::now() >= self.deadline {
+        let value = body(&mut guard).map_err(|error| match error.as_error() {
+            // The transaction begins with its first statement.
+            Some(cause) if on_replica && is_outage(cause) => self.replica_is_out(),
+            _ => Failure::Unit(error),
+        })?;
+        // A single statement has been committed by now.
+        if !self.scope.is_single && Instant::now() >= self.deadline {
             return Err(failed(Error::DeadlineExceeded));
         }
         guard.end().map_err(failed)?;
         Ok(value)
+    }
+
+    fn replica_is_out<E>(&self) -> Failure<E> {
+        if let Some(replica) = &self.db.0.replica {
+            replica.rest();
+        }
+        Failure::Replica
     }
 
     /// Judges an attempt.

@@ -1,12 +1,9 @@
 //! From a diesel error to an [`Error`]. The only place that reads one.
-//!
-//! diesel 2.3 keeps the SQLSTATE to itself, so what it calls `Unknown` is told apart by the
-//! server's English text. On a server with another `lc_messages` these few become
-//! [`Error::Database`]: less precise, never less safe.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
 use super::{DatabaseError, DepartureError, Error};
+use crate::connection::sqlstate;
 use crate::idempotency::IdempotencyError;
 use crate::invitation::InvitationError;
 use crate::value::Invalid;
@@ -19,29 +16,29 @@ pub(super) fn classify(error: Diesel) -> Error {
         Diesel::BrokenTransactionManager | Diesel::RollbackErrorOnCommit { .. } => {
             Error::ConnectionLost(DatabaseError::new(error))
         }
-        Diesel::DatabaseError(kind, ref info) => {
-            let full = is_full(info.message());
-            by_kind(kind, info.as_ref()).unwrap_or_else(|lost| {
-                let error = DatabaseError::new(error);
-                match (lost, full) {
-                    (true, _) => Error::ConnectionLost(error),
-                    (false, true) => Error::ServerFull(error),
-                    (false, false) => Error::Database(error),
-                }
-            })
-        }
+        // One of ours on its way through diesel.
+        Diesel::QueryBuilderError(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::Database(DatabaseError::new(Diesel::QueryBuilderError(other))),
+        },
+        Diesel::DatabaseError(kind, ref info) => match by_kind(kind, info.as_ref()) {
+            Ok(error) => error,
+            Err(Unnamed::Lost) => Error::ConnectionLost(DatabaseError::new(error)),
+            Err(Unnamed::Full) => Error::ServerFull(DatabaseError::new(error)),
+            Err(Unnamed::Other) => Error::Database(DatabaseError::new(error)),
+        },
         _ => Error::Database(DatabaseError::new(error)),
     }
 }
 
-fn is_full(message: &str) -> bool {
-    ["No space left on device", "could not extend file", "out of memory", "out of shared memory"]
-        .iter()
-        .any(|text| message.contains(text))
+/// What an error is that keeps the one it was made of.
+enum Unnamed {
+    Lost,
+    Full,
+    Other,
 }
 
-/// `Err(true)` is a lost connection, `Err(false)` anything unknown.
-fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, bool> {
+fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unnamed> {
     let constraint = info.constraint_name().unwrap_or_default();
     Ok(match kind {
         Kind::UniqueViolation => Error::Conflict { constraint: constraint.to_owned() },
@@ -65,52 +62,52 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, boo
             "required",
         )),
         Kind::SerializationFailure => Error::SerializationFailure,
-        // A standby refuses to begin with: `cannot set transaction read-write mode during recovery`.
-        _ if info.message().starts_with("cannot ")
-            && info.message().ends_with("during recovery") =>
-        {
-            Error::ReadOnlyServer
-        }
         Kind::ReadOnlyTransaction => Error::ReadOnly,
-        _ => return by_message(kind, info.message()),
+        _ => return by_sqlstate(kind, info),
     })
 }
 
-fn by_message(kind: Kind, message: &str) -> Result<Error, bool> {
-    let has = |text| message.contains(text);
-    Ok(if has("(USING expression) for table \"idempotency_keys\"") {
+/// Codes: [PostgreSQL Error Codes](https://www.postgresql.org/docs/current/errcodes-appendix.html).
+fn by_sqlstate(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unnamed> {
+    let code = sqlstate(info).unwrap_or_default();
+    Ok(match code {
         // An upsert met a row that its actor may not see: a key of its own, from another membership.
-        Error::Idempotency(IdempotencyError::OtherMembership)
-    } else if message.starts_with("permission denied") || has("violates row-level security policy")
-    {
-        Error::Denied
-    } else if has("deadlock detected") {
-        Error::Deadlock
-    } else if has("due to statement timeout") {
-        Error::StatementTimeout
-    } else if has("due to lock timeout") {
-        Error::LockTimeout
-    } else if has("canceling statement due to user request") {
-        Error::Cancelled
-    } else if has("current transaction is aborted") || has("can only be used in transaction blocks")
-    {
-        Error::TransactionAborted
-    } else if has("in statement pooling mode") {
-        Error::Config(
+        "42501" if is_of_existing_key(info) => {
+            Error::Idempotency(IdempotencyError::OtherMembership)
+        }
+        "42501" => Error::Denied,
+        "40P01" => Error::Deadlock,
+        "55P03" => Error::LockTimeout,
+        // One code for both, and no field that tells them apart.
+        "57014" if info.message().contains("user request") => Error::Cancelled,
+        "57014" => Error::StatementTimeout,
+        "25P03" => Error::IdleInTransactionTimeout,
+        "25P01" | "25P02" => Error::TransactionAborted,
+        "22021" | "22P05" => {
+            Error::Invalid(Invalid::new("text", "not valid in the database's encoding"))
+        }
+        "53100" | "53200" => return Err(Unnamed::Full),
+        _ if is_of_statement_pooler(info) => Error::Config(
             "the pooler is configured for statement pooling, which has no transactions: use its \
              transaction or session mode"
                 .into(),
-        )
-    } else if has("invalid byte sequence for encoding") {
-        Error::Invalid(Invalid::new("text", "not valid in the database's encoding"))
-    } else {
-        let lost = matches!(kind, Kind::ClosedConnection | Kind::UnableToSendCommand)
-            || has("terminating connection")
-            || has("server closed the connection")
-            || has("no connection to the server")
-            || has("the database system is");
-        return Err(lost);
+        ),
+        _ if kind == Kind::ClosedConnection || code.starts_with("08") => return Err(Unnamed::Lost),
+        // The server shuts down, crashed, or takes no connections.
+        "57P01" | "57P02" | "57P03" | "57P05" => return Err(Unnamed::Lost),
+        _ => return Err(Unnamed::Other),
     })
+}
+
+/// The name of the table and the keyword are in the message whatever its language.
+fn is_of_existing_key(info: &dyn DatabaseErrorInformation) -> bool {
+    let message = info.message();
+    message.contains("idempotency_keys") && message.contains("USING")
+}
+
+/// PgBouncer says it in English alone, and under a code that it uses for everything.
+fn is_of_statement_pooler(info: &dyn DatabaseErrorInformation) -> bool {
+    info.message().contains("statement pooling mode")
 }
 
 /// What a foreign key of ours refers to. The row may exist in another workspace; nobody can tell.
@@ -166,33 +163,37 @@ fn check(constraint: &str) -> Invalid {
 mod tests {
     use super::*;
 
-    fn database(kind: Kind, message: &str) -> Error {
-        classify(Diesel::DatabaseError(kind, Box::new(message.to_owned())))
+    fn unknown(sqlstate: &str, message: &str) -> Error {
+        classify(crate::connection::error_of(sqlstate, message))
     }
 
     #[test]
-    fn messages_that_diesel_leaves_unknown_are_told_apart() {
-        let unknown = |text| database(Kind::Unknown, text);
-        assert!(matches!(unknown("permission denied for table kpis"), Error::Denied));
-        assert!(matches!(
-            unknown("new row violates row-level security policy for table \"kpis\""),
-            Error::Denied
-        ));
-        assert!(matches!(unknown("deadlock detected"), Error::Deadlock));
-        assert!(matches!(unknown("canceling statement due to lock timeout"), Error::LockTimeout));
-        assert!(matches!(unknown("division by zero"), Error::Database(_)));
-        assert!(matches!(
-            unknown("terminating connection due to administrator command"),
-            Error::ConnectionLost(_)
-        ));
+    fn errors_are_told_apart_by_their_sqlstate() {
+        assert!(matches!(unknown("42501", "x"), Error::Denied));
+        assert!(matches!(unknown("40P01", "x"), Error::Deadlock));
+        assert!(matches!(unknown("55P03", "x"), Error::LockTimeout));
+        assert!(matches!(unknown("57014", "x"), Error::StatementTimeout));
+        assert!(matches!(unknown("25P03", "x"), Error::IdleInTransactionTimeout));
+        assert!(matches!(unknown("25P02", "x"), Error::TransactionAborted));
+        assert!(matches!(unknown("53100", "x"), Error::ServerFull(_)));
+        assert!(matches!(unknown("57P01", "x"), Error::ConnectionLost(_)));
+        assert!(matches!(unknown("08006", "x"), Error::ConnectionLost(_)));
+        assert!(matches!(unknown("22012", "x"), Error::Database(_)));
     }
 
     #[test]
     fn the_servers_text_stays_out_of_the_message() {
-        let error = database(Kind::Unknown, "invalid input syntax for type integer: \"hunter2\"");
-        for text in [error.to_string(), format!("{error:?}")] {
-            assert!(!text.contains("hunter2"), "{text}");
+        let error = unknown("22P02", "invalid input syntax for type integer: \"hunter2\"");
+        assert_eq!(error.to_string(), "database error (Unknown, SQLSTATE 22P02)");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_begin_that_a_standby_refuses_is_told_as_such() {
+        for sqlstate in ["25006", "0A000"] {
+            assert!(matches!(unknown(sqlstate, "x").of_begin(), Error::ReadOnlyServer));
         }
+        assert!(matches!(unknown("42501", "x").of_begin(), Error::Denied));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! say, and how to mend it. Guarded by `tests/upkeep.rs`.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz};
 
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 

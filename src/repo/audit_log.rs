@@ -7,7 +7,7 @@ pub(crate) mod walk;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::deserialize::{FromSql, FromSqlRow};
-use diesel::pg::{Pg, PgConnection, PgValue};
+use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
@@ -17,6 +17,7 @@ pub use refusals::{Refusal, RefusalRepository};
 use self::walk::Source;
 use super::debug_by_name;
 use crate::audit::{Checkpoint, Entry, Verdict};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::observe::operation;

@@ -10,7 +10,7 @@ mod retention;
 mod rows;
 mod stream;
 
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 
@@ -19,6 +19,7 @@ use self::packed::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
 use super::{changed, debug_by_name, found, static_query};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::import::{

@@ -2,11 +2,11 @@
 //! here. Held against what the guards really do by `tests/diagnosis.rs`.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
 
 use super::{debug_by_name, static_query};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{UserId, WorkspaceId};
 use crate::observe::operation;

@@ -1,10 +1,11 @@
 //! `goal_kpis`: which KPIs measure which goal, and how much each counts.
 
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Nullable, Text};
 
 use super::{Kpi, changed, debug_by_name, found, present};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
 use crate::observe::operation;

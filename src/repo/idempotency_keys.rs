@@ -1,10 +1,10 @@
 //! What was done under which key. Behind [`crate::idempotency`].
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool, Nullable, Text};
 
 use super::{changed, static_query};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::idempotency::{IdempotencyError, IdempotencyKey, MAX_RESULT};

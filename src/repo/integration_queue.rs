@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::data_types::PgInterval;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Interval, Text, Timestamptz};
 
 use super::{debug_by_name, static_query};
+use crate::connection::PgConnection;
 use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
 use super::integration_queue::lease_interval;
 use super::{changed, debug_by_name, found, page_of, static_query};
+use crate::connection::PgConnection;
 use crate::credentials::{
     self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
 };

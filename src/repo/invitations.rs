@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::data_types::PgInterval;
 use diesel::dsl::now;
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Interval, Nullable, Text, Timestamptz};
 
 use super::{Membership, debug_by_name, found, page_of, static_query};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;

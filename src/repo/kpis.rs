@@ -1,10 +1,11 @@
 //! `kpis`: what a workspace measures.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 
 use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;

@@ -1,12 +1,13 @@
 //! `workspace_users`: who is in a workspace, as what.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Nullable, Text};
 
 use super::{changed, debug_by_name, found, page_of};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;

@@ -2,11 +2,12 @@
 //! workspaces, and delete a workspace that nobody owns.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
 use super::{Membership, debug_by_name, static_query};
+use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;

@@ -7,12 +7,12 @@
 mod cells;
 mod statements;
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use self::cells::{Cells, merge};
 use self::statements::{GoalRow, OfGoal, OfKpis, StatisticsOf, StatisticsRow};
 use super::{TimeRange, debug_by_name};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;

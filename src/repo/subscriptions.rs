@@ -1,12 +1,13 @@
 //! `subscriptions`: what users pay for, as the billing provider reports it.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
 use super::{changed, debug_by_name, page_of, static_query};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::observe::operation;

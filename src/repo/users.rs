@@ -1,12 +1,13 @@
 //! `users`: all of them through the service's door, and oneself through the user's.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
 use super::{Succession, debug_by_name, found, page_of, present, static_query};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::operation;

@@ -1,11 +1,12 @@
 //! `workspaces`: the tenants, from inside and from a user's side.
 
 use chrono::{DateTime, Utc};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
 use super::{changed, debug_by_name, found, static_query};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::operation;

@@ -1,53 +1,88 @@
-//! A pooled connection and what is known of it: the backend's pid, the server's clock, the key to
-//! sign with, and where the server would show the context to others.
+//! A pooled connection and what is known of it: the backend's pid, the server's clock, and the key to
+//! sign with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use diesel::connection::{CacheSize, SimpleConnection};
-use diesel::pg::PgConnection;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::r2d2::R2D2Connection;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, Binary, Bool, Integer, Text, Timestamptz};
 
 use super::context::{self, Actor, ContextKeyRing};
+use super::transaction::{DatabaseRole, Timeouts};
 use crate::clock::Clock;
+use crate::connection::{PgConnection, Target};
 use crate::error::{DatabaseError, Error, Result};
 use crate::id::WorkspaceId;
 
 /// How long a connection trusts what it learned of the server's clock and keys.
 const REFRESH_AFTER: Duration = Duration::from_mins(1);
 
+/// How much longer than the server's own limit a statement's answer is waited for. Then the peer has
+/// gone silent, and the connection counts as lost.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+/// The server's limit for the crate's own questions, as in [`SESSION_SETTINGS`].
+const OWN_LIMIT: Duration = Duration::from_secs(30);
+
 /// Opens sessions for the pool.
 #[derive(Clone)]
 pub(crate) struct SessionManager {
-    pub(crate) url: String,
+    pub(crate) target: Arc<Target>,
     pub(crate) keys: Arc<ContextKeyRing>,
     pub(crate) clock: Clock,
-    /// Behind a transaction pooler neither the backend nor prepared statements stay.
+    pub(crate) role: DatabaseRole,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) connect_within: Duration,
+    /// Behind a transaction pooler neither the backend nor settings nor prepared statements stay.
     pub(crate) pooled_elsewhere: bool,
 }
 
 /// One physical connection.
 pub(crate) struct Session {
     pub(crate) conn: PgConnection,
-    backend_pid: i32,
-    /// The server's clock, in microseconds since 1970, at `learned_at`.
-    server_time: i64,
-    learned_at: Instant,
-    key_index: Option<usize>,
-    pub(crate) discretion: Discretion,
+    /// Shared with the begin of a transaction, which may have to put another connection in place.
+    pub(crate) facts: SharedFacts,
     /// The connection was lent to the caller, who may have left settings, prepared statements or
     /// locks behind.
     pub(crate) lent: bool,
     /// The connection is not known to be clean and outside of a transaction. diesel knows of
     /// transactions that it began itself; a caller may have begun another.
     pub(crate) doubtful: bool,
-    /// Statements are prepared by name.
+    /// Statements are prepared by name, and settings are the session's.
     prepares: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct SharedFacts(Arc<Mutex<Facts>>);
+
+/// What is known of a connection.
+pub(crate) struct Facts {
+    backend_pid: i32,
+    /// The server's clock, in microseconds since 1970, at `learned_at`.
+    server_time: i64,
+    learned_at: Instant,
+    key_index: Option<usize>,
     /// What undoes damaging settings of the login, see [`UNDO`].
     undo: String,
+}
+
+/// A context, and when it was signed: the server's time in microseconds since 1970.
+pub(crate) struct Signed {
+    pub(crate) context: String,
+    pub(crate) issued_at: i64,
+}
+
+impl SharedFacts {
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of another connection, in place of these.
+    pub(crate) fn replace(&self, other: &Self) {
+        std::mem::swap(&mut *self.lock(), &mut *other.lock());
+    }
 }
 
 #[derive(QueryableByName)]
@@ -64,33 +99,15 @@ struct Learned {
     now: DateTime<Utc>,
     #[diesel(sql_type = Array<Bool>)]
     known: Vec<bool>,
-    #[diesel(sql_type = BigInt)]
-    shown: i64,
-    #[diesel(sql_type = Bool)]
-    recorded: bool,
-}
-
-/// How a session keeps its contexts out of the statistics that other sessions of its login may read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Discretion {
-    /// As many blanks as `pg_stat_activity` shows of a statement (`track_activity_query_size`, fixed
-    /// when the server starts). Put before the `BEGIN`, they are all that it shows.
-    pub(crate) blanks: String,
-    /// `pg_stat_statements` records a `SET` with its value up to PostgreSQL 17; of a `SELECT` it keeps
-    /// the form alone.
-    pub(crate) set_is_recorded: bool,
 }
 
 impl SessionManager {
     /// Opens a connection.
     pub(crate) fn open(&self) -> Result<PgConnection> {
-        let mut conn = PgConnection::establish(&self.url).map_err(|error| match error {
-            diesel::ConnectionError::CouldntSetupConfiguration(error) => error.into(),
-            // libpq says where and why, never the password.
-            other => Error::Connect { reason: other.to_string() },
-        })?;
+        let mut conn = PgConnection::open(&self.target, self.connect_within)?;
+        conn.answer_within(Some(OWN_LIMIT + ANSWER_GRACE));
         if self.pooled_elsewhere {
-            conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+            conn.forget_statements(false);
         } else {
             conn.batch_execute(SESSION_SETTINGS)?;
         }
@@ -100,44 +117,94 @@ impl SessionManager {
     /// Makes a session of a connection.
     pub(crate) fn session(&self, mut conn: PgConnection) -> Result<Session> {
         let undo = if self.pooled_elsewhere { String::new() } else { undo(&mut conn)? };
-        let mut session = Session {
-            conn,
+        let facts = Facts {
             backend_pid: 0,
             server_time: 0,
             learned_at: self.clock.now(),
             key_index: None,
-            discretion: Discretion::default(),
+            undo,
+        };
+        let mut session = Session {
+            conn,
+            facts: SharedFacts(Arc::new(Mutex::new(facts))),
             lent: false,
             doubtful: false,
             prepares: !self.pooled_elsewhere,
-            undo,
         };
         self.learn(&mut session)?;
+        if !self.pooled_elsewhere {
+            session.conn.batch_execute(&self.guard_settings())?;
+        }
         Ok(session)
+    }
+
+    /// As [`connect`](r2d2::ManageConnection::connect), and again until then where the server is not
+    /// there yet. Tries at least once.
+    pub(crate) fn session_until(&self, until: Instant) -> Result<Session> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let error = match self.open().and_then(|conn| self.session(conn)) {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            match error {
+                Error::Connect { .. }
+                | Error::CannotConnectNow { .. }
+                | Error::TooManyConnections { .. }
+                | Error::ConnectionLost(_) => {}
+                error => return Err(error),
+            }
+            if Instant::now() + pause >= until {
+                return Err(Error::PoolTimeout { reason: error.to_string() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// What holds in every transaction of a guard: made once for the session, or behind a pooler in
+    /// each of its transactions.
+    fn guard_settings(&self) -> String {
+        let Timeouts { statement, lock, idle } = self.timeouts;
+        format!(
+            "SET ROLE {role};SET search_path=public,pg_temp;SET row_security=on;\
+             SET statement_timeout={statement};SET lock_timeout={lock};\
+             SET idle_in_transaction_session_timeout={idle};",
+            role = self.role.name(),
+            statement = statement.as_millis(),
+            lock = lock.as_millis(),
+            idle = idle.as_millis(),
+        )
+    }
+
+    /// How long to wait for the answer to a statement with this limit of the server's, if it has one.
+    pub(crate) fn answer_within(statement: Duration) -> Option<Duration> {
+        (!statement.is_zero()).then(|| statement.saturating_add(ANSWER_GRACE))
     }
 
     /// Whether what the session knows of the server is too old to sign with.
     pub(crate) fn is_refresh_due(&self, session: &Session) -> bool {
-        self.clock.now().saturating_duration_since(session.learned_at) > REFRESH_AFTER
+        let learned_at = session.facts.lock().learned_at;
+        self.clock.now().saturating_duration_since(learned_at) > REFRESH_AFTER
     }
 
-    /// Signs a context for the session. The moment of signing comes with it.
+    /// Signs a context for the connection.
     pub(crate) fn sign(
         &self,
-        session: &Session,
+        facts: &SharedFacts,
         actor: &Actor,
         workspace: Option<&WorkspaceId>,
-    ) -> Result<(String, Instant)> {
-        let key = session
+    ) -> Result<Signed> {
+        let facts = facts.lock();
+        let key = facts
             .key_index
             .and_then(|index| self.keys.get(index))
             .ok_or(Error::ContextKeyUnknown)?;
-        let now = self.clock.now();
-        let elapsed = now.saturating_duration_since(session.learned_at).as_micros();
+        let elapsed = self.clock.now().saturating_duration_since(facts.learned_at).as_micros();
         let issued_at =
-            session.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
-        let pid = if self.pooled_elsewhere { 0 } else { session.backend_pid };
-        Ok((context::sign(key, actor, workspace, issued_at, pid), now))
+            facts.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
+        let pid = if self.pooled_elsewhere { 0 } else { facts.backend_pid };
+        Ok(Signed { context: context::sign(key, actor, workspace, issued_at, pid), issued_at })
     }
 
     /// Reads pid, clock and keys. The server's time is taken as of the answer's arrival: the
@@ -155,18 +222,14 @@ impl SessionManager {
         } else {
             self.ask(conn)?
         };
-        if session.backend_pid != 0 && session.backend_pid != learned.pid && !self.pooled_elsewhere
-        {
+        let mut facts = session.facts.lock();
+        if facts.backend_pid != 0 && facts.backend_pid != learned.pid && !self.pooled_elsewhere {
             return Err(Error::transaction_pooler());
         }
-        session.backend_pid = learned.pid;
-        session.server_time = learned.now.timestamp_micros();
-        session.learned_at = learned_at;
-        session.key_index = learned.known.iter().position(|known| *known);
-        session.discretion = Discretion {
-            blanks: " ".repeat(usize::try_from(learned.shown).unwrap_or_default()),
-            set_is_recorded: learned.recorded,
-        };
+        facts.backend_pid = learned.pid;
+        facts.server_time = learned.now.timestamp_micros();
+        facts.learned_at = learned_at;
+        facts.key_index = learned.known.iter().position(|known| *known);
         Ok(())
     }
 
@@ -176,10 +239,7 @@ impl SessionManager {
              ARRAY(SELECT sesari.has_context_key(id, proof) \
                      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY \
                      AS t (id, proof, n) \
-                    ORDER BY n) AS known, \
-             pg_catalog.pg_size_bytes(pg_catalog.current_setting('track_activity_query_size')) AS shown, \
-             coalesce(pg_catalog.current_setting('pg_stat_statements.track_utility', true), 'off') = 'on' \
-               AND pg_catalog.current_setting('server_version_num')::integer < 180000 AS recorded",
+                    ORDER BY n) AS known",
         )
         .bind::<Array<Text>, _>(self.keys.ids())
         .bind::<Array<Binary>, _>(self.keys.proofs())
@@ -227,28 +287,21 @@ const UNDO: &str = "SELECT coalesce(string_agg( \
 impl Session {
     /// What to send along with the end of a transaction: nothing, unless the connection was lent. Behind
     /// a transaction pooler the server's connection is somebody else's next, and keeps no setting of ours.
-    pub(crate) fn cleaning(&self) -> String {
+    pub(crate) fn cleaning(&self, manager: &SessionManager) -> String {
         match (self.lent, self.prepares) {
             (false, _) => String::new(),
-            (true, true) => format!("{CLEANING}{SESSION_SETTINGS}{}", self.undo),
+            (true, true) => {
+                let (undo, settings) = (&self.facts.lock().undo, manager.guard_settings());
+                format!("{CLEANING}{SESSION_SETTINGS}{undo}{settings}")
+            }
             (true, false) => CLEANING.to_owned(),
         }
     }
 
-    /// The backend by which another session of this login can cancel what this one runs. Behind a
-    /// transaction pooler it is somebody else's in the next moment.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn cancellable(&self) -> Option<i32> {
-        self.prepares.then_some(self.backend_pid)
-    }
-
-    /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must diesel.
+    /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must the client.
     pub(crate) fn cleaned(&mut self) {
         self.lent = false;
-        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        if self.prepares {
-            self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
-        }
+        self.conn.forget_statements(self.prepares);
     }
 }
 
@@ -260,13 +313,14 @@ impl r2d2::ManageConnection for SessionManager {
         self.session(self.open()?)
     }
 
-    /// Not called by the pool, which would pay a round trip for every check-out: the begin of a
-    /// transaction finds a dead connection out and takes another.
+    /// Not called by the pool, which would pay a round trip for every check-out: the first statement of
+    /// a transaction finds a dead connection out and takes another.
     fn is_valid(&self, session: &mut Session) -> Result<()> {
-        session.conn.ping().map_err(|error| Error::ConnectionLost(DatabaseError::new(error)))
+        let answer = diesel::sql_query("SELECT 1").execute(&mut session.conn);
+        answer.map(drop).map_err(|error| Error::ConnectionLost(DatabaseError::new(error)))
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.doubtful || std::thread::panicking() || session.conn.is_broken()
+        session.doubtful || std::thread::panicking() || session.conn.is_lost()
     }
 }

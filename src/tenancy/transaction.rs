@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::pg::PgConnection;
 use r2d2::PooledConnection;
 
 use super::context::Actor;
-use super::session::{Session, SessionManager};
+use super::session::{Session, SessionManager, SharedFacts};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
+use crate::connection::{Command, Opening, PgConnection};
 use crate::database::door::Door;
 use crate::database::fair_queue::Permit;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 
-/// The server accepts a context for 10 seconds between signing and the start of the transaction
-/// (`sesari.verified_context`). Where the begin took longer than this, it may have come too late,
-/// and every row would be missing without a word.
-const BEGIN_WITHIN: Duration = Duration::from_secs(8);
+/// The server accepts a context from 2 seconds before to 10 seconds after its signing, counted to the
+/// start of the transaction (`sesari.verified_context`), in microseconds.
+const ACCEPTED_AGES: std::ops::RangeInclusive<i64> = -2_000_000..=10_000_000;
+
+/// 2000-01-01, from which PostgreSQL counts microseconds, in those since 1970.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// The database roles that hold the grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +63,18 @@ pub(crate) struct Terms {
     pub(crate) timeouts: Timeouts,
     /// Until when to wait for a connection.
     pub(crate) until: Instant,
+    /// The first statement brings the commit along.
+    pub(crate) is_single: bool,
     #[cfg(feature = "tokio")]
     pub(crate) watch: Option<Arc<Watch>>,
 }
 
-/// An open transaction under a context. Rolls back when dropped.
+/// A transaction under a context. Begins with its first statement, and rolls back when dropped.
 pub(crate) struct Transaction {
     /// Given back before the permit is.
     session: PooledConnection<SessionManager>,
+    manager: SessionManager,
+    access: Access,
     #[cfg(feature = "tokio")]
     watch: Option<Arc<Watch>>,
     _permit: Permit,
@@ -80,8 +86,8 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// Begins, sets role, limits and context: one message to the server. A connection that turns
-    /// out to be dead is dropped and another one taken, as nothing has happened yet.
+    /// Takes a connection. Nothing is sent, but for a question once a minute; a connection that this
+    /// shows to be dead is dropped and another one taken.
     pub(crate) fn begin(
         door: &Door,
         permit: Permit,
@@ -90,77 +96,51 @@ impl Transaction {
         workspace: Option<&WorkspaceId>,
     ) -> Result<Self> {
         let mut attempts_left = door.pool.max_size() + 1;
-        loop {
+        let mut session = loop {
             let mut session = door.connection(terms.until)?;
             attempts_left -= 1;
-            match Self::begin_on(&mut session, door, terms, actor, workspace) {
-                Ok(()) => {
-                    let begun = Self {
-                        session,
-                        #[cfg(feature = "tokio")]
-                        watch: terms.watch.clone(),
-                        _permit: permit,
-                        ended: false,
-                        _not_send: PhantomData,
-                    };
-                    #[cfg(feature = "tokio")]
-                    if let Some(watch) = &begun.watch {
-                        watch.begun(begun.session.cancellable())?;
-                    }
-                    return Ok(begun);
-                }
-                // The pool drops both: one leads nowhere, the other to a server that cannot help.
-                Err(Error::ConnectionLost(_) | Error::ReadOnlyServer) if attempts_left > 0 => {}
+            match Self::refresh(&mut session, &door.manager) {
+                Ok(()) => break session,
+                Err(Error::ConnectionLost(_)) if attempts_left > 0 => {}
                 Err(error) => return Err(error),
             }
+        };
+        let begin = Begin {
+            manager: door.manager.clone(),
+            facts: session.facts.clone(),
+            actor: actor.clone(),
+            workspace: workspace.cloned(),
+            terms: terms.clone(),
+            issued_at: 0,
+            is_fresh: false,
+        };
+        // Finds out now, and not with the first statement, whether a context can be signed.
+        begin.manager.sign(&begin.facts, actor, workspace)?;
+        session.conn.answer_within(SessionManager::answer_within(terms.timeouts.statement));
+        session.conn.begin_with(Box::new(begin), terms.is_single)?;
+        #[cfg(feature = "tokio")]
+        if let Some(watch) = &terms.watch {
+            watch.begun(session.conn.cancel_token().clone())?;
         }
+        Ok(Self {
+            session,
+            manager: door.manager.clone(),
+            access: terms.access,
+            #[cfg(feature = "tokio")]
+            watch: terms.watch.clone(),
+            _permit: permit,
+            ended: false,
+            _not_send: PhantomData,
+        })
     }
 
-    fn begin_on(
-        session: &mut Session,
-        door: &Door,
-        terms: &Terms,
-        actor: &Actor,
-        workspace: Option<&WorkspaceId>,
-    ) -> Result<()> {
-        let (manager, timeouts) = (&door.manager, terms.timeouts);
-        // Until the begin has succeeded: where it fails half-way, the pool drops the connection.
-        session.doubtful = true;
+    fn refresh(session: &mut Session, manager: &SessionManager) -> Result<()> {
         if manager.is_refresh_due(session) {
+            // Where it fails half-way, the pool drops the connection.
+            session.doubtful = true;
             manager.learn(session)?;
-        }
-        let (context, signed_at) = manager.sign(session, actor, workspace)?;
-        let set_context = if session.discretion.set_is_recorded {
-            format!("SELECT pg_catalog.set_config('sesari.context','{context}',true)")
-        } else {
-            format!("SET LOCAL sesari.context='{context}'")
-        };
-        let sql = format!(
-            "{blanks}BEGIN ISOLATION LEVEL READ COMMITTED {access};\
-             SET LOCAL ROLE {role};\
-             SET LOCAL search_path=public,pg_temp;\
-             SET LOCAL row_security=on;\
-             SET LOCAL statement_timeout={statement};\
-             SET LOCAL lock_timeout={lock};\
-             SET LOCAL idle_in_transaction_session_timeout={idle};\
-             {set_context}",
-            blanks = session.discretion.blanks,
-            access = match terms.access {
-                Access::ReadWrite => "READ WRITE",
-                Access::ReadOnly => "READ ONLY",
-            },
-            role = door.role.name(),
-            statement = timeouts.statement.as_millis(),
-            lock = timeouts.lock.as_millis(),
-            idle = timeouts.idle.as_millis(),
-        );
-        AnsiTransactionManager::begin_transaction_sql(&mut session.conn, &sql)?;
-        if manager.clock.now().saturating_duration_since(signed_at) > BEGIN_WITHIN {
-            AnsiTransactionManager::rollback_transaction(&mut session.conn)?;
             session.doubtful = false;
-            return Err(Error::ContextExpired);
         }
-        session.doubtful = false;
         Ok(())
     }
 
@@ -182,9 +162,12 @@ impl Transaction {
     }
 
     pub(crate) fn commit(mut self) -> Result<()> {
+        if self.session.conn.is_finished() || self.session.conn.is_unopened() {
+            return self.leave();
+        }
         // No transaction: the caller ended it by hand. More than one: a panic inside a savepoint
         // was caught. Neither is what the caller believes to commit.
-        if self.depth() != Some(1) {
+        if self.depth() != Some(1) || self.session.conn.has_failed() {
             return Err(Error::TransactionAborted);
         }
         // From here on it happens, or fails by itself.
@@ -192,15 +175,20 @@ impl Transaction {
         if let Some(watch) = &self.watch {
             watch.committing()?;
         }
-        // PostgreSQL answers the COMMIT of a failed transaction with a silent rollback. A savepoint
-        // is refused there, and ends the message before the COMMIT.
-        let cleaning = self.session.cleaning();
-        // What a caller's table defers to the commit runs under the context, before it is cleaned
-        // away.
-        let deferred = if cleaning.is_empty() { "" } else { "SET CONSTRAINTS ALL IMMEDIATE;" };
-        let committed = self
-            .conn()
-            .batch_execute(&format!("SAVEPOINT sesari_commit;{deferred}{cleaning}COMMIT"));
+        if !self.session.lent && self.access == Access::ReadOnly {
+            // Nothing hangs on the answer.
+            self.session.conn.end_ahead("COMMIT");
+            self.ended = true;
+            return Ok(());
+        }
+        let committed = if self.session.lent {
+            // What a caller's table defers to the commit runs under the context, before it is
+            // cleaned away.
+            let cleaning = self.session.cleaning(&self.manager);
+            self.conn().batch_execute(&format!("SET CONSTRAINTS ALL IMMEDIATE;{cleaning}COMMIT"))
+        } else {
+            self.conn().end("COMMIT")
+        };
         match committed.map_err(Error::from) {
             Ok(()) => {
                 self.ended();
@@ -220,21 +208,133 @@ impl Transaction {
         if let Some(watch) = &self.watch {
             watch.ended();
         }
-        let cleaning = self.session.cleaning();
+        let conn = &self.session.conn;
+        if conn.is_finished() || conn.is_unopened() || conn.is_idle() && !conn.is_lost() {
+            return self.leave();
+        }
+        if self.access == Access::ReadOnly && !conn.is_lost() && !self.session.lent {
+            self.session.conn.end_ahead("ROLLBACK");
+            self.ended = true;
+            return Ok(());
+        }
+        let cleaning = self.session.cleaning(&self.manager);
         self.session.doubtful = true;
-        self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;
+        if self.session.lent {
+            self.conn().leave_transaction();
+            self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;
+        } else {
+            self.conn().end("ROLLBACK")?;
+        }
         self.session.doubtful = false;
+        self.ended();
+        Ok(())
+    }
+
+    /// Where no transaction is open on the server.
+    fn leave(&mut self) -> Result<()> {
+        #[cfg(feature = "tokio")]
+        if let Some(watch) = &self.watch {
+            watch.ended();
+        }
+        self.conn().leave_transaction();
+        if self.session.lent {
+            self.session.doubtful = true;
+            let cleaning = self.session.cleaning(&self.manager);
+            self.conn().batch_execute(&cleaning)?;
+            self.session.doubtful = false;
+        }
         self.ended();
         Ok(())
     }
 
     fn ended(&mut self) {
         self.ended = true;
+        self.session.conn.leave_transaction();
         if self.session.lent {
             self.session.cleaned();
         }
     }
 }
+
+/// The begin of a guard's transaction.
+struct Begin {
+    manager: SessionManager,
+    facts: SharedFacts,
+    actor: Actor,
+    workspace: Option<WorkspaceId>,
+    terms: Terms,
+    issued_at: i64,
+    /// The connection was opened for this transaction.
+    is_fresh: bool,
+}
+
+impl Opening for Begin {
+    fn commands(&mut self) -> Result<Vec<Command>> {
+        let signed = self.manager.sign(&self.facts, &self.actor, self.workspace.as_ref())?;
+        self.issued_at = signed.issued_at;
+        let begin = match self.terms.access {
+            Access::ReadWrite => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            Access::ReadOnly => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+        };
+        let Timeouts { statement, lock, idle } = self.terms.timeouts;
+        let millis = |limit: Duration| limit.as_millis().to_string();
+        // As values, settings stay out of what others see of the statement.
+        let settings = if self.manager.pooled_elsewhere {
+            Command::new(POOLED_SETTINGS)
+                .bind(signed.context)
+                .bind(millis(statement))
+                .bind(millis(lock))
+                .bind(millis(idle))
+                .bind(self.manager.role.name())
+        } else if statement == self.manager.timeouts.statement {
+            Command::new(SETTINGS).bind(signed.context)
+        } else {
+            Command::new(SETTINGS_WITH_LIMIT).bind(signed.context).bind(millis(statement))
+        };
+        Ok(vec![Command::new(begin), settings])
+    }
+
+    fn begun(&mut self, values: &[Option<&[u8]>]) -> Result<()> {
+        let started = values.get(1).copied().flatten().and_then(|value| value.try_into().ok());
+        let started =
+            i64::from_be_bytes(started.unwrap_or_default()).saturating_add(POSTGRES_EPOCH);
+        // The server would have shown no row, without a word.
+        if ACCEPTED_AGES.contains(&started.saturating_sub(self.issued_at)) {
+            Ok(())
+        } else {
+            Err(Error::ContextExpired)
+        }
+    }
+
+    fn reopen(&mut self) -> Result<Option<PgConnection>> {
+        if self.is_fresh {
+            return Ok(None);
+        }
+        self.is_fresh = true;
+        let session = self.manager.session_until(self.terms.until)?;
+        self.facts.replace(&session.facts);
+        #[cfg(feature = "tokio")]
+        if let Some(watch) = &self.terms.watch {
+            watch.begun(session.conn.cancel_token().clone())?;
+        }
+        Ok(Some(session.conn))
+    }
+}
+
+/// The first column is the start of the transaction, to which the server counts the context's age.
+const SETTINGS: &str = "SELECT pg_catalog.transaction_timestamp(),\
+     pg_catalog.set_config('sesari.context',$1,true)";
+const SETTINGS_WITH_LIMIT: &str = "SELECT pg_catalog.transaction_timestamp(),\
+     pg_catalog.set_config('sesari.context',$1,true),\
+     pg_catalog.set_config('statement_timeout',$2,true)";
+const POOLED_SETTINGS: &str = "SELECT pg_catalog.transaction_timestamp(),\
+     pg_catalog.set_config('sesari.context',$1,true),\
+     pg_catalog.set_config('statement_timeout',$2,true),\
+     pg_catalog.set_config('lock_timeout',$3,true),\
+     pg_catalog.set_config('idle_in_transaction_session_timeout',$4,true),\
+     pg_catalog.set_config('search_path','public,pg_temp',true),\
+     pg_catalog.set_config('row_security','on',true),\
+     pg_catalog.set_config('role',$5,true)";
 
 impl Drop for Transaction {
     fn drop(&mut self) {
@@ -281,7 +381,7 @@ macro_rules! guard_methods {
             ///
             /// Lending has a price: at the end of the transaction the connection's session state is
             /// discarded, prepared statements included.
-            pub fn connection(&mut self) -> &mut diesel::pg::PgConnection {
+            pub fn connection(&mut self) -> &mut crate::PgConnection {
                 self.transaction.lend()
             }
 

@@ -4,28 +4,36 @@
 //! cancellation is sent, and taken before the connection is anybody else's: so none ever reaches a
 //! later transaction.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::connection::CancelToken;
 use crate::error::{Error, Result};
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Watch(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     stage: Stage,
     cancelled: bool,
 }
 
 /// How far the transaction is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub(crate) enum Stage {
     #[default]
     Before,
-    /// In the backend of this process id, if it is known.
-    Running(Option<i32>),
+    /// On the connection that this cancels.
+    Running(CancelToken),
     Committing,
     Ended,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
 }
 
 impl Watch {
@@ -33,8 +41,8 @@ impl Watch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begun(&self, backend: Option<i32>) -> Result<()> {
-        self.enter(Stage::Running(backend))
+    pub(crate) fn begun(&self, connection: CancelToken) -> Result<()> {
+        self.enter(Stage::Running(connection))
     }
 
     pub(crate) fn committing(&self) -> Result<()> {
@@ -58,14 +66,14 @@ impl Watch {
     pub(crate) fn cancel(&self) -> Stage {
         let mut state = self.lock();
         state.cancelled = true;
-        state.stage
+        state.stage.clone()
     }
 
-    /// Calls `send` with the backend in which the transaction runs, if it does.
-    pub(crate) fn while_running<T>(&self, send: impl FnOnce(i32) -> T) -> Option<T> {
+    /// Calls `send` with what cancels the transaction's statement, if the transaction is open.
+    pub(crate) fn while_running<T>(&self, send: impl FnOnce(&CancelToken) -> T) -> Option<T> {
         let state = self.lock();
-        match state.stage {
-            Stage::Running(Some(backend)) => Some(send(backend)),
+        match &state.stage {
+            Stage::Running(connection) => Some(send(connection)),
             _ => None,
         }
     }
@@ -78,23 +86,23 @@ mod tests {
     #[test]
     fn what_was_cancelled_neither_begins_nor_commits() {
         let watch = Watch::default();
-        assert_eq!(watch.cancel(), Stage::Before);
-        assert!(matches!(watch.begun(Some(1)), Err(Error::Cancelled)));
+        assert!(matches!(watch.cancel(), Stage::Before));
+        assert!(matches!(watch.begun(CancelToken::nowhere()), Err(Error::Cancelled)));
         let watch = Watch::default();
-        watch.begun(Some(1)).unwrap();
-        assert_eq!(watch.cancel(), Stage::Running(Some(1)));
+        watch.begun(CancelToken::nowhere()).unwrap();
+        assert!(matches!(watch.cancel(), Stage::Running(_)));
         assert!(matches!(watch.committing(), Err(Error::Cancelled)));
     }
 
     #[test]
     fn nothing_is_sent_before_after_or_during_the_commit() {
         let watch = Watch::default();
-        assert_eq!(watch.while_running(|backend| backend), None, "before");
-        watch.begun(Some(1)).unwrap();
-        assert_eq!(watch.while_running(|backend| backend), Some(1));
+        assert!(watch.while_running(|_| ()).is_none(), "before");
+        watch.begun(CancelToken::nowhere()).unwrap();
+        assert!(watch.while_running(|_| ()).is_some());
         watch.committing().unwrap();
-        assert_eq!(watch.while_running(|backend| backend), None, "during the commit");
+        assert!(watch.while_running(|_| ()).is_none(), "during the commit");
         watch.ended();
-        assert_eq!(watch.while_running(|backend| backend), None, "afterwards");
+        assert!(watch.while_running(|_| ()).is_none(), "afterwards");
     }
 }

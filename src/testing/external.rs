@@ -1,12 +1,13 @@
 //! A server that is there already, named by `DATABASE_URL`.
 
 use diesel::Connection;
-use diesel::pg::PgConnection;
 
 use super::janitor::Janitor;
 use super::server::Started;
 use super::url::ServerUrl;
 use super::{TestingError, variable};
+
+use crate::connection::PgConnection;
 
 /// Connects to the server. `run` is what the names of this run's databases begin with.
 pub(super) fn start(run: &str) -> Result<Started, TestingError> {

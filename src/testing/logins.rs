@@ -5,13 +5,14 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::deserialize::QueryableByName;
-use diesel::pg::PgConnection;
 use diesel::sql_types::{Bool, Text};
 use diesel::{Connection, QueryResult, RunQueryDsl};
 use ring::hmac;
 
 use super::url::ServerUrl;
 use super::{TestingError, hex, patiently};
+
+use crate::connection::PgConnection;
 
 /// A login role and the role whose grants it has.
 pub(super) struct Login {

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::deserialize::QueryableByName;
-use diesel::pg::PgConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, RunQueryDsl};
 use testcontainers::{Container, GenericImage};
 
 use super::janitor::Janitor;
 use super::url::ServerUrl;
+
 use super::{
     ContextKey, TestingError, binaries, docker, external, logins, patiently, prepare_template,
     random_hex, variable,
 };
+use crate::connection::PgConnection;
 
 /// The first half of the advisory lock that says that a run is alive; the second is the run's
 /// number. `pg_locks` shows it to every login, in whichever database it is held.

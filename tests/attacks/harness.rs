@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use diesel::deserialize::{self, QueryableByName};
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::result::Error;
 use diesel::row::{Field as _, NamedRow, Row};
 use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{QueryResult, RunQueryDsl};
+use sesari_db::PgConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Database, TenantConnection};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::database::{HardeningState, IsolationOptions, IsolationReport};
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::repo::{KpiFilter, NewKpi, NewUser};

@@ -1,10 +1,10 @@
 //! What one transaction may leave in the log, and what its commit costs.
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use sesari_db::Error;
+use sesari_db::PgConnection;
 use sesari_db::audit::{MAX_ENTRIES, MAX_WORKSPACES, Verdict};
 
 use crate::support::World;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use sesari_db::Error;
+use sesari_db::PgConnection;
 use sesari_db::audit::Chain;
 use sesari_db::repo::AuditFilter;
 use sesari_db::value::{Role, Timestamp};

@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex};
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use serde_json::Value;
+use sesari_db::PgConnection;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::page::Page;

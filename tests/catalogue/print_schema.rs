@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Text};
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 use super::lines;

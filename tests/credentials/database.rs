@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use sesari_db::PgConnection;
 use sesari_db::credentials::{MAX_SECRET_LEN, Secret, seal};
 
 use super::support::World;

@@ -3,7 +3,7 @@
 //! would do to its connection. With the wall standing, none of them shows a difference.
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 
 use super::list::{Defect, Reach::*};
 use crate::logins::{lines, value};

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use sesari_db::PgConnection;
 use sesari_db::clock::Clock;
 use sesari_db::credentials::{MAX_SECRET_LEN, SealingKey, Secret};
 use sesari_db::id::KpiId;

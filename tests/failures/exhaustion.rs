@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::clock::Clock;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Error, migrations};

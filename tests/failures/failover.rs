@@ -6,6 +6,7 @@ use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
+use sesari_db::PgConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Error, TenantConnection};
 

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::id::UserId;
 use sesari_db::tenancy::ContextKey;
 use sesari_db::testing::{Companion, place_for_a_server};

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use sesari_db::PgConnection;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Database, Error, Scope, TenantConnection};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use sesari_db::PgConnection;
 use sesari_db::clock::Clock;
 use sesari_db::migrations::{install_context_key, retire_context_key};
 use sesari_db::page::Page;
@@ -136,9 +137,12 @@ fn a_begin_that_took_too_long_is_an_expired_context_and_not_an_empty_workspace()
     });
     let db = world.test.builder().pool_size(1).clock(clock).build().unwrap();
     for _ in 0..3 {
-        let Err(error) = db.tenant(&a.owner, &a.workspace) else { panic!("opened") };
+        let mut tenant = db.tenant(&a.owner, &a.workspace).unwrap();
+        let error = tenant.kpis().count(&KpiFilter::default()).unwrap_err();
         assert!(matches!(error, Error::ContextExpired), "{error:?}");
         assert!(error.is_retryable());
+        let error = tenant.kpis().count(&KpiFilter::default()).unwrap_err();
+        assert!(matches!(error, Error::TransactionAborted), "{error:?}");
     }
 }
 

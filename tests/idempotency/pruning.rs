@@ -2,6 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::value::Timestamp;
 use sesari_db::{Error, migrations};

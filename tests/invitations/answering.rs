@@ -91,7 +91,7 @@ fn a_wrong_token_passes_over_no_row() {
 }
 
 /// How many rows statements have passed over in the tables of invitations and their indexes.
-fn passed(conn: &mut diesel::PgConnection) -> i64 {
+fn passed(conn: &mut sesari_db::PgConnection) -> i64 {
     use diesel::prelude::*;
     diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
         "(SELECT sum(pg_stat_get_xact_tuples_returned(c.oid))::bigint FROM pg_class AS c

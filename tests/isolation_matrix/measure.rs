@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use diesel::connection::SimpleConnection;
 use diesel::deserialize::QueryableByName;
-use diesel::pg::PgConnection;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel::{Connection, QueryResult, RunQueryDsl};
+use sesari_db::PgConnection;
 
 use super::cast::{ACTORS, Actor, Login, Moment, Stage, Standing};
 use super::tables::{TABLES, Table};

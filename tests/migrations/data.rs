@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::migrations;
 
 use super::support::World;

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::tenancy::ContextKey;
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error, migrations};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use diesel::Connection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::testing::{Companion, TestDatabase};
 use sesari_db::{Database, DatabaseBuilder};
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 use crate::logins::value;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::migrations;
 
 use crate::bouncer::Bouncer;

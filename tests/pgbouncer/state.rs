@@ -2,7 +2,7 @@
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 use crate::bouncer::{Bouncer, SERVERS};

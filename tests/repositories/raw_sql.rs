@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 use sesari_db::Error;
+use sesari_db::PgConnection;
 
 use super::tools::{assert_invalid, count, raw, scalar};
 use crate::support::World;

@@ -2,9 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, HasSqlType};
+use sesari_db::PgConnection;
 use sesari_db::page::{Page, Paged};
 use sesari_db::{Error, Result, ServiceConnection, TenantConnection, UserConnection};
 

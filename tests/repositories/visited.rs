@@ -1,6 +1,6 @@
 //! What a look-up visits is the asker's own: a caller can count it, whatever the answer hides.
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::{Error, UserConnection};
 

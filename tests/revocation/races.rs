@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
+use sesari_db::PgConnection;
 use sesari_db::repo::{KpiFilter, NewKpi};
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::Role;

@@ -1,9 +1,9 @@
 //! What a guard must find, and must not.
 
 use diesel::dsl::sql;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use sesari_db::PgConnection;
 use sesari_db::TenantConnection;
 use sesari_db::repo::KpiFilter;
 

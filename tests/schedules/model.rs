@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::tenancy::Actor;
 use sesari_db::testing::TestDatabase;

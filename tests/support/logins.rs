@@ -6,9 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's set-up fails loudly")]
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 #[derive(QueryableByName)]

@@ -8,7 +8,7 @@
 //! all tables and indexes must be equal, private ones included, and so must the answer: plan, estimates,
 //! counts of rows and loops, and the tenant's own rows.
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 
 use crate::equal::Column;
 use crate::logins::lines;

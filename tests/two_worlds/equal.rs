@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 
 use crate::logins::lines;
 use crate::worlds::{Name, Pair, Side, TENANT, TWIN};

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use diesel::connection::{InstrumentationEvent, SimpleConnection};
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use sesari_db::Error;
+use sesari_db::PgConnection;
 
 use crate::calls::OF_A_TENANT;
 use crate::logins::value;

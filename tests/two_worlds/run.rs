@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::deserialize;
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::row::{Field as _, NamedRow, Row};
 use diesel::sql_types::{BigInt, Integer, Text};
+use sesari_db::PgConnection;
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::{Error, Result};
 

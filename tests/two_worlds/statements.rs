@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
+use sesari_db::PgConnection;
 use sesari_db::schema::{goals, kpi_data_points, kpis, users, workspace_users, workspaces};
 
 use crate::program::{Args, Asked};

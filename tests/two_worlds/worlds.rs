@@ -22,9 +22,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 use diesel::sql_types::Timestamptz;
 use sesari_db::Database;
+use sesari_db::PgConnection;
 use sesari_db::testing::TestDatabase;
 
 use crate::logins::{Role, lines};

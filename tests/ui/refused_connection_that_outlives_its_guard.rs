@@ -1,6 +1,6 @@
 //! A lent connection goes back with its guard.
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::TenantConnection;
 
 fn keep(mut tenant: TenantConnection) -> &'static mut PgConnection {

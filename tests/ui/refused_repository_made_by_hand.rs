@@ -1,6 +1,6 @@
 //! A repository cannot be pointed at a workspace of the caller's choice.
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::id::WorkspaceId;
 use sesari_db::repo::KpiRepository;
 

@@ -1,6 +1,6 @@
 //! A repository comes from a guard, and from nowhere else.
 
-use diesel::pg::PgConnection;
+use sesari_db::PgConnection;
 use sesari_db::id::WorkspaceId;
 use sesari_db::repo::KpiRepository;
 

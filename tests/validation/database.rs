@@ -1,11 +1,12 @@
 //! The database's side: one value in one column, and what it says to that.
 
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::QueryId;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{HasSqlType, SingleValue};
+use sesari_db::PgConnection;
 
 use sesari_db::id::KpiId;
 use sesari_db::repo::NewKpi;

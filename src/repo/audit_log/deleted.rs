@@ -1,9 +1,8 @@
 //! The log of a workspace that is no more.
 
-use diesel::pg::PgConnection;
-
 use super::walk::{self, Source};
 use crate::audit::{Checkpoint, Entry, Verdict};
+use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::observe::operation;

@@ -1,9 +1,9 @@
 //! What was tried and refused.
 
-use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe::operation;

@@ -1,11 +1,12 @@
 //! Verifying a chain in the database, page by page: memory does not grow with the log.
 
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 
 use crate::audit::{Breach, BreachKind, Chain, Checkpoint, Entry, Verdict, tells_of};
+use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::repo::static_query;

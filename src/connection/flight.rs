@@ -1,0 +1,419 @@
+//! What goes to the server together: the begin of a transaction, its first statement, and the commit
+//! where that is all.
+
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::bind_collector::RawBytesBindCollector;
+use diesel::query_builder::{QueryBuilder, QueryFragment};
+use diesel::result::{Error, QueryResult};
+
+use super::message::{Column, ServerError, Status};
+use super::statements::{Key, Statement};
+use super::wire::{Lost, Replies, Reply};
+use super::{PgConnection, error, nul};
+
+/// `pg_type.oid` of `text`.
+const TEXT: u32 = 25;
+
+/// How far the transaction is that this side began by [`PgConnection::begin_with`].
+#[derive(Default)]
+pub(super) enum Stage {
+    /// There is none: diesel begins and ends transactions.
+    #[default]
+    Plain,
+    /// Nothing has been sent.
+    Unopened {
+        opening: Box<dyn Opening>,
+        /// The first statement brings the commit along.
+        commits_along: bool,
+    },
+    Open,
+    /// Its only statement brought the commit along.
+    Finished,
+    /// Its begin failed, and nothing may run as if it had not.
+    Refused,
+}
+
+/// How a transaction begins, ahead of its first statement.
+pub(crate) trait Opening: Send {
+    /// `BEGIN` and what belongs to it.
+    fn commands(&mut self) -> crate::Result<Vec<Command>>;
+
+    /// Judges what the server answered: the first value of each command's first row.
+    fn begun(&mut self, values: &[Option<&[u8]>]) -> crate::Result<()>;
+
+    /// A new connection in place of one that is dead, or leads to a server that takes no writes.
+    /// `None` where this is a new one already.
+    fn reopen(&mut self) -> crate::Result<Option<PgConnection>>;
+}
+
+/// A statement with parameters of type `text`.
+#[derive(Debug)]
+pub(crate) struct Command {
+    sql: Cow<'static, str>,
+    values: Vec<Option<Vec<u8>>>,
+}
+
+impl Command {
+    pub(crate) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
+        Self { sql: sql.into(), values: Vec::new() }
+    }
+
+    pub(crate) fn bind(mut self, value: impl Into<String>) -> Self {
+        self.values.push(Some(value.into().into_bytes()));
+        self
+    }
+}
+
+/// A query that can be sent, and sent again.
+pub(super) struct Sendable<'q> {
+    id: Option<TypeId>,
+    types: Vec<u32>,
+    values: Vec<Option<Vec<u8>>>,
+    source: Source<'q>,
+}
+
+enum Source<'q> {
+    Query(&'q dyn QueryFragment<Pg>),
+    Text(&'q str),
+}
+
+impl<'q> Sendable<'q> {
+    pub(super) fn new(
+        id: Option<TypeId>,
+        binds: RawBytesBindCollector<Pg>,
+        source: &'q dyn QueryFragment<Pg>,
+    ) -> QueryResult<Self> {
+        let types = binds.metadata.iter().map(|metadata| Ok(metadata.oid()?));
+        let types = types.collect::<Result<_, Box<dyn std::error::Error + Send + Sync>>>();
+        Ok(Self {
+            id,
+            types: types.map_err(Error::SerializationError)?,
+            values: binds.binds,
+            source: Source::Query(source),
+        })
+    }
+
+    /// One statement without parameters.
+    pub(super) fn command(sql: &'q str) -> Self {
+        Self { id: None, types: Vec::new(), values: Vec::new(), source: Source::Text(sql) }
+    }
+
+    fn sql(&self) -> QueryResult<String> {
+        let sql = match self.source {
+            Source::Text(sql) => sql.to_owned(),
+            Source::Query(query) => {
+                let mut builder = PgQueryBuilder::default();
+                query.to_sql(&mut builder, &Pg)?;
+                builder.finish()
+            }
+        };
+        if sql.contains('\0') { Err(nul(&sql)) } else { Ok(sql) }
+    }
+
+    fn is_cacheable(&self) -> QueryResult<bool> {
+        match self.source {
+            Source::Text(_) => Ok(true),
+            Source::Query(query) => query.is_safe_to_cache_prepared(&Pg),
+        }
+    }
+}
+
+/// A statement in the sequence to be sent.
+enum Sent {
+    Known(Arc<Statement>),
+    New(Key, String),
+}
+
+impl Sent {
+    fn width(&self) -> usize {
+        match self {
+            Self::Known(statement) => statement.columns.len(),
+            Self::New(..) => 0,
+        }
+    }
+}
+
+/// Why a sequence failed.
+enum Failure {
+    /// Nothing was sent: the connection had been closed while it was idle.
+    Stale(Lost),
+    Lost(Lost),
+    /// The transaction did not begin.
+    Opening(crate::Error),
+    Statement(Error),
+}
+
+/// An error of this crate on its way through diesel. `error::classify` takes it out again.
+fn foreign(error: crate::Error) -> Error {
+    Error::QueryBuilderError(Box::new(error))
+}
+
+impl PgConnection {
+    /// Begins a transaction whose begin goes with its first statement, and its commit too if it
+    /// `commits_along`.
+    pub(crate) fn begin_with(
+        &mut self,
+        opening: Box<dyn Opening>,
+        commits_along: bool,
+    ) -> QueryResult<()> {
+        match self.manager_status() {
+            TransactionManagerStatus::Valid(status) => {
+                status.change_transaction_depth(TransactionDepthChange::IncreaseDepth)?;
+            }
+            TransactionManagerStatus::InError => return Err(Error::BrokenTransactionManager),
+        }
+        self.stage = Stage::Unopened { opening, commits_along };
+        Ok(())
+    }
+
+    /// Nothing has been sent of the transaction.
+    pub(crate) fn is_unopened(&self) -> bool {
+        matches!(self.stage, Stage::Unopened { .. })
+    }
+
+    /// The transaction's only statement brought its commit along.
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.stage, Stage::Finished)
+    }
+
+    /// Forgets a transaction that is not, or no longer, open on the server.
+    pub(crate) fn leave_transaction(&mut self) {
+        self.stage = Stage::Plain;
+        *self.manager_status() = TransactionManagerStatus::default();
+    }
+
+    /// Ends the transaction, by `COMMIT` or `ROLLBACK`.
+    pub(crate) fn end(&mut self, sql: &'static str) -> QueryResult<()> {
+        let sent = self.append(&Command::new(sql));
+        self.wire.out.sync();
+        let replies = self.wire.exchange(&[]);
+        self.follow_status(replies.is_err());
+        let mut replies = replies?;
+        let error = replies.error.take();
+        let tag = replies.completed.first().map(|reply| reply.tag.clone());
+        self.keep(vec![sent], &mut replies);
+        match (error, tag) {
+            (Some(error), _) => Err(error::refused(error)),
+            (None, Some(tag)) if tag == sql => {
+                self.stage = Stage::Plain;
+                Ok(())
+            }
+            // The commit of a transaction that failed is a rollback, without an error.
+            (None, _) => Err(Error::NotInTransaction),
+        }
+    }
+
+    /// Ends the transaction without waiting for the answer.
+    pub(crate) fn end_ahead(&mut self, sql: &'static str) {
+        let sent = self.append(&Command::new(sql));
+        self.wire.out.sync();
+        if let (Ok(()), Sent::New(key, name)) = (self.wire.send_ahead(), sent) {
+            self.statements.keep(key, name, Arc::new([]));
+        }
+        self.leave_transaction();
+    }
+
+    /// Opens the transaction by itself, for what cannot be sent together with it.
+    pub(super) fn open_transaction(&mut self) -> QueryResult<()> {
+        match &mut self.stage {
+            Stage::Unopened { commits_along, .. } => {
+                *commits_along = false;
+                self.run_any(None).map(drop)
+            }
+            Stage::Finished | Stage::Refused => Err(Error::NotInTransaction),
+            Stage::Plain | Stage::Open => Ok(()),
+        }
+    }
+
+    /// Sends a query with what comes before and after it.
+    pub(super) fn run(&mut self, query: &Sendable<'_>) -> QueryResult<(Arc<[Column]>, Reply)> {
+        self.run_any(Some(query))
+    }
+
+    /// Tries again on another connection, where the first was dead before anything could have
+    /// happened.
+    fn run_any(&mut self, query: Option<&Sendable<'_>>) -> QueryResult<(Arc<[Column]>, Reply)> {
+        if matches!(self.stage, Stage::Finished | Stage::Refused) {
+            return Err(Error::NotInTransaction);
+        }
+        loop {
+            let failure = match self.fly(query) {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            if !self.reopened(&failure)? {
+                return Err(self.give_up(failure));
+            }
+        }
+    }
+
+    /// Takes another connection, where that may help and does nothing twice.
+    fn reopened(&mut self, failure: &Failure) -> QueryResult<bool> {
+        let Stage::Unopened { opening, commits_along } = &mut self.stage else { return Ok(false) };
+        let may_help = match failure {
+            Failure::Stale(_) | Failure::Opening(crate::Error::ReadOnlyServer) => true,
+            Failure::Lost(lost) => !lost.is_silent && !*commits_along,
+            Failure::Opening(_) | Failure::Statement(_) => false,
+        };
+        if !may_help {
+            return Ok(false);
+        }
+        let Some(other) = opening.reopen().map_err(foreign)? else { return Ok(false) };
+        let answer_within = self.wire.answer_within;
+        let Self { wire, statements, cancel_token, .. } = other;
+        (self.wire, self.statements, self.cancel_token) = (wire, statements, cancel_token);
+        self.wire.answer_within = answer_within;
+        Ok(true)
+    }
+
+    fn give_up(&mut self, failure: Failure) -> Error {
+        let commits_along = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
+        let error = match failure {
+            Failure::Statement(error) => return error,
+            Failure::Opening(error) => foreign(error),
+            Failure::Lost(lost) if commits_along => {
+                foreign(crate::Error::outcome_unknown(lost.into()))
+            }
+            Failure::Stale(lost) | Failure::Lost(lost) => lost.into(),
+        };
+        self.refuse_further();
+        error
+    }
+
+    fn refuse_further(&mut self) {
+        if !matches!(self.stage, Stage::Plain) {
+            self.stage = Stage::Refused;
+        }
+        self.follow_status(true);
+    }
+
+    /// One sequence: the begin if it is due, the query, and the commit if it comes along.
+    fn fly(&mut self, query: Option<&Sendable<'_>>) -> Result<(Arc<[Column]>, Reply), Failure> {
+        self.wire.out.clear();
+        let commits = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
+        // A commit must not be sent into a connection that is dead already: nobody could tell
+        // whether it happened.
+        if commits && self.wire.is_stale() {
+            return Err(Failure::Stale(Lost::new("the server had closed the connection")));
+        }
+        let mut sent = self.append_opening().map_err(Failure::Opening)?;
+        let position = sent.len();
+        if let Some(query) = query {
+            sent.push(self.append_query(query).map_err(Failure::Statement)?);
+        }
+        if commits {
+            sent.push(self.append(&Command::new("COMMIT")));
+        }
+        self.wire.out.sync();
+        self.wire.out.check().map_err(|error| Failure::Statement(error.into()))?;
+        let widths: Vec<usize> = sent.iter().map(Sent::width).collect();
+        let mut replies = self.wire.exchange(&widths).map_err(Failure::Lost)?;
+        let error = replies.error.take();
+        let mut columns = self.keep(sent, &mut replies);
+        self.judge_opening(position, &replies, error.as_deref(), commits)?;
+        self.follow_status(error.is_some());
+        match error {
+            Some(error) => Err(Failure::Statement(error::refused(error))),
+            None if query.is_none() => Ok((Arc::new([]), Reply::default())),
+            None => Ok((columns.swap_remove(position), replies.completed.swap_remove(position))),
+        }
+    }
+
+    fn append_opening(&mut self) -> crate::Result<Vec<Sent>> {
+        let Stage::Unopened { opening, .. } = &mut self.stage else { return Ok(Vec::new()) };
+        let commands = opening.commands()?;
+        Ok(commands.iter().map(|command| self.append(command)).collect())
+    }
+
+    /// Whether the transaction began; from then on it is open, or finished.
+    fn judge_opening(
+        &mut self,
+        commands: usize,
+        replies: &Replies,
+        error: Option<&ServerError>,
+        commits: bool,
+    ) -> Result<(), Failure> {
+        let Stage::Unopened { opening, .. } = &mut self.stage else { return Ok(()) };
+        match (error, replies.completed.get(..commands)) {
+            (_, Some(completed)) => {
+                let values: Vec<_> = completed.iter().map(Reply::first_value).collect();
+                opening.begun(&values).map_err(Failure::Opening)?;
+            }
+            (Some(error), None) => {
+                let error = error::refused(Box::new(error.clone()));
+                return Err(Failure::Opening(crate::Error::from(error).of_begin()));
+            }
+            (None, None) => return Err(Failure::Lost(Lost::new("the server left replies out"))),
+        }
+        let is_over = commits && error.is_none() && self.wire.status() == Status::Idle;
+        self.stage = if is_over { Stage::Finished } else { Stage::Open };
+        Ok(())
+    }
+
+    fn append(&mut self, command: &Command) -> Sent {
+        let key = Key::Sql(command.sql.clone().into_owned(), vec![TEXT; command.values.len()]);
+        self.append_known(&key, &command.values)
+            .unwrap_or_else(|| self.append_new(key, &command.sql, true, &command.values))
+    }
+
+    fn append_query(&mut self, query: &Sendable<'_>) -> QueryResult<Sent> {
+        let types = query.types.clone();
+        let (key, sql) = match query.id {
+            Some(id) => (Key::Type(id, types), None),
+            None => {
+                let sql = query.sql()?;
+                (Key::Sql(sql.clone(), types), Some(sql))
+            }
+        };
+        if let Some(known) = self.append_known(&key, &query.values) {
+            return Ok(known);
+        }
+        let sql = sql.map_or_else(|| query.sql(), Ok)?;
+        Ok(self.append_new(key, &sql, query.is_cacheable()?, &query.values))
+    }
+
+    fn append_known(&mut self, key: &Key, values: &[Option<Vec<u8>>]) -> Option<Sent> {
+        let statement = self.statements.get(key)?;
+        self.wire.out.bind(&statement.name, values);
+        self.wire.out.execute(0);
+        Some(Sent::Known(statement))
+    }
+
+    fn append_new(
+        &mut self,
+        key: Key,
+        sql: &str,
+        is_cacheable: bool,
+        values: &[Option<Vec<u8>>],
+    ) -> Sent {
+        let name = self.statements.name(is_cacheable);
+        let out = &mut self.wire.out;
+        out.parse(&name, sql, key.types());
+        out.describe(&name);
+        out.bind(&name, values);
+        out.execute(0);
+        Sent::New(key, name)
+    }
+
+    /// Remembers what the server has prepared. Returns the columns of each statement.
+    fn keep(&mut self, sent: Vec<Sent>, replies: &mut Replies) -> Vec<Arc<[Column]>> {
+        let Replies { completed, interrupted, .. } = replies;
+        let mut answered = completed.iter_mut().chain(std::iter::once(interrupted));
+        let mut keep_one = |sent| match (sent, answered.next()) {
+            (Sent::Known(statement), _) => statement.columns.clone(),
+            (Sent::New(key, name), Some(Reply { is_parsed: true, columns, .. })) => {
+                let Some(columns) = columns.take() else { return Arc::new([]) as Arc<[Column]> };
+                let columns: Arc<[Column]> = columns.into();
+                self.statements.keep(key, name, columns.clone());
+                columns
+            }
+            (Sent::New(..), _) => Arc::new([]),
+        };
+        sent.into_iter().map(&mut keep_one).collect()
+    }
+}

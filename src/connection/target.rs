@@ -1,0 +1,755 @@
+//! Where to connect and how, read from a connection URL.
+//!
+//! The URL is the one that libpq takes:
+//! [Connection URIs](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS).
+//! Three things differ, so that the URL alone tells what happens. Environment variables (`PGHOST`,
+//! `PGPASSWORD`, ...) and files in the home directory (`.pgpass`, `.postgresql/`) are not read. The
+//! user has no default. A parameter that is not supported is an error, unless its value only turns
+//! off what is not there anyway.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::tls::TlsCache;
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// Where Debian, Red Hat and PostgreSQL itself put the socket.
+#[cfg(unix)]
+const DEFAULT_HOSTS: [&str; 2] = ["/run/postgresql", "/tmp"];
+#[cfg(not(unix))]
+const DEFAULT_HOSTS: [&str; 1] = ["localhost"];
+
+/// A connection URL that cannot be used. The message has no password in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InvalidTarget(pub(crate) String);
+
+impl fmt::Display for InvalidTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidTarget {}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidTarget> {
+    Err(InvalidTarget(message.into()))
+}
+
+/// A server to connect to, or one of several, and how. `Debug` does not show the password.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(super) hosts: Vec<Host>,
+    pub(super) random_order: bool,
+    pub(super) session: SessionAttributes,
+    /// For each address; `None` waits as long as the caller does.
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) user: String,
+    pub(super) password: Option<Password>,
+    pub(super) dbname: String,
+    pub(super) application_name: Option<String>,
+    pub(super) options: Option<String>,
+    pub(super) channel_binding: ChannelBinding,
+    pub(super) accepted: Accepted,
+    pub(super) network: Arc<Network>,
+}
+
+/// What a connection to cancel a statement needs too: everything but who connects.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    pub(super) sslmode: SslMode,
+    pub(super) root: Option<RootCertificates>,
+    /// The files of the client's certificate and of its key.
+    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// TLS from the first byte on, without asking the server.
+    pub(super) direct_tls: bool,
+    pub(super) keepalive: Option<Keepalive>,
+    pub(super) tcp_user_timeout: Option<Duration>,
+    pub(super) tls: TlsCache,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    /// A host name, an address, or the absolute path of a socket's directory.
+    pub(super) name: String,
+    /// Connects there without asking for the name's address.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+impl Host {
+    pub(super) fn is_socket(&self) -> bool {
+        self.address.is_none() && self.name.starts_with('/')
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Password(pub(super) Zeroizing<String>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SslMode {
+    Disable,
+    #[default]
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RootCertificates {
+    System,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChannelBinding {
+    Disable,
+    Prefer,
+    Require,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionAttributes {
+    Any,
+    ReadWrite,
+    ReadOnly,
+    Primary,
+    Standby,
+    PreferStandby,
+}
+
+/// `None` is the system's own value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Keepalive {
+    pub(super) idle: Option<Duration>,
+    pub(super) interval: Option<Duration>,
+    pub(super) count: Option<u32>,
+}
+
+/// The authentication methods that the server may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepted {
+    pub(super) none: bool,
+    pub(super) scram: bool,
+    pub(super) password: Cleartext,
+}
+
+/// Where the server may be given the password as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleartext {
+    Never,
+    /// Where nobody else can read it: by TLS, or on this machine.
+    Private,
+    /// Only if the URL says so in so many words.
+    Anywhere,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidTarget> {
+        let mut given = Given::read(url)?;
+        let network = network(&mut given)?;
+        let hosts = given.hosts()?;
+        let Some(user) = given.take("user")? else {
+            return invalid("the connection URL names no user (there is no default)");
+        };
+        let fallback_name = given.take("fallback_application_name")?;
+        if let Some(encoding) = given.take("client_encoding")?
+            && !["utf8", "utf-8", "auto"].contains(&encoding.to_ascii_lowercase().as_str())
+        {
+            return invalid("client_encoding can only be UTF8");
+        }
+        let target = Self {
+            hosts,
+            random_order: given.one_of(
+                "load_balance_hosts",
+                &[("disable", false), ("random", true)],
+                false,
+            )?,
+            session: given.session_attributes()?,
+            connect_timeout: given.duration("connect_timeout", Duration::from_secs)?,
+            password: given.take("password")?.map(|text| Password(Zeroizing::new(text))),
+            dbname: given.take("dbname")?.unwrap_or_else(|| user.clone()),
+            user,
+            application_name: given.take("application_name")?.or(fallback_name),
+            options: given.take("options")?,
+            channel_binding: given.channel_binding()?,
+            accepted: accepted(given.take("require_auth")?.as_deref())?,
+            network: Arc::new(network),
+        };
+        given.refuse_rest()?;
+        Ok(target)
+    }
+}
+
+fn network(given: &mut Given) -> Result<Network, InvalidTarget> {
+    let root = given.take("sslrootcert")?.map(|root| match root.as_str() {
+        "system" => RootCertificates::System,
+        file => RootCertificates::File(file.into()),
+    });
+    let sslmode = given.sslmode(root.as_ref())?;
+    let client_certificate = match (given.take("sslcert")?, given.take("sslkey")?) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        _ => return invalid("sslcert and sslkey are needed both or not at all"),
+    };
+    if client_certificate.is_some() && sslmode == SslMode::Prefer {
+        return invalid("sslcert is of use only with an sslmode of require or above");
+    }
+    let direct_tls =
+        given.one_of("sslnegotiation", &[("postgres", false), ("direct", true)], false)?;
+    if direct_tls && sslmode < SslMode::Require {
+        return invalid("sslnegotiation=direct needs an sslmode of require or above");
+    }
+    let keepalive = Keepalive {
+        idle: given.duration("keepalives_idle", Duration::from_secs)?,
+        interval: given.duration("keepalives_interval", Duration::from_secs)?,
+        count: given.number("keepalives_count")?,
+    };
+    let keep = given.one_of("keepalives", &[("0", false), ("1", true)], true)?;
+    Ok(Network {
+        sslmode,
+        root,
+        client_certificate,
+        direct_tls,
+        keepalive: keep.then_some(keepalive),
+        tcp_user_timeout: given.duration("tcp_user_timeout", Duration::from_millis)?,
+        ..Network::default()
+    })
+}
+
+/// `require_auth`: a list of methods, or with a `!` before each, of those that are not accepted.
+fn accepted(list: Option<&str>) -> Result<Accepted, InvalidTarget> {
+    let all = Accepted { none: true, scram: true, password: Cleartext::Private };
+    let Some(list) = list else { return Ok(all) };
+    let methods: Vec<_> = list.split(',').map(str::trim).collect();
+    let negative = methods.iter().filter(|method| method.starts_with('!')).count();
+    if negative != 0 && negative != methods.len() {
+        return invalid("require_auth mixes methods with and without !");
+    }
+    let negative = negative != 0;
+    let nothing = Accepted { none: false, scram: false, password: Cleartext::Never };
+    let mut accepted = if negative { all } else { nothing };
+    for method in methods {
+        match method.trim_start_matches('!') {
+            "none" => accepted.none = !negative,
+            "scram-sha-256" => accepted.scram = !negative,
+            "password" if negative => accepted.password = Cleartext::Never,
+            "password" => accepted.password = Cleartext::Anywhere,
+            // Never accepted, so that nothing changes.
+            "md5" | "gss" | "sspi" | "oauth" => {}
+            _ => return invalid(format!("require_auth has an unknown method: {method}")),
+        }
+    }
+    if accepted == nothing {
+        return invalid(
+            "require_auth leaves none of the methods that are supported: scram-sha-256, password, \
+             none",
+        );
+    }
+    Ok(accepted)
+}
+
+/// The parameters of a URL, each taken out once it is read.
+#[derive(Default)]
+struct Given {
+    hosts: Vec<String>,
+    ports: Vec<String>,
+    parameters: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl Given {
+    fn read(url: &str) -> Result<Self, InvalidTarget> {
+        let Some(rest) =
+            url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://"))
+        else {
+            return invalid("the connection URL must begin with postgres:// or postgresql://");
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+        let (account, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (user, password) = account.split_once(':').unwrap_or((account, ""));
+        let mut given = Self::default();
+        for (name, value) in [("user", user), ("password", password), ("dbname", dbname)] {
+            given.parameters.insert(name.to_owned(), Zeroizing::new(decoded(name, value)?));
+        }
+        given.read_hosts(hosts)?;
+        given.read_query(query)?;
+        Ok(given)
+    }
+
+    fn read_hosts(&mut self, hosts: &str) -> Result<(), InvalidTarget> {
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        for host in hosts.split(',') {
+            let (name, port) = if let Some(rest) = host.strip_prefix('[') {
+                let Some((name, rest)) = rest.split_once(']') else {
+                    return invalid("the connection URL has a [ without a ] after the address");
+                };
+                match (rest, rest.strip_prefix(':')) {
+                    ("", _) => (name, ""),
+                    (_, Some(port)) => (name, port),
+                    _ => return invalid("only a port can follow the ] in the connection URL"),
+                }
+            } else {
+                host.split_once(':').unwrap_or((host, ""))
+            };
+            self.hosts.push(decoded("host", name)?);
+            self.ports.push(port.to_owned());
+        }
+        Ok(())
+    }
+
+    fn read_query(&mut self, query: &str) -> Result<(), InvalidTarget> {
+        let mut seen = Vec::new();
+        for item in query.split('&').filter(|item| !item.is_empty()) {
+            let Some((name, value)) = item.split_once('=') else {
+                return invalid("a parameter of the connection URL has no =");
+            };
+            let name = decoded("parameter", name)?;
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+                // It may be part of a password, so it is not shown.
+                return invalid(
+                    "the connection URL has a parameter with a malformed name; is a character of \
+                     the password not percent-encoded?",
+                );
+            }
+            if seen.contains(&name) {
+                return invalid(format!("the connection URL has {name} twice"));
+            }
+            let value = Zeroizing::new(decoded(&name, value)?);
+            seen.push(name.clone());
+            self.parameters.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// An empty value is as good as none.
+    fn take(&mut self, name: &str) -> Result<Option<String>, InvalidTarget> {
+        let value = self.parameters.remove(name).filter(|value| !value.is_empty());
+        if value.as_ref().is_some_and(|value| value.contains('\0')) {
+            return invalid(format!("{name} in the connection URL contains a zero byte"));
+        }
+        Ok(value.map(|mut value| std::mem::take(&mut *value)))
+    }
+
+    fn list(&mut self, name: &str) -> Result<Option<Vec<String>>, InvalidTarget> {
+        Ok(self.take(name)?.map(|list| list.split(',').map(str::to_owned).collect()))
+    }
+
+    fn hosts(&mut self) -> Result<Vec<Host>, InvalidTarget> {
+        let names = self.list("host")?.unwrap_or_else(|| std::mem::take(&mut self.hosts));
+        let ports = self.list("port")?.unwrap_or_else(|| std::mem::take(&mut self.ports));
+        let addresses = self.list("hostaddr")?.unwrap_or_default();
+        if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
+            return invalid("host and hostaddr have not the same number of entries");
+        }
+        let count = names.len().max(addresses.len()).max(1);
+        if ports.len() > 1 && ports.len() != count {
+            return invalid("there are neither as many ports as hosts nor only one");
+        }
+        let mut hosts = Vec::new();
+        for at in 0..count {
+            let port = match ports.get(at).or(ports.first()).map_or("", String::as_str) {
+                "" => DEFAULT_PORT,
+                port => port.parse().ok().filter(|port| *port != 0).ok_or_else(bad_port)?,
+            };
+            let name = names.get(at).cloned().unwrap_or_default();
+            let address: Option<IpAddr> = match addresses.get(at).map_or("", String::as_str) {
+                "" => None,
+                text => Some(text.parse().map_err(|_| {
+                    InvalidTarget(format!("hostaddr is not an IP address: {text}"))
+                })?),
+            };
+            match (name.is_empty(), address) {
+                (true, None) => hosts.extend(DEFAULT_HOSTS.map(|name| Host {
+                    name: name.to_owned(),
+                    address: None,
+                    port,
+                })),
+                (true, Some(ip)) => hosts.push(Host { name: ip.to_string(), address, port }),
+                (false, _) => hosts.push(Host { name, address, port }),
+            }
+        }
+        Ok(hosts)
+    }
+
+    fn sslmode(&mut self, root: Option<&RootCertificates>) -> Result<SslMode, InvalidTarget> {
+        let system = root == Some(&RootCertificates::System);
+        let default = if system { "verify-full" } else { "prefer" };
+        let mut text = self.take("sslmode")?;
+        // As in URLs that JDBC takes; libpq reads it so too.
+        if self.parameters.get("ssl").is_some_and(|ssl| ssl.as_str() == "true") {
+            self.parameters.remove("ssl");
+            text = text.or_else(|| Some("require".to_owned()));
+        }
+        let mode = match text.as_deref().unwrap_or(default) {
+            "disable" => SslMode::Disable,
+            "prefer" => SslMode::Prefer,
+            "require" => SslMode::Require,
+            "verify-ca" => SslMode::VerifyCa,
+            "verify-full" => SslMode::VerifyFull,
+            "allow" => return invalid("sslmode=allow is not supported: use prefer or require"),
+            other => {
+                return invalid(format!(
+                    "sslmode is none of disable, prefer, require, verify-ca, verify-full: {other}"
+                ));
+            }
+        };
+        if mode >= SslMode::Require && !cfg!(feature = "tls") {
+            return invalid("sslmode asks for TLS, but the crate's feature `tls` is off");
+        }
+        if system && mode != SslMode::VerifyFull {
+            return invalid("sslrootcert=system needs sslmode=verify-full");
+        }
+        if mode >= SslMode::VerifyCa && root.is_none() {
+            return invalid(
+                "this sslmode needs sslrootcert=<file>, or sslrootcert=system for the system's \
+                 certificates (~/.postgresql/root.crt is not read)",
+            );
+        }
+        if mode == SslMode::Prefer && root.is_some() {
+            return invalid(
+                "with sslmode=prefer nothing is certain, so sslrootcert is of no use: use verify-full",
+            );
+        }
+        Ok(mode)
+    }
+
+    fn channel_binding(&mut self) -> Result<ChannelBinding, InvalidTarget> {
+        self.one_of(
+            "channel_binding",
+            &[
+                ("disable", ChannelBinding::Disable),
+                ("prefer", ChannelBinding::Prefer),
+                ("require", ChannelBinding::Require),
+            ],
+            ChannelBinding::Prefer,
+        )
+    }
+
+    fn session_attributes(&mut self) -> Result<SessionAttributes, InvalidTarget> {
+        self.one_of(
+            "target_session_attrs",
+            &[
+                ("any", SessionAttributes::Any),
+                ("read-write", SessionAttributes::ReadWrite),
+                ("read-only", SessionAttributes::ReadOnly),
+                ("primary", SessionAttributes::Primary),
+                ("standby", SessionAttributes::Standby),
+                ("prefer-standby", SessionAttributes::PreferStandby),
+            ],
+            SessionAttributes::Any,
+        )
+    }
+
+    fn one_of<T: Copy>(
+        &mut self,
+        name: &str,
+        values: &[(&str, T)],
+        default: T,
+    ) -> Result<T, InvalidTarget> {
+        let Some(given) = self.take(name)? else { return Ok(default) };
+        let found = values.iter().find(|(text, _)| *text == given);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let names: Vec<_> = values.iter().map(|(text, _)| *text).collect();
+            InvalidTarget(format!("{name} is none of {}: {given}", names.join(", ")))
+        })
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u32>, InvalidTarget> {
+        let Some(given) = self.take(name)? else { return Ok(None) };
+        match given.parse::<i32>() {
+            // As in libpq, zero and less are the default.
+            Ok(number) => Ok(u32::try_from(number).ok().filter(|number| *number > 0)),
+            Err(_) => invalid(format!("{name} is not a whole number: {given}")),
+        }
+    }
+
+    fn duration(
+        &mut self,
+        name: &str,
+        unit: fn(u64) -> Duration,
+    ) -> Result<Option<Duration>, InvalidTarget> {
+        Ok(self.number(name)?.map(|number| unit(number.into())))
+    }
+
+    fn refuse_rest(self) -> Result<(), InvalidTarget> {
+        for (name, value) in self.parameters {
+            if let Some(refusal) = refusal(&name, &value) {
+                return invalid(refusal);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bad_port() -> InvalidTarget {
+    // Not shown: a password with a character that is not percent-encoded ends up here.
+    InvalidTarget(
+        "a port of the connection URL is not a number from 1 to 65535; is a character of the \
+         password not percent-encoded?"
+            .to_owned(),
+    )
+}
+
+/// Why a parameter that nothing reads is an error, or `None` if its value asks for nothing.
+fn refusal(name: &str, value: &str) -> Option<String> {
+    let hint = match (name, value) {
+        (_, "")
+        | ("gssencmode", "disable" | "prefer")
+        | ("gssdelegation" | "sslcompression" | "requiressl", "0")
+        | ("sslsni", "1")
+        | ("sslcertmode", "allow")
+        | ("ssl_min_protocol_version", "TLSv1" | "TLSv1.1" | "TLSv1.2")
+        | ("min_protocol_version" | "max_protocol_version", "3.0")
+        | ("replication", "false" | "off" | "no" | "0") => return None,
+        ("pgbouncer", _) => "remove it and call `DatabaseBuilder::behind_transaction_pooler`",
+        ("statement_cache_size" | "prepared_statement_cache_size" | "prepareThreshold", _) => {
+            "remove it, and behind a transaction pooler call \
+             `DatabaseBuilder::behind_transaction_pooler`"
+        }
+        ("connection_limit" | "pool_size" | "max_connections", _) => {
+            "remove it and call `DatabaseBuilder::pool_size`"
+        }
+        ("pool_timeout", _) => "remove it and call `DatabaseBuilder::pool_timeout`",
+        ("schema" | "currentSchema" | "search_path", _) => {
+            "remove it; options=-csearch_path%3Dname sets the search path"
+        }
+        ("sslaccept" | "ssl", _) => "use sslmode",
+        ("passfile" | "service" | "servicefile", _) => "put what it stands for into the URL",
+        _ => "remove it",
+    };
+    Some(format!("the parameter {name} of the connection URL is not supported: {hint}"))
+}
+
+fn decoded(name: &str, text: &str) -> Result<String, InvalidTarget> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        bytes.push(match (first, tail) {
+            (b'%', [high, low, tail @ ..]) => {
+                rest = tail;
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                match (digit(*high), digit(*low)) {
+                    (Some(high), Some(low)) => u8::try_from(high << 4 | low).unwrap_or_default(),
+                    _ => return invalid(format!("{name}: % without two hexadecimal digits")),
+                }
+            }
+            (b'%', _) => return invalid(format!("{name}: % without two hexadecimal digits")),
+            (byte, _) => *byte,
+        });
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => invalid(format!("{name} in the connection URL is not UTF-8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(target: &Target) -> String {
+        let shown = |host: &Host| match host.address {
+            Some(address) => format!("{}={address}:{}", host.name, host.port),
+            None => format!("{}:{}", host.name, host.port),
+        };
+        target.hosts.iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_url_names_hosts_user_and_database() {
+        for (url, expected) in [
+            ("postgres://u@h", "u - h:5432 u"),
+            ("postgresql://u@h/", "u - h:5432 u"),
+            ("postgresql://u:p@h:6/d", "u p h:6 d"),
+            ("postgres://u:p@h1:1,h2,h3:3/d", "u p h1:1 h2:5432 h3:3 d"),
+            ("postgres://u@[::1]:6/d", "u - ::1:6 d"),
+            ("postgres://u@[2001:db8::1],h:7/d", "u - 2001:db8::1:5432 h:7 d"),
+            ("postgres://a%40b:%3a%2f%3F%23%25%c3%a9@h/d%20e", "a@b :/?#%é h:5432 d e"),
+            ("postgres://u:p@q@h/d", "u p@q h:5432 d"),
+            ("postgres://u:p+q@h/d", "u p+q h:5432 d"),
+            ("postgres://u@%2Frun%2Fpostgresql:6/d", "u - /run/postgresql:6 d"),
+            ("postgres://u@/d?host=/run/pg", "u - /run/pg:5432 d"),
+            ("postgres:///d?host=h&port=9&user=u&password=p%26q", "u p&q h:9 d"),
+            ("postgres://u:p@h:1/d?user=v&password=q&host=i&port=2&dbname=e", "v q i:2 e"),
+            ("postgres://u@h1,h2/d?port=7", "u - h1:7 h2:7 d"),
+            ("postgres:///?host=h1,h2&port=1,2&user=u", "u - h1:1 h2:2 u"),
+            ("postgres://u@h/d?hostaddr=10.0.0.1", "u - h=10.0.0.1:5432 d"),
+            ("postgres://u@/d?hostaddr=::1,10.0.0.1&port=5", "u - ::1=::1:5 10.0.0.1=10.0.0.1:5 d"),
+            ("postgres://u@/d", "u - /run/postgresql:5432 /tmp:5432 d"),
+            ("postgres://?user=u", "u - /run/postgresql:5432 /tmp:5432 u"),
+            ("postgres://u@h?sslmode=disable", "u - h:5432 u"),
+            ("postgres://u:@h/d?password=", "u - h:5432 d"),
+        ] {
+            let target = Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            let password = target.password.as_ref().map_or("-", |password| &password.0);
+            let found = format!("{} {password} {} {}", target.user, hosts(&target), target.dbname);
+            assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (url, expected) in [
+            ("host=h user=u", "must begin with postgres://"),
+            ("mysql://u@h", "must begin with postgres://"),
+            ("postgres://h/d", "names no user"),
+            ("postgres://u@h:0", "port"),
+            ("postgres://u@h:65536", "port"),
+            ("postgres://u@h:x", "port"),
+            ("postgres://u@h1:1,h2:2/d?port=1,2,3", "as many ports"),
+            ("postgres://u@h1,h2/d?hostaddr=::1", "host and hostaddr"),
+            ("postgres://u@h/d?hostaddr=h", "hostaddr is not an IP address: h"),
+            ("postgres://u@[::1/d", "]"),
+            ("postgres://u@[::1]x/d", "]"),
+            ("postgres://u%4@h", "user: %"),
+            ("postgres://u%zz@h", "user: %"),
+            ("postgres://u%+1@h", "user: %"),
+            ("postgres://u%ff@h", "user in the connection URL is not UTF-8"),
+            ("postgres://u:%00@h", "password in the connection URL contains a zero byte"),
+            ("postgres://u@h/d?sslmode", "no ="),
+            ("postgres://u@h/d?sslmode=disable&sslmode=require", "sslmode twice"),
+            ("postgres://u@h/d?sslmode=allow", "use prefer or require"),
+            ("postgres://u@h/d?sslmode=on", "sslmode is none of"),
+            ("postgres://u@h/d?connect_timeout=1s", "connect_timeout is not a whole number: 1s"),
+            ("postgres://u@h/d?keepalives=2", "keepalives is none of"),
+            ("postgres://u@h/d?channel_binding=on", "channel_binding is none of"),
+            ("postgres://u@h/d?target_session_attrs=master", "target_session_attrs is none of any"),
+            ("postgres://u@h/d?client_encoding=LATIN1", "client_encoding"),
+            ("postgres://u@h/d?require_auth=md5", "leaves none"),
+            ("postgres://u@h/d?require_auth=!scram-sha-256,!password,!none", "leaves none"),
+            ("postgres://u@h/d?require_auth=none,!password", "mixes"),
+            ("postgres://u@h/d?require_auth=scram", "unknown method: scram"),
+            ("postgres://u@h/d?sslcert=a", "sslcert and sslkey"),
+            ("postgres://u@h/d?sslcert=a&sslkey=b", "require or above"),
+            ("postgres://u@h/d?sslnegotiation=direct", "require or above"),
+            ("postgres://u@h/d?sslrootcert=a", "use verify-full"),
+            ("postgres://u@h/d?pgbouncer=true", "DatabaseBuilder::behind_transaction_pooler"),
+            ("postgres://u@h/d?connection_limit=5", "DatabaseBuilder::pool_size"),
+            ("postgres://u@h/d?pool_timeout=5", "DatabaseBuilder::pool_timeout"),
+            ("postgres://u@h/d?schema=s", "options=-csearch_path"),
+            ("postgres://u@h/d?passfile=f", "passfile"),
+            ("postgres://u@h/d?gssencmode=require", "gssencmode"),
+            ("postgres://u@h/d?sslcrl=f", "sslcrl"),
+            ("postgres://u@h/d?ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version"),
+            ("postgres://u@h/d?ssl=false", "use sslmode"),
+            ("postgres://u@h/d?SSLMODE=disable", "SSLMODE"),
+        ] {
+            let error = Target::parse(url).err().unwrap_or_else(|| panic!("{url} is accepted"));
+            assert!(error.0.contains(expected), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_that_ask_for_nothing_are_accepted() {
+        let url = "postgres://u@h/d?gssencmode=disable&sslcompression=0&sslsni=1&krbsrvname=\
+                   &replication=false&client_encoding=utf-8&connect_timeout=0&keepalives_count=-1";
+        let target = Target::parse(url).unwrap();
+        assert_eq!(target.connect_timeout, None);
+        assert_eq!(target.network.keepalive, Some(Keepalive::default()));
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let target = Target::parse(
+            "postgres://u@h/d?connect_timeout=3&keepalives_idle=60&keepalives_interval=5\
+             &keepalives_count=4&tcp_user_timeout=1500&load_balance_hosts=random\
+             &target_session_attrs=prefer-standby&channel_binding=require&options=-c%20a%3Db\
+             &fallback_application_name=f&require_auth=password,md5",
+        )
+        .unwrap();
+        assert_eq!(target.connect_timeout, Some(Duration::from_secs(3)));
+        let keepalive = Keepalive {
+            idle: Some(Duration::from_mins(1)),
+            interval: Some(Duration::from_secs(5)),
+            count: Some(4),
+        };
+        assert_eq!(target.network.keepalive, Some(keepalive));
+        assert_eq!(target.network.tcp_user_timeout, Some(Duration::from_millis(1500)));
+        assert!(target.random_order);
+        assert_eq!(target.session, SessionAttributes::PreferStandby);
+        assert_eq!(target.channel_binding, ChannelBinding::Require);
+        assert_eq!(target.options.as_deref(), Some("-c a=b"));
+        assert_eq!(target.application_name.as_deref(), Some("f"));
+        let accepted = Accepted { none: false, scram: false, password: Cleartext::Anywhere };
+        assert_eq!(target.accepted, accepted);
+        let target = Target::parse("postgres://u@h?require_auth=!none&keepalives=0").unwrap();
+        let accepted = Accepted { none: false, scram: true, password: Cleartext::Private };
+        assert_eq!((target.accepted, &target.network.keepalive), (accepted, &None));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn tls_is_what_the_url_says_and_no_less() {
+        for (query, mode) in [
+            ("", Some(SslMode::Prefer)),
+            ("sslmode=disable", Some(SslMode::Disable)),
+            ("sslmode=require", Some(SslMode::Require)),
+            ("ssl=true", Some(SslMode::Require)),
+            ("ssl=true&sslmode=verify-full&sslrootcert=f", Some(SslMode::VerifyFull)),
+            ("sslmode=require&sslrootcert=f", Some(SslMode::Require)),
+            ("sslmode=verify-ca&sslrootcert=f", Some(SslMode::VerifyCa)),
+            ("sslrootcert=system", Some(SslMode::VerifyFull)),
+            ("sslmode=verify-ca&sslrootcert=system", None),
+            ("sslmode=require&sslrootcert=system", None),
+            ("sslmode=verify-ca", None),
+            ("sslmode=verify-full", None),
+        ] {
+            let target = Target::parse(&format!("postgres://u@h/d?{query}"));
+            assert_eq!(target.ok().map(|target| target.network.sslmode), mode, "{query}");
+        }
+        let target = Target::parse(
+            "postgres://u@h/d?sslmode=require&sslnegotiation=direct&sslcert=a&sslkey=b",
+        );
+        let network = target.unwrap().network;
+        assert!(network.direct_tls && network.client_certificate.is_some());
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn without_tls_a_url_that_asks_for_it_is_refused() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let error = Target::parse(&format!("postgres://u@h/d?sslmode={mode}")).unwrap_err();
+            assert!(error.0.contains("feature `tls`"), "{error}");
+        }
+        Target::parse("postgres://u@h/d?sslmode=prefer").unwrap();
+    }
+
+    /// Wherever an unescaped character cuts the URL apart, no part of the password is shown.
+    #[test]
+    fn neither_debug_nor_an_error_shows_the_password() {
+        let target = Target::parse("postgres://u:secret@h/d").unwrap();
+        assert!(!format!("{target:?}").contains("secret"), "{target:?}");
+        for url in [
+            "postgres://u:secret/x@h/d",
+            "postgres://u:secret?x@h/d",
+            "postgres://u:1?secret@h/d",
+            "postgres://u:1?secret@h/d?sslmode=disable",
+            "postgres://u:1/secret?x@h=1",
+            "postgres://u:secret%zz@h/d",
+            "postgres://u:secret%ff@h/d",
+            "postgres://u:secret@h:x/d",
+            "postgres:/u:secret@h/d",
+            "postgres://u@h?password=secret%",
+        ] {
+            let error = Target::parse(url).unwrap_err();
+            assert!(!error.0.contains("secret"), "{url}: {error}");
+        }
+    }
+}
