@@ -311,6 +311,16 @@ impl MigrationConnection for PgConnection {
     }
 }
 
+impl diesel::r2d2::R2D2Connection for PgConnection {
+    fn ping(&mut self) -> QueryResult<()> {
+        self.batch_execute("SELECT 1")
+    }
+
+    fn is_broken(&mut self) -> bool {
+        self.is_lost() || AnsiTransactionManager::is_broken_transaction_manager(self)
+    }
+}
+
 impl fmt::Debug for PgConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PgConnection").finish_non_exhaustive()

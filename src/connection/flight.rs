@@ -117,7 +117,8 @@ impl<'q> Sendable<'q> {
 
     fn is_cacheable(&self) -> QueryResult<bool> {
         match self.source {
-            Source::Text(_) => Ok(true),
+            // Any text at all, and seldom the same again.
+            Source::Text(_) => Ok(false),
             Source::Query(query) => query.is_safe_to_cache_prepared(&Pg),
         }
     }
