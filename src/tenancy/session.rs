@@ -260,12 +260,11 @@ fn undo(conn: &mut PgConnection) -> QueryResult<String> {
 /// Takes off the session what a caller may have left: what `DISCARD ALL` does, which itself is
 /// refused beside other statements, and a seed of `random()`, which nothing resets: it gets one that nobody
 /// knows. The names of settings that a caller made up stay, without their values, as PostgreSQL cannot
-/// forget them. The settings at the end are those that diesel makes when it connects, and a pooler knows
-/// them for the client's.
+/// forget them.
 const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
      SELECT sesari.release_advisory_locks(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
      pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
-     DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
+     DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;";
 
 /// What holds on a connection between its transactions, for the crate's own questions. A login can
 /// change its own defaults, and so can SQL that runs as it.
