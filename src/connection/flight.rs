@@ -392,7 +392,7 @@ impl PgConnection {
         is_cacheable: bool,
         values: &[Option<Vec<u8>>],
     ) -> Sent {
-        let name = self.statements.name(is_cacheable);
+        let name = self.statements.name(sql, is_cacheable);
         let out = &mut self.wire.out;
         out.parse(&name, sql, key.types());
         out.describe(&name);

@@ -55,13 +55,15 @@ impl Statements {
         self.known.get(key).cloned()
     }
 
-    /// A name to prepare another statement by.
-    pub(super) fn name(&mut self, is_cacheable: bool) -> String {
+    /// A name to prepare another statement by. Its first word is in it, for whoever looks at what
+    /// goes over the line.
+    pub(super) fn name(&mut self, sql: &str, is_cacheable: bool) -> String {
         if self.is_disabled || !is_cacheable || self.known.len() >= MAX_STATEMENTS {
             return String::new();
         }
         self.named += 1;
-        format!("sesari_{}", self.named)
+        let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        format!("sesari_{}_{word:.16}", self.named)
     }
 
     /// The server has prepared the statement.
