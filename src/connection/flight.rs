@@ -351,8 +351,12 @@ impl PgConnection {
             }
             (None, None) => return Err(Failure::Lost(Lost::new("the server left replies out"))),
         }
-        let is_over = commits && error.is_none() && self.wire.status() == Status::Idle;
-        self.stage = if is_over { Stage::Finished } else { Stage::Open };
+        self.stage = match error {
+            _ if !commits || self.wire.status() != Status::Idle => Stage::Open,
+            None => Stage::Finished,
+            // The commit itself failed, and with it the transaction is over.
+            Some(_) => Stage::Refused,
+        };
         Ok(())
     }
 

@@ -162,7 +162,13 @@ impl Transaction {
     }
 
     pub(crate) fn commit(mut self) -> Result<()> {
-        if self.session.conn.is_finished() || self.session.conn.is_unopened() {
+        if self.session.conn.is_finished() {
+            // It is committed, whatever becomes of the connection, which stays in doubt.
+            let _ = self.leave();
+            self.ended = true;
+            return Ok(());
+        }
+        if self.session.conn.is_unopened() {
             return self.leave();
         }
         // No transaction: the caller ended it by hand. More than one: a panic inside a savepoint
