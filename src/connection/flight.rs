@@ -298,7 +298,13 @@ impl PgConnection {
         let commits_along = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
         let error = match failure {
             Failure::Statement(error) => return error,
-            Failure::Opening(error) => foreign(error),
+            Failure::Opening(error) => {
+                if matches!(error, crate::Error::ReadOnlyServer) {
+                    // It leads to a server that is of no use.
+                    self.wire.give_up();
+                }
+                foreign(error)
+            }
             Failure::Lost(lost) if commits_along => {
                 foreign(crate::Error::outcome_unknown(lost.into()))
             }
