@@ -214,6 +214,9 @@ fn nul(text: &str) -> Error {
 impl SimpleConnection for PgConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         self.observed(&StrQueryHelper::new(sql), |conn| {
+            if conn.keeps_mode(sql) {
+                return Ok(());
+            }
             // One statement may go together with the begin.
             if conn.is_unopened() && !sql.contains(';') {
                 conn.run(&Sendable::command(sql)).map(drop)

@@ -349,6 +349,7 @@ impl Error {
                 | Self::PoolTimeout { .. }
                 | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
+                | Self::IdleInTransactionTimeout
                 | Self::TooManyConnections { .. }
                 | Self::CannotConnectNow { .. }
                 | Self::ContextExpired

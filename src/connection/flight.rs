@@ -30,6 +30,9 @@ pub(super) enum Stage {
         opening: Box<dyn Opening>,
         /// The first statement brings the commit along.
         commits_along: bool,
+        /// A `SET TRANSACTION` of the borrower, which the server takes before any query alone, and
+        /// so before that which sets the context.
+        mode: Option<String>,
     },
     Open,
     /// Its only statement brought the commit along.
@@ -43,7 +46,8 @@ pub(crate) trait Opening: Send {
     /// `BEGIN` and what belongs to it.
     fn commands(&mut self) -> crate::Result<Vec<Command>>;
 
-    /// Judges what the server answered: the first value of each command's first row.
+    /// Judges what the server answered: the first value of each command's first row, the last of
+    /// which is that of the last command.
     fn begun(&mut self, values: &[Option<&[u8]>]) -> crate::Result<()>;
 
     /// A new connection in place of one that is dead, or leads to a server that takes no writes.
@@ -168,8 +172,24 @@ impl PgConnection {
             }
             TransactionManagerStatus::InError => return Err(Error::BrokenTransactionManager),
         }
-        self.stage = Stage::Unopened { opening, commits_along };
+        self.stage = Stage::Unopened { opening, commits_along, mode: None };
         Ok(())
+    }
+
+    /// Keeps a `SET TRANSACTION` to be sent with the begin, if there is one to come.
+    pub(super) fn keeps_mode(&mut self, sql: &str) -> bool {
+        let mut words = sql.split_ascii_whitespace();
+        let mut next_is =
+            |word| words.next().is_some_and(|next: &str| next.eq_ignore_ascii_case(word));
+        match &mut self.stage {
+            Stage::Unopened { mode: mode @ None, .. }
+                if next_is("SET") && next_is("TRANSACTION") =>
+            {
+                *mode = Some(sql.to_owned());
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Nothing has been sent of the transaction.
@@ -255,7 +275,9 @@ impl PgConnection {
 
     /// Takes another connection, where that may help and does nothing twice.
     fn reopened(&mut self, failure: &Failure) -> QueryResult<bool> {
-        let Stage::Unopened { opening, commits_along } = &mut self.stage else { return Ok(false) };
+        let Stage::Unopened { opening, commits_along, .. } = &mut self.stage else {
+            return Ok(false);
+        };
         let may_help = match failure {
             Failure::Stale(_) | Failure::Opening(crate::Error::ReadOnlyServer) => true,
             Failure::Lost(lost) => !lost.is_silent && !*commits_along,
@@ -276,7 +298,13 @@ impl PgConnection {
         let commits_along = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
         let error = match failure {
             Failure::Statement(error) => return error,
-            Failure::Opening(error) => foreign(error),
+            Failure::Opening(error) => {
+                if matches!(error, crate::Error::ReadOnlyServer) {
+                    // It leads to a server that is of no use.
+                    self.wire.give_up();
+                }
+                foreign(error)
+            }
             Failure::Lost(lost) if commits_along => {
                 foreign(crate::Error::outcome_unknown(lost.into()))
             }
@@ -326,8 +354,13 @@ impl PgConnection {
     }
 
     fn append_opening(&mut self) -> crate::Result<Vec<Sent>> {
-        let Stage::Unopened { opening, .. } = &mut self.stage else { return Ok(Vec::new()) };
-        let commands = opening.commands()?;
+        let Stage::Unopened { opening, mode, .. } = &mut self.stage else {
+            return Ok(Vec::new());
+        };
+        let mut commands = opening.commands()?;
+        if let Some(mode) = mode {
+            commands.insert(1, Command::new(mode.clone()));
+        }
         Ok(commands.iter().map(|command| self.append(command)).collect())
     }
 

@@ -42,6 +42,13 @@ fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidTarget> {
     Err(InvalidTarget(message.into()))
 }
 
+/// A host that is gone is noticed within half a minute, whether an answer is awaited (the first three) or
+/// bytes are on their way to it.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_COUNT: u32 = 3;
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A server to connect to, or one of several, and how. `Debug` does not show the password.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
@@ -214,9 +221,12 @@ fn network(given: &mut Given) -> Result<Network, InvalidTarget> {
         return invalid("sslnegotiation=direct needs an sslmode of require or above");
     }
     let keepalive = Keepalive {
-        idle: given.duration("keepalives_idle", Duration::from_secs)?,
-        interval: given.duration("keepalives_interval", Duration::from_secs)?,
-        count: given.number("keepalives_count")?,
+        idle: given.limit("keepalives_idle", Duration::from_secs, KEEPALIVE_IDLE)?,
+        interval: given.limit("keepalives_interval", Duration::from_secs, KEEPALIVE_INTERVAL)?,
+        count: match given.has("keepalives_count") {
+            true => given.number("keepalives_count")?,
+            false => Some(KEEPALIVE_COUNT),
+        },
     };
     let keep = given.one_of("keepalives", &[("0", false), ("1", true)], true)?;
     Ok(Network {
@@ -225,7 +235,7 @@ fn network(given: &mut Given) -> Result<Network, InvalidTarget> {
         client_certificate,
         direct_tls,
         keepalive: keep.then_some(keepalive),
-        tcp_user_timeout: given.duration("tcp_user_timeout", Duration::from_millis)?,
+        tcp_user_timeout: given.limit("tcp_user_timeout", Duration::from_millis, USER_TIMEOUT)?,
         ..Network::default()
     })
 }
@@ -487,6 +497,20 @@ impl Given {
         Ok(self.number(name)?.map(|number| unit(number.into())))
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    /// Unlike in libpq, a limit unless the URL says otherwise, if only that the system's is to hold.
+    fn limit(
+        &mut self,
+        name: &str,
+        unit: fn(u64) -> Duration,
+        unset: Duration,
+    ) -> Result<Option<Duration>, InvalidTarget> {
+        if self.has(name) { self.duration(name, unit) } else { Ok(Some(unset)) }
+    }
+
     fn refuse_rest(self) -> Result<(), InvalidTarget> {
         for (name, value) in self.parameters {
             if let Some(refusal) = refusal(&name, &value) {
@@ -662,7 +686,18 @@ mod tests {
                    &replication=false&client_encoding=utf-8&connect_timeout=0&keepalives_count=-1";
         let target = Target::parse(url).unwrap();
         assert_eq!(target.connect_timeout, None);
-        assert_eq!(target.network.keepalive, Some(Keepalive::default()));
+        assert_eq!(target.network.keepalive.as_ref().and_then(|keepalive| keepalive.count), None);
+    }
+
+    #[test]
+    fn a_host_that_is_gone_is_noticed_unless_the_url_says_otherwise() {
+        let network = Target::parse("postgres://u@h/d").unwrap().network;
+        let (idle, interval) = (Some(KEEPALIVE_IDLE), Some(KEEPALIVE_INTERVAL));
+        assert_eq!(network.keepalive, Some(Keepalive { idle, interval, count: Some(3) }));
+        assert_eq!(network.tcp_user_timeout, Some(USER_TIMEOUT));
+        let given = "postgres://u@h/d?tcp_user_timeout=0&keepalives=0";
+        let network = Target::parse(given).unwrap().network;
+        assert_eq!((&network.keepalive, network.tcp_user_timeout), (&None, None));
     }
 
     #[test]

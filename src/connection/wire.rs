@@ -92,6 +92,11 @@ impl Wire {
         self.is_lost
     }
 
+    /// Uses the connection no more.
+    pub(super) fn give_up(&mut self) {
+        self.is_lost = true;
+    }
+
     /// Sends what is in `out`, whose sequences number one, and reads the replies. `width` says how many columns the
     /// rows of each command have that are not described anew.
     pub(super) fn exchange(&mut self, widths: &[usize]) -> Result<Replies, Lost> {

@@ -315,6 +315,7 @@ impl<G: Guard> Unit<G> {
             Error::SerializationFailure
             | Error::Deadlock
             | Error::ConnectionLost(_)
+            | Error::IdleInTransactionTimeout
             | Error::ContextExpired
             | Error::ReadOnlyServer => true,
             Error::OutcomeUnknown(_) => self.repeat == Repeat::Always,

@@ -301,7 +301,7 @@ impl Opening for Begin {
     }
 
     fn begun(&mut self, values: &[Option<&[u8]>]) -> Result<()> {
-        let started = values.get(1).copied().flatten().and_then(|value| value.try_into().ok());
+        let started = values.last().copied().flatten().and_then(|value| value.try_into().ok());
         let started =
             i64::from_be_bytes(started.unwrap_or_default()).saturating_add(POSTGRES_EPOCH);
         // The server would have shown no row, without a word.

@@ -34,7 +34,8 @@ fn a_server_without_a_connection_left_is_a_typed_error_until_there_is_one() {
         assert!(refused.is_retryable());
     }
     let refused = builder().build().map(drop).unwrap_err();
-    assert!(matches!(refused, Error::Connect { .. }), "{refused:?}");
+    assert!(matches!(refused, Error::TooManyConnections { .. }), "{refused:?}");
+    assert!(refused.is_retryable());
     taken.clear();
     let start = Instant::now();
     while let Err(error) = store(&db, &tenant, "after") {
@@ -98,8 +99,7 @@ fn what_ran_into_a_limit_leaves_a_pool_that_works() {
         } else {
             idle.commit().unwrap_err()
         };
-        let lost = matches!(ended, Error::ConnectionLost(_) | Error::OutcomeUnknown(_));
-        assert!(lost, "{ended:?}");
+        assert!(matches!(ended, Error::IdleInTransactionTimeout), "{ended:?}");
         store(&db, &world.b, &format!("round {round}")).unwrap();
     }
 }
@@ -155,7 +155,11 @@ fn a_clock_that_jumps_shows_nothing_rather_than_too_much_and_for_a_minute_at_mos
     let db = world.test.builder().pool_size(1).clock(clock).build().unwrap();
     let sees = |own: &Tenant, other: &Tenant| {
         let mut guard = db.tenant(&own.owner, &own.workspace).unwrap();
-        assert!(guard.kpis().find(&other.kpi).unwrap().is_none());
+        match guard.kpis().find(&other.kpi) {
+            Ok(found) => assert!(found.is_none()),
+            Err(Error::ContextExpired) => return false,
+            Err(error) => panic!("{error:?}"),
+        }
         guard.kpis().find(&own.kpi).unwrap().is_some()
     };
     assert!(sees(a, b) && sees(b, a));
@@ -169,7 +173,7 @@ fn a_clock_that_jumps_shows_nothing_rather_than_too_much_and_for_a_minute_at_mos
         ahead.store(milliseconds, SeqCst);
         assert!(!sees(a, b) && !sees(b, a), "{milliseconds}");
         let refused = store(&db, a, "from the future").unwrap_err();
-        assert!(refused.is_denied(), "{refused:?}");
+        assert!(matches!(refused, Error::ContextExpired), "{refused:?}");
     }
     // After a minute of that clock the connection asks the server again.
     ahead.store(65_000, SeqCst);

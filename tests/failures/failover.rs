@@ -109,7 +109,7 @@ fn a_connection_to_a_server_that_only_reads_is_given_up_and_the_next_one_writes(
     assert_eq!(pid(&mut reader()), backend);
 
     // What a guard that may write is told is the server's condition, and its connection is given up.
-    let refused = db.tenant(&tenant.owner, &tenant.workspace).map(drop).unwrap_err();
+    let refused = store(&db, &tenant, "w-0").unwrap_err();
     assert!(matches!(refused, Error::ReadOnlyServer), "{refused:?}");
     assert!(refused.is_retryable());
     let mut admin = standby.admin();

@@ -81,7 +81,11 @@ fn a_reset_line_is_a_lost_connection_and_the_pool_heals() {
     let (world, proxy) = world();
     let db = through(&world, &proxy).pool_size(3).build().unwrap();
     let a = &world.a;
-    let open = |_| db.tenant(&a.owner, &a.workspace).unwrap();
+    let open = |_| {
+        let mut guard = db.tenant(&a.owner, &a.workspace).unwrap();
+        assert!(guard.kpis().find(&a.kpi).unwrap().is_some());
+        guard
+    };
     let mut guards: Vec<_> = (0..3).map(open).collect();
     proxy.set(Fault::Reset);
     let lost = guards[0].kpis().find(&a.kpi).unwrap_err();
