@@ -360,6 +360,10 @@ impl PgConnection {
         let mut commands = opening.commands()?;
         if let Some(mode) = mode {
             commands.insert(1, Command::new(mode.clone()));
+            // What was begun to read does not write, whatever the borrower says.
+            if commands.first().is_some_and(|begin| begin.sql.ends_with("READ ONLY")) {
+                commands.insert(2, Command::new("SET TRANSACTION READ ONLY"));
+            }
         }
         Ok(commands.iter().map(|command| self.append(command)).collect())
     }
