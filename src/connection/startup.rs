@@ -29,8 +29,6 @@ pub(super) struct Opened {
     /// What a request to cancel names.
     pub(super) pid: i32,
     pub(super) secret: Vec<u8>,
-    /// Settings that the server reports.
-    pub(super) parameters: BTreeMap<String, String>,
     /// What was received after the server was ready.
     pub(super) rest: Vec<u8>,
 }
@@ -307,7 +305,6 @@ fn open_once(
         address: address.clone(),
         pid: startup.pid,
         secret: startup.secret,
-        parameters: startup.parameters,
         rest: startup.received,
     })
 }
@@ -389,7 +386,7 @@ impl Startup {
                     self.last = self.received.drain(..length).collect();
                     match message {
                         Incoming::Error(error) => return Err(ConnectError::server(error)),
-                        Incoming::Notice(_) | Incoming::Notification => {}
+                        Incoming::Notice | Incoming::Notification => {}
                         message => return Ok(message),
                     }
                 }
@@ -690,7 +687,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!((opened.pid, opened.secret.as_slice()), (7, &b"abcd"[..]));
-        assert_eq!(opened.parameters["a"], "b");
         assert_eq!(opened.rest, b"A\0");
     }
 
