@@ -75,6 +75,13 @@ impl ConnectError {
         Self::new(Kind::Server(error), message)
     }
 
+    /// Of a server that refuses by this SQLSTATE.
+    #[cfg(test)]
+    pub(crate) fn refused(sqlstate: &str) -> Self {
+        let sqlstate = sqlstate.to_owned();
+        Self::server(Box::new(ServerError { sqlstate, ..ServerError::default() }))
+    }
+
     /// The SQLSTATE of the server's refusal.
     pub(crate) fn sqlstate(&self) -> Option<&str> {
         match &self.kind {
