@@ -45,7 +45,7 @@ pub(crate) use cancel::CancelToken;
 pub(crate) use error::error_of;
 pub(crate) use error::sqlstate;
 pub(crate) use flight::{Command, Opening};
-pub use rows::{Cursor, PgRow};
+pub use rows::{Cursor, PgField, PgRow};
 pub(crate) use startup::ConnectError;
 pub(crate) use target::Target;
 

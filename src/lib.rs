@@ -2,7 +2,7 @@
 
 pub mod audit;
 pub mod clock;
-mod connection;
+pub mod connection;
 pub mod credentials;
 pub mod database;
 pub mod error;

@@ -8,14 +8,13 @@
 
 mod rollups;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::tenancy::ContextKey;
@@ -29,6 +28,12 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// Key of the advisory lock: "sesari" in ASCII.
 const LOCK: i64 = 0x7365_7361_7269;
+
+/// Any connection of diesel's to PostgreSQL that can run migrations: this crate's
+/// [`PgConnection`](crate::PgConnection), or diesel's own.
+pub trait Migratable: LoadConnection<Backend = Pg> + MigrationHarness<Pg> {}
+
+impl<C: LoadConnection<Backend = Pg> + MigrationHarness<Pg>> Migratable for C {}
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Migration(error.into())
@@ -55,7 +60,7 @@ pub fn versions() -> Result<Vec<String>> {
 /// # Errors
 /// [`Error::Migration`] when one fails or the login may not, or when the schema is there and no
 /// migration is recorded, see [`record`]; then none of them was applied.
-pub fn run(conn: &mut PgConnection) -> Result<Vec<String>> {
+pub fn run(conn: &mut impl Migratable) -> Result<Vec<String>> {
     in_locked_transaction(conn, |conn| {
         if conn.applied_migrations().map_err(failed)?.is_empty() && has_schema(conn)? {
             return Err(failed(
@@ -78,7 +83,7 @@ pub fn run(conn: &mut PgConnection) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// [`Error::Migration`] when the schema is not there, or the login may not; then nothing was recorded.
-pub fn record(conn: &mut PgConnection) -> Result<Vec<String>> {
+pub fn record(conn: &mut impl Migratable) -> Result<Vec<String>> {
     in_locked_transaction(conn, |conn| {
         if !conn.applied_migrations().map_err(failed)?.is_empty() {
             return Ok(Vec::new());
@@ -108,7 +113,7 @@ pub fn record(conn: &mut PgConnection) -> Result<Vec<String>> {
 }
 
 /// Whether the last thing that the first migration makes is there.
-fn has_schema(conn: &mut PgConnection) -> Result<bool> {
+fn has_schema(conn: &mut impl LoadConnection<Backend = Pg>) -> Result<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(
         "pg_catalog.to_regprocedure('sesari.applied_migrations()') IS NOT NULL",
     ))
@@ -122,7 +127,7 @@ fn has_schema(conn: &mut PgConnection) -> Result<bool> {
 ///
 /// # Errors
 /// [`Error::Migration`] when it fails or the login may not; then nothing was changed.
-pub fn revert_last(conn: &mut PgConnection) -> Result<Option<String>> {
+pub fn revert_last(conn: &mut impl Migratable) -> Result<Option<String>> {
     in_locked_transaction(conn, |conn| {
         let applied: Vec<MigrationVersion<'static>> = conn.applied_migrations().map_err(failed)?;
         if applied.is_empty() {
@@ -133,13 +138,13 @@ pub fn revert_last(conn: &mut PgConnection) -> Result<Option<String>> {
     })
 }
 
-fn in_locked_transaction<T>(
-    conn: &mut PgConnection,
-    body: impl FnOnce(&mut PgConnection) -> Result<T>,
+fn in_locked_transaction<C: Migratable, T>(
+    conn: &mut C,
+    body: impl FnOnce(&mut C) -> Result<T>,
 ) -> Result<T> {
     conn.transaction(|conn| {
-        // Its first: whoever waits for the lock must then see what the other has committed. The
-        // record is kept apart from that of the service's own migrations. And under FORCE a data
+        // READ COMMITTED, so that after waiting for the lock we see what the other process
+        // committed. The record is kept apart from that of the service's own migrations. And under FORCE a data
         // migration run by the owner would change no row and report success; with row_security off
         // it fails instead.
         let prepared = conn
@@ -173,7 +178,10 @@ fn in_locked_transaction<T>(
 /// # Errors
 /// [`Error::Conflict`] when another key is installed under this id; [`Error::Denied`] when the
 /// login may not.
-pub fn install_context_key(conn: &mut PgConnection, key: &ContextKey) -> Result<()> {
+pub fn install_context_key(
+    conn: &mut impl LoadConnection<Backend = Pg>,
+    key: &ContextKey,
+) -> Result<()> {
     diesel::sql_query("SELECT sesari.install_context_key($1, $2)")
         .bind::<Text, _>(key.id())
         .bind::<Binary, _>(key.secret())
@@ -186,7 +194,7 @@ pub fn install_context_key(conn: &mut PgConnection, key: &ContextKey) -> Result<
 ///
 /// # Errors
 /// [`Error::Denied`] when the login may not.
-pub fn retire_context_key(conn: &mut PgConnection, id: &str) -> Result<bool> {
+pub fn retire_context_key(conn: &mut impl LoadConnection<Backend = Pg>, id: &str) -> Result<bool> {
     Ok(diesel::select(
         diesel::dsl::sql::<Bool>("sesari.retire_context_key(").bind::<Text, _>(id).sql(")"),
     )
@@ -210,7 +218,7 @@ const PRUNE_BATCH: i32 = 10_000;
 /// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
 /// stays dropped.
 pub fn prune_audit_log(
-    conn: &mut PgConnection,
+    conn: &mut impl LoadConnection<Backend = Pg>,
     workspace: Option<&WorkspaceId>,
     before: Timestamp,
 ) -> Result<u64> {
@@ -241,7 +249,10 @@ pub fn prune_audit_log(
 /// # Errors
 /// [`Error::Denied`] when the login may not; otherwise those of any query. What was dropped before
 /// stays dropped.
-pub fn prune_idempotency_keys(conn: &mut PgConnection, before: Timestamp) -> Result<u64> {
+pub fn prune_idempotency_keys(
+    conn: &mut impl LoadConnection<Backend = Pg>,
+    before: Timestamp,
+) -> Result<u64> {
     let mut pruned = 0;
     let mut workspace = Some(String::new());
     while let Some(after) = workspace {

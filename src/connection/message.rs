@@ -30,22 +30,9 @@ impl Outgoing {
         &self.bytes
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Forgets what was appended after the first `len` bytes.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
-        self.overflow = false;
-    }
-
     pub(super) fn clear(&mut self) {
-        self.truncate(0);
+        self.bytes.clear();
+        self.overflow = false;
         // One large batch must not keep its memory for the life of the connection.
         if self.bytes.capacity() > 1 << 20 {
             self.bytes = Vec::new();
@@ -184,14 +171,6 @@ impl Outgoing {
         });
     }
 
-    /// Forgets a prepared statement.
-    pub(super) fn close(&mut self, name: &str) {
-        self.message(Some(b'C'), |out| {
-            out.bytes.push(b'S');
-            out.text(name);
-        });
-    }
-
     /// Ends a sequence: after an error the server skips everything up to here.
     pub(super) fn sync(&mut self) {
         self.message(Some(b'S'), |_| {});
@@ -248,7 +227,7 @@ pub(super) enum Incoming {
     EmptyQuery,
     PortalSuspended,
     Error(Box<ServerError>),
-    Notice(Box<ServerError>),
+    Notice,
     Notification,
     CopyIn,
     CopyOut,
@@ -345,7 +324,7 @@ impl Incoming {
             b'I' => Self::EmptyQuery,
             b's' => Self::PortalSuspended,
             b'E' => Self::Error(Box::new(ServerError::read(&mut body)?)),
-            b'N' => Self::Notice(Box::new(ServerError::read(&mut body)?)),
+            b'N' => Self::Notice,
             b'A' => Self::Notification,
             b'G' => Self::CopyIn,
             b'H' => Self::CopyOut,

@@ -29,8 +29,6 @@ pub(super) struct Opened {
     /// What a request to cancel names.
     pub(super) pid: i32,
     pub(super) secret: Vec<u8>,
-    /// Settings that the server reports.
-    pub(super) parameters: BTreeMap<String, String>,
     /// What was received after the server was ready.
     pub(super) rest: Vec<u8>,
 }
@@ -75,6 +73,13 @@ impl ConnectError {
             }
         }
         Self::new(Kind::Server(error), message)
+    }
+
+    /// Of a server that refuses by this SQLSTATE.
+    #[cfg(test)]
+    pub(crate) fn refused(sqlstate: &str) -> Self {
+        let sqlstate = sqlstate.to_owned();
+        Self::server(Box::new(ServerError { sqlstate, ..ServerError::default() }))
     }
 
     /// The SQLSTATE of the server's refusal.
@@ -307,7 +312,6 @@ fn open_once(
         address: address.clone(),
         pid: startup.pid,
         secret: startup.secret,
-        parameters: startup.parameters,
         rest: startup.received,
     })
 }
@@ -389,7 +393,7 @@ impl Startup {
                     self.last = self.received.drain(..length).collect();
                     match message {
                         Incoming::Error(error) => return Err(ConnectError::server(error)),
-                        Incoming::Notice(_) | Incoming::Notification => {}
+                        Incoming::Notice | Incoming::Notification => {}
                         message => return Ok(message),
                     }
                 }
@@ -690,7 +694,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!((opened.pid, opened.secret.as_slice()), (7, &b"abcd"[..]));
-        assert_eq!(opened.parameters["a"], "b");
         assert_eq!(opened.rest, b"A\0");
     }
 

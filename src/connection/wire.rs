@@ -217,7 +217,7 @@ impl Wire {
                 | Incoming::CopyOut
                 | Incoming::CopyData
                 | Incoming::CopyDone
-                | Incoming::Notice(_)
+                | Incoming::Notice
                 | Incoming::Notification => {}
                 _ => return Err(Malformed.into()),
             }

@@ -198,6 +198,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_takes_no_connection_says_why() {
+        use crate::connection::ConnectError;
+
+        let refused = |sqlstate| Error::from(ConnectError::refused(sqlstate));
+        assert!(matches!(refused("57P03"), Error::CannotConnectNow { .. }));
+        assert!(matches!(refused("53300"), Error::TooManyConnections { .. }));
+        assert!(matches!(refused("28P01"), Error::Connect { .. }));
+    }
+
+    #[test]
     fn a_check_names_its_column() {
         assert_eq!(check("workspace_users_role_check").field(), "role");
         assert_eq!(check("kpi_data_points_value_check").field(), "value");

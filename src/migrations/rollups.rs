@@ -2,10 +2,11 @@
 //! say, and how to mend it. Guarded by `tests/upkeep.rs`.
 
 use chrono::{DateTime, Utc};
+use diesel::connection::LoadConnection;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz};
 
-use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 
@@ -89,7 +90,7 @@ const VERIFY_BATCH: i32 = 100;
 /// # Errors
 /// [`Error::Denied`](crate::Error::Denied) when the login may not; otherwise those of any query.
 pub fn verify_rollups(
-    conn: &mut PgConnection,
+    conn: &mut impl LoadConnection<Backend = Pg>,
     workspace: Option<&WorkspaceId>,
 ) -> Result<RollupReport> {
     each_batch(|after| {
@@ -113,7 +114,7 @@ pub fn verify_rollups(
 /// [`Error::Denied`](crate::Error::Denied) when the login may not; otherwise those of any query.
 /// What was mended before stays mended.
 pub fn rebuild_rollups(
-    conn: &mut PgConnection,
+    conn: &mut impl LoadConnection<Backend = Pg>,
     workspace: Option<&WorkspaceId>,
 ) -> Result<RollupReport> {
     each_batch(|after| {

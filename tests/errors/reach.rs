@@ -19,6 +19,7 @@ use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{AuthProvider, IntegrationProvider, Role};
 use sesari_db::{Database, Error, Scope, TenantConnection, migrations};
 
+use crate::logins::Role as Login;
 use crate::support::{World, hour, service};
 
 /// Planted in names, texts, addresses and statements.
@@ -174,15 +175,12 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
 
     let mut read_only = world.db.tenant_read_only(&a.owner, &a.workspace).unwrap();
     reached.push(read_only.kpis().create(&secret_kpi()).unwrap_err());
-    // What a standby and a full disk say; `tests/failures` has them say it.
-    for text in
-        ["cannot set transaction read-write mode during recovery", "No space left on device"]
-    {
-        let said =
-            format!("DO $$ BEGIN RAISE EXCEPTION '{text}' USING DETAIL = '{SECRET}'; END $$");
-        let said = open(world, &world.db).connection().batch_execute(&said);
-        reached.push(said.unwrap_err().into());
-    }
+    // What a full disk says; `tests/failures` has one say it.
+    let said = format!(
+        "DO $$ BEGIN RAISE EXCEPTION '{SECRET}' USING ERRCODE = 'disk_full', DETAIL = '{SECRET}'; END $$"
+    );
+    let said = open(world, &world.db).connection().batch_execute(&said);
+    reached.push(said.unwrap_err().into());
 
     let mut service = world.db.service(&service()).unwrap();
     let new = |id: &str| {
@@ -257,6 +255,16 @@ fn in_the_servers_way(world: &World) -> Vec<Error> {
             lost.kpis().create(&secret_kpi()).unwrap_err()
         });
     }
+    let db_idle = world.test.builder().idle_in_transaction_timeout(SHORT).build().unwrap();
+    let mut idle = open(world, &db_idle);
+    idle.kpis().create(&secret_kpi()).unwrap();
+    let pid = pid(idle.connection());
+    let gone = format!(
+        "(SELECT count(*) WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid}))"
+    );
+    until(&mut admin, &gone);
+    reached.push(idle.commit().unwrap_err());
+
     std::mem::forget(open(world, &db));
     reached.extend(db.tenant(&a.owner, &a.workspace).err());
     reached
@@ -283,7 +291,9 @@ fn on_the_way_in(world: &World) -> Vec<Error> {
         start + Duration::from_secs(9 * looks.fetch_add(1, Ordering::SeqCst))
     });
     let db = test.builder().clock(clock).build().unwrap();
-    reached.extend(db.tenant(&a.owner, &a.workspace).err());
+    reached.extend(db.tenant(&a.owner, &a.workspace).unwrap().kpis().find(&a.kpi).err());
+    let crowded = Login::new(test, "crowded", "LOGIN CONNECTION LIMIT 0");
+    reached.extend(Database::builder(crowded.url(), key()).build().err());
     reached
 }
 

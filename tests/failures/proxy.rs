@@ -173,7 +173,8 @@ impl State {
             }
             let Ok(read @ 1..) = from.read(&mut buffer) else { return };
             let bytes = &buffer[..read];
-            let commits = way == Way::ToServer && bytes.windows(6).any(|six| six == b"COMMIT");
+            let commits =
+                way == Way::ToServer && bytes.windows(7).any(|seven| seven == b"COMMIT\0");
             match fault {
                 Fault::Delay(time) => std::thread::sleep(time),
                 Fault::Silence => continue,
