@@ -184,12 +184,12 @@ impl Wire {
                 Incoming::RowDescription(columns) => current.columns = Some(columns),
                 Incoming::NoData => current.columns = Some(Vec::new()),
                 Incoming::DataRow(body) => {
-                    let width = match &current.columns {
-                        Some(columns) => columns.len(),
-                        None => widths.get(replies.completed.len()).copied().unwrap_or(0),
-                    };
-                    // A reply that nobody reads the rows of has no width.
-                    if width > 0 {
+                    // A reply that nobody reads the rows of has no width; rows without columns
+                    // have one of none.
+                    let described = current.columns.as_ref().map(Vec::len);
+                    if let Some(width) =
+                        described.or_else(|| widths.get(replies.completed.len()).copied())
+                    {
                         let body = self.input.get(self.read - body.len()..self.read);
                         current.rows.push(body.unwrap_or_default(), width)?;
                     }
