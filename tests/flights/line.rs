@@ -251,8 +251,8 @@ fn answer(state: &State, mut server: &TcpStream, mut client: &TcpStream, pending
             pending.lock().unwrap().flights.front().is_none_or(|(flight, _)| flight == "connect");
         // What is not a whole answer waits, but for the questions and answers of authentication.
         loop {
-            let (end, is_whole) = end_of_answer(&bytes);
-            if end == 0 || !is_whole && !is_starting {
+            let (end, is_whole, asks) = end_of_answer(&bytes);
+            if end == 0 || !is_whole && !is_starting && !asks {
                 break;
             }
             let rest = bytes.split_off(end);
@@ -295,9 +295,10 @@ fn answer(state: &State, mut server: &TcpStream, mut client: &TcpStream, pending
     let _ = client.write_all(&bytes);
 }
 
-/// Where the first `ReadyForQuery` ends, and `true`; or the last whole message.
-fn end_of_answer(bytes: &[u8]) -> (usize, bool) {
-    let mut at = 0;
+/// Where the first `ReadyForQuery` ends, and `true`; or the last whole message, and whether one asks
+/// the client for a `COPY`.
+fn end_of_answer(bytes: &[u8]) -> (usize, bool, bool) {
+    let (mut at, mut asks) = (0, false);
     while let Some([kind, a, b, c, d]) = bytes.get(at..at + 5) {
         let end = at + 1 + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         if end > bytes.len() {
@@ -305,10 +306,11 @@ fn end_of_answer(bytes: &[u8]) -> (usize, bool) {
         }
         at = end;
         if *kind == b'Z' {
-            return (at, true);
+            return (at, true, asks);
         }
+        asks |= *kind == b'G';
     }
-    (at, false)
+    (at, false, asks)
 }
 
 /// The client's stream, cut into flights.
@@ -321,6 +323,9 @@ struct Reader {
     prepared: HashMap<String, String>,
     bound: String,
     flight: Vec<String>,
+    /// A `COPY` has been refused.
+    refuses: bool,
+    is_simple: bool,
 }
 
 impl Reader {
@@ -343,23 +348,33 @@ impl Reader {
                 || String::from_utf8_lossy(texts.next().unwrap_or_default()).into_owned();
             match message[0] {
                 b'P' => {
+                    self.is_simple = false;
                     let name = text();
                     self.prepared.insert(name, text());
                 }
                 b'B' => {
+                    self.is_simple = false;
                     text();
                     self.bound = self.prepared.get(&text()).cloned().unwrap_or_default();
                 }
                 b'E' => self.flight.push(self.bound.clone()),
+                // The server has ignored the one before.
+                b'S' if std::mem::take(&mut self.refuses) => return Some((self.take(), None)),
                 b'S' => {
                     let flight = std::mem::take(&mut self.flight).join(" > ");
                     return Some((self.take(), Some(flight)));
                 }
                 b'Q' => {
+                    self.is_simple = true;
                     let sql = text();
                     return Some((self.take(), Some(sql)));
                 }
-                b'p' | b'X' | b'f' => return Some((self.take(), None)),
+                b'f' => {
+                    // A simple query has no `Sync`.
+                    self.refuses = !self.is_simple;
+                    return Some((self.take(), None));
+                }
+                b'p' | b'X' => return Some((self.take(), None)),
                 _ => {}
             }
         }
