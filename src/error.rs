@@ -266,6 +266,8 @@ impl Error {
             Self::ReadOnly => Self::ReadOnlyServer,
             // Feature not supported: to write during recovery.
             Self::Database(error) if error.sqlstate() == Some("0A000") => Self::ReadOnlyServer,
+            // Undefined object: what an expired context would be set as.
+            Self::Database(error) if error.sqlstate() == Some("42704") => Self::ContextExpired,
             other => other,
         }
     }

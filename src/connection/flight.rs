@@ -360,6 +360,10 @@ impl PgConnection {
         let mut commands = opening.commands()?;
         if let Some(mode) = mode {
             commands.insert(1, Command::new(mode.clone()));
+            // What was begun to read does not write, whatever the borrower says.
+            if commands.first().is_some_and(|begin| begin.sql.ends_with("READ ONLY")) {
+                commands.insert(2, Command::new("SET TRANSACTION READ ONLY"));
+            }
         }
         Ok(commands.iter().map(|command| self.append(command)).collect())
     }
@@ -384,8 +388,12 @@ impl PgConnection {
             }
             (None, None) => return Err(Failure::Lost(Lost::new("the server left replies out"))),
         }
-        let is_over = commits && error.is_none() && self.wire.status() == Status::Idle;
-        self.stage = if is_over { Stage::Finished } else { Stage::Open };
+        self.stage = match error {
+            _ if !commits || self.wire.status() != Status::Idle => Stage::Open,
+            None => Stage::Finished,
+            // The commit itself failed, and with it the transaction is over.
+            Some(_) => Stage::Refused,
+        };
         Ok(())
     }
 

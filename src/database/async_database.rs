@@ -210,7 +210,7 @@ where
     let mut terms = unit.terms(&place);
     terms.watch = Some(watch.clone());
     let mut caller = Caller { watch, waits: true };
-    let until = unit.deadline + GRACE;
+    let (until, commits_along) = (unit.deadline + GRACE, terms.is_single);
     let thread = spawn_blocking(move || {
         let outcome = unit.seen.in_span(|| unit.attempt(&place, permit, &terms, &mut body));
         (unit, body, outcome)
@@ -220,10 +220,13 @@ where
             caller.waits = false;
             joined(done)
         }
-        Err(_) if matches!(caller.watch.cancel(), Stage::Committing) => {
-            Err(Error::OutcomeUnknown(DatabaseError::silent()))
-        }
-        Err(_) => Err(Error::DeadlineExceeded),
+        Err(_) => match caller.watch.cancel() {
+            Stage::Committing => Err(Error::OutcomeUnknown(DatabaseError::silent())),
+            Stage::Running(_) if commits_along => {
+                Err(Error::OutcomeUnknown(DatabaseError::silent()))
+            }
+            _ => Err(Error::DeadlineExceeded),
+        },
     }
 }
 

@@ -211,6 +211,14 @@ impl<G: Guard> Unit<G> {
         Ok(Place { door: self.scope.door(&self.db)?.clone(), until: until(patience) })
     }
 
+    /// Whether the commit goes with the first statement. Not with a read, whose end nobody waits for
+    /// and which can be run again; nor under a key, which takes a statement of its own.
+    fn is_single(&self) -> bool {
+        self.scope.is_single
+            && self.scope.access == Access::ReadWrite
+            && self.repeat == Repeat::BeforeCommit
+    }
+
     pub(super) fn terms(&self, place: &Place) -> Terms {
         let left = whole_millis(self.deadline.saturating_duration_since(Instant::now()));
         let Timeouts { statement, lock, idle } = self.db.0.timeouts;
@@ -219,7 +227,7 @@ impl<G: Guard> Unit<G> {
             access: self.scope.access,
             timeouts: Timeouts { statement: sooner(statement), lock, idle },
             until: place.until,
-            is_single: self.scope.is_single,
+            is_single: self.is_single(),
             #[cfg(feature = "tokio")]
             watch: None,
         }
@@ -258,7 +266,7 @@ impl<G: Guard> Unit<G> {
             _ => Failure::Unit(error),
         })?;
         // A single statement has been committed by now.
-        if !self.scope.is_single && Instant::now() >= self.deadline {
+        if !self.is_single() && Instant::now() >= self.deadline {
             return Err(failed(Error::DeadlineExceeded));
         }
         guard.end().map_err(failed)?;

@@ -193,6 +193,7 @@ mod tests {
         for sqlstate in ["25006", "0A000"] {
             assert!(matches!(unknown(sqlstate, "x").of_begin(), Error::ReadOnlyServer));
         }
+        assert!(matches!(unknown("42704", "x").of_begin(), Error::ContextExpired));
         assert!(matches!(unknown("42501", "x").of_begin(), Error::Denied));
     }
 

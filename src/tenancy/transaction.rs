@@ -163,7 +163,13 @@ impl Transaction {
     }
 
     pub(crate) fn commit(mut self) -> Result<()> {
-        if self.session.conn.is_finished() || self.session.conn.is_unopened() {
+        if self.session.conn.is_finished() {
+            // It is committed, whatever becomes of the connection, which stays in doubt.
+            let _ = self.leave();
+            self.ended = true;
+            return Ok(());
+        }
+        if self.session.conn.is_unopened() {
             return self.leave();
         }
         // No transaction: the caller ended it by hand. More than one: a panic inside a savepoint
@@ -279,18 +285,23 @@ impl Opening for Begin {
         };
         let Timeouts { statement, lock, idle } = self.terms.timeouts;
         let millis = |limit: Duration| limit.as_millis().to_string();
+        let times = accepted_times(signed.issued_at);
         // As values, settings stay out of what others see of the statement.
         let settings = if self.manager.pooled_elsewhere {
             Command::new(POOLED_SETTINGS)
                 .bind(signed.context)
+                .bind(times)
                 .bind(millis(statement))
                 .bind(millis(lock))
                 .bind(millis(idle))
                 .bind(self.manager.role.name())
         } else if statement == self.manager.timeouts.statement {
-            Command::new(SETTINGS).bind(signed.context)
+            Command::new(SETTINGS).bind(signed.context).bind(times)
         } else {
-            Command::new(SETTINGS_WITH_LIMIT).bind(signed.context).bind(millis(statement))
+            Command::new(SETTINGS_WITH_LIMIT)
+                .bind(signed.context)
+                .bind(times)
+                .bind(millis(statement))
         };
         Ok(vec![Command::new(begin), settings])
     }
@@ -323,20 +334,39 @@ impl Opening for Begin {
     }
 }
 
-/// The first column is the start of the transaction, to which the server counts the context's age.
-const SETTINGS: &str = "SELECT pg_catalog.transaction_timestamp(),\
-     pg_catalog.set_config('sesari.context',$1,true)";
-const SETTINGS_WITH_LIMIT: &str = "SELECT pg_catalog.transaction_timestamp(),\
-     pg_catalog.set_config('sesari.context',$1,true),\
-     pg_catalog.set_config('statement_timeout',$2,true)";
-const POOLED_SETTINGS: &str = "SELECT pg_catalog.transaction_timestamp(),\
-     pg_catalog.set_config('sesari.context',$1,true),\
-     pg_catalog.set_config('statement_timeout',$2,true),\
-     pg_catalog.set_config('lock_timeout',$3,true),\
-     pg_catalog.set_config('idle_in_transaction_session_timeout',$4,true),\
+/// Sets the context, unless the transaction began outside of the time in which the server accepts it:
+/// then the statement fails, and with it all that was sent behind it. There is no other setting of that
+/// name. The first column is the start of the transaction.
+macro_rules! set_context {
+    ($more:literal) => {
+        concat!(
+            "SELECT pg_catalog.transaction_timestamp(),pg_catalog.set_config(CASE WHEN \
+             pg_catalog.elem_contained_by_range(pg_catalog.transaction_timestamp(),\
+             $2::pg_catalog.tstzrange) THEN 'sesari.context' ELSE 'sesari_context_expired' END,$1,true)",
+            $more
+        )
+    };
+}
+const SETTINGS: &str = set_context!("");
+const SETTINGS_WITH_LIMIT: &str =
+    set_context!(",pg_catalog.set_config('statement_timeout',$3,true)");
+const POOLED_SETTINGS: &str = set_context!(
+    ",pg_catalog.set_config('statement_timeout',$3,true),\
+     pg_catalog.set_config('lock_timeout',$4,true),\
+     pg_catalog.set_config('idle_in_transaction_session_timeout',$5,true),\
      pg_catalog.set_config('search_path','public,pg_temp',true),\
      pg_catalog.set_config('row_security','on',true),\
-     pg_catalog.set_config('role',$5,true)";
+     pg_catalog.set_config('role',$6,true)"
+);
+
+/// When a transaction must begin for a context that was signed at this time, as a `tstzrange`.
+fn accepted_times(issued_at: i64) -> String {
+    let at = |age| {
+        let time = chrono::DateTime::from_timestamp_micros(issued_at.saturating_add(age));
+        time.unwrap_or_default().to_rfc3339()
+    };
+    format!("[{},{}]", at(*ACCEPTED_AGES.start()), at(*ACCEPTED_AGES.end()))
+}
 
 impl Drop for Transaction {
     fn drop(&mut self) {
