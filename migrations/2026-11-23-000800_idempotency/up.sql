@@ -6,6 +6,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = p
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    asker text := context[5] || '.' || context[4];
 BEGIN
     IF context[3] = 's' AND context[5] <> '' THEN
         workspace_id := context[5];
@@ -16,7 +17,7 @@ BEGIN
         SELECT context[5], 'user', context[4], m.role || ' ' || m.membership_id
           INTO workspace_id, actor_kind, actor_id, membership
           FROM sesari.memberships AS m
-         WHERE m.member = context[5] || '.' || context[4];
+         WHERE m.member = asker;
     END IF;
 END
 $$;
