@@ -207,24 +207,16 @@ GRANT EXECUTE ON FUNCTION sesari.new_id TO sesari_tenant, sesari_service;
 -- nothing by an error. A sub-select among them is run by the first row that gets as far, and that it was
 -- run can be seen: so a caller could learn of a row that the policy hides what is in it. A look-up in a JSON
 -- object costs the planner nothing, and of what costs nothing the policy's comes first.
-CREATE FUNCTION sesari.key_of(VARIADIC path text[]) RETURNS jsonb
+CREATE FUNCTION sesari.key_of(workspace text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    found jsonb := 'true';
 BEGIN
-    FOR i IN REVERSE cardinality(path) .. 1 LOOP
-        IF path[i] IS NULL THEN
-            RETURN NULL;
-        END IF;
-        found := jsonb_build_object(path[i], found);
-    END LOOP;
-    RETURN found;
+    RETURN jsonb_build_object(workspace, true);
 END
 $$;
-COMMENT ON FUNCTION sesari.key_of IS
-    'A JSON object with this path alone, or NULL if a part is null. The first condition of each policy that reads looks its row up in one';
-GRANT EXECUTE ON FUNCTION sesari.key_of TO sesari_tenant;
+COMMENT ON FUNCTION sesari.key_of(text) IS
+    'A JSON object with this key alone, or NULL for NULL. The first condition of each policy that reads looks its row up in one';
+GRANT EXECUTE ON FUNCTION sesari.key_of(text) TO sesari_tenant;
 
 -- What text may hold, for every check: whichever client writes, one text is written in one way, and what
 -- is not shown is not stored. ASCII needs no tables. What a character is does not depend on the server's

@@ -25,6 +25,19 @@ COMMENT ON FUNCTION sesari.current_actor IS
     'The current workspace and who is asking there by which membership and role, if a user who is a member now or a service; otherwise nulls. Policies ask for all at once: a statement could change the context between two questions';
 GRANT EXECUTE ON FUNCTION sesari.current_actor TO sesari_tenant;
 
+-- As sesari.key_of(text), for what is one actor's own.
+CREATE FUNCTION sesari.key_of(workspace text, kind text, actor text, membership text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN jsonb_build_object(workspace,
+               jsonb_build_object(kind, jsonb_build_object(actor, jsonb_build_object(membership, true))));
+END
+$$;
+COMMENT ON FUNCTION sesari.key_of(text, text, text, text) IS
+    'A JSON object with this path alone, or NULL if a part is null. Policies on what is one actor''s own look their row up in one';
+GRANT EXECUTE ON FUNCTION sesari.key_of(text, text, text, text) TO sesari_tenant;
+
 -- idempotency_keys -----------------------------------------------------------------------------
 
 -- A key is its actor's own. An answer may hold what only this actor may read, and a key that somebody
