@@ -114,10 +114,14 @@ CREATE POLICY idempotency_keys_tenant_insert ON public.idempotency_keys FOR INSE
     WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
                 = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_update ON public.idempotency_keys FOR UPDATE TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id, membership)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a))
-    WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
-                = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
+    USING ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+              FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+           AND (workspace_id, actor_kind, actor_id, membership)
+             = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a))
+    WITH CHECK ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+                   FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+                AND (workspace_id, actor_kind, actor_id, membership)
+                  = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 -- For pruning: a row that a transaction is just asking for is locked, and left for the next time.
 CREATE POLICY idempotency_keys_owner_select ON public.idempotency_keys FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY idempotency_keys_owner_update ON public.idempotency_keys FOR UPDATE TO sesari_owner

@@ -77,13 +77,13 @@ rules! {
            FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
             AND (e ~ 'current_actor' OR p.table_name = 'idempotency_keys')
-            AND regexp_replace(e, '\\s+', ' ', 'g') <> CASE p.verb WHEN 'select' THEN
+            AND regexp_replace(e, '\\s+', ' ', 'g') <> CASE WHEN p.verb IN ('select', 'update') THEN
                 '(((( SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership) AS key_of '
                 'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id, membership)))'
                 '[workspace_id][actor_kind][actor_id][membership] IS NOT NULL) AND ' ELSE '' END ||
                 '((workspace_id, actor_kind, actor_id, membership) = ( SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership '
                 'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id, membership)))'
-                || CASE p.verb WHEN 'select' THEN ')' ELSE '' END",
+                || CASE WHEN p.verb IN ('select', 'update') THEN ')' ELSE '' END",
         broken by "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
              USING (workspace_id = (SELECT sesari.current_workspace_id()))",
         "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
