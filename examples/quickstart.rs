@@ -148,10 +148,10 @@ fn tell_acmes_story(db: &Database, ada: &UserId, acme: &WorkspaceId) -> Outcomes
 
 fn show_progress(db: &Database, ada: &UserId, acme: &WorkspaceId, goal: &GoalId) -> Outcomes<()> {
     let mut tenant = db.tenant_read_only(ada, acme)?;
-    let links = tenant.goal_kpis().list(goal)?;
-    let progress = tenant.goals().progress(goal)?;
+    let goal = tenant.goals().find_with_kpis(goal)?.ok_or("no goal")?;
+    let progress = goal.progress()?;
     println!();
-    for (linked, kpi) in links.iter().zip(&progress.kpis) {
+    for (linked, kpi) in goal.kpis.iter().zip(&progress.kpis) {
         match &kpi.outcome {
             Outcome::Counted(counted) => println!(
                 "{:<10} {} {:>4.0} % of the way, counts for {:>2.0} %",

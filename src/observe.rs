@@ -126,8 +126,14 @@ fn timed(name: &'static str, outcome: &'static str, took: Duration) {
 }
 
 /// Tells of a refusal, if the error is one.
+/// A refused context is told of once, where the transaction begins, and not again by the operation
+/// that began it.
 pub(crate) fn refused(operation: &'static str, error: &Error) {
-    if matches!(error, Error::Denied | Error::ContextExpired | Error::ContextKeyUnknown) {
+    let is_refusal = match error {
+        Error::ContextExpired | Error::ContextKeyUnknown => operation == "begin",
+        error => matches!(error, Error::Denied),
+    };
+    if is_refusal {
         spans::refused(operation, error.kind());
         figures::refused(operation, error.kind());
     }

@@ -48,7 +48,7 @@ pub use data_points::{
 };
 pub use diagnosis::{Cause, ContextCause, DiagnosisRepository, Wanted};
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
-pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, NewGoal};
+pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, GoalWithKpis, NewGoal};
 pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};
 pub use integrations::{
     Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed, SyncSchedule,

@@ -79,7 +79,7 @@ fn the_check_takes_one_connection_and_no_more_than_the_logins_rights() {
         }
     };
     let built = Database::builder(login.url(), test.context_key().clone()).build();
-    assert!(matches!(built, Err(Error::Connect { .. })), "{built:?}");
+    assert!(matches!(built, Err(Error::TooManyConnections { .. })), "{built:?}");
     drop(taken);
 }
 

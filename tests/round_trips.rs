@@ -138,6 +138,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     }),
     ("series.goal_progress", |t, w| t.series().goal_progress(&w.a.goal, days().grid()).map(drop)),
     ("goals.find", |t, w| t.goals().find(&w.a.goal).map(drop)),
+    ("goals.find_with_kpis", |t, w| t.goals().find_with_kpis(&w.a.goal).map(drop)),
     ("goals.list", |t, _| {
         let filter = GoalFilter { status: Some(GoalStatus::Active), ..GoalFilter::default() };
         t.goals().list(&filter, &Page::default()).map(drop)

@@ -294,6 +294,26 @@ fn a_kill_leaves_nothing_behind() {
     helper.leaves_nothing();
 }
 
+/// The processes of a server whose first one was killed write for a moment longer.
+#[test]
+fn a_directory_that_is_still_written_to_is_removed() {
+    let helper = Helper::start(Helper::command("wait"));
+    let writer = helper.local.clone().map(|(dir, _)| {
+        std::thread::spawn(move || {
+            let (start, mut names) = (Instant::now(), (0..100).cycle());
+            while start.elapsed() < Duration::from_secs(2) {
+                let name = format!("data/late.{}", names.next().expect("another"));
+                let _ = std::fs::File::create(dir.join(name));
+            }
+        })
+    });
+    signal("-KILL", &helper.group());
+    helper.leaves_nothing();
+    if let Some(writer) = writer {
+        writer.join().expect("the writer");
+    }
+}
+
 #[test]
 fn a_kill_while_the_server_is_starting_leaves_nothing_behind() {
     if local_server(&TestDatabase::empty().unwrap()).is_none() {

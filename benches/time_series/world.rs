@@ -11,6 +11,8 @@ use sesari_db::migrations::{rebuild_rollups, verify_rollups};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, TimeRange};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Timestamp};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
 
 /// KPIs of each workspace: a dashboard's worth.
 pub(crate) const KPIS: usize = 20;
@@ -64,8 +66,29 @@ pub(crate) struct Writing {
     /// A superuser's as well, in a session where this crate's triggers are off and the foreign key's
     /// are on.
     pub(crate) bare: PgConnection,
+    pub(crate) copying: Copying,
     hours: i64,
     late: i64,
+}
+
+/// Another such session, of a client that copies.
+pub(crate) struct Copying {
+    pub(crate) runtime: Runtime,
+    pub(crate) client: Client,
+}
+
+impl Copying {
+    fn new(test: &TestDatabase) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let (client, connection) =
+                tokio_postgres::connect(&test.admin_url(), NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute("SET session_replication_role = replica").await.unwrap();
+            client
+        });
+        Self { runtime, client }
+    }
 }
 
 impl Writing {
@@ -113,7 +136,12 @@ impl World {
         let (workspace, kpis) = all.into_iter().nth(workspaces / 2).unwrap();
         let mut plain = test.admin().unwrap();
         plain.batch_execute(REFERENCE).unwrap();
-        let writing = Writing { bare: bare(&test), hours: i64::try_from(hours).unwrap(), late: 0 };
+        let writing = Writing {
+            bare: bare(&test),
+            copying: Copying::new(&test),
+            hours: i64::try_from(hours).unwrap(),
+            late: 0,
+        };
         let points = hours * KPIS * workspaces;
         let mut world = Self { points, plain, db, user, workspace, kpis, writing, test };
         world.load(hours);

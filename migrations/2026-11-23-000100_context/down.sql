@@ -7,7 +7,7 @@ DROP FUNCTION sesari.refuse_change();
 DROP FUNCTION sesari.drop_negative_zero();
 DROP FUNCTION sesari.keep_times();
 DROP FUNCTION sesari.is_text(text, text);
-DROP FUNCTION sesari.key_of(text[]);
+DROP FUNCTION sesari.key_of(text);
 DROP FUNCTION sesari.new_id();
 DROP FUNCTION sesari.current_service();
 DROP FUNCTION sesari.signed_in_user_id();

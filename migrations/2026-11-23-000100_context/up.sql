@@ -42,7 +42,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE sesari_owner REVOKE EXECUTE ON FUNCTIONS FROM 
 -- Keys ---------------------------------------------------------------------------------------
 
 CREATE TABLE sesari.context_keys (
-    key_id text NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
     inner_pad bytea NOT NULL,
     outer_pad bytea NOT NULL,
     installed_at timestamptz NOT NULL DEFAULT now(),
@@ -113,52 +113,43 @@ GRANT EXECUTE ON FUNCTION sesari.has_context_key TO sesari_tenant, sesari_servic
 
 -- The one reader of the setting. Its parts, separated by dots:
 --   1 version, 2 key id, 3 actor kind (u or s), 4 actor id, 5 workspace or empty,
---   6 issued at (microseconds since 1970), 7 backend pid or 0, 8 HMAC-SHA256 in hex of all before.
--- Returns the parts, or NULL when anything is off. Nothing of the text but its form is looked at
--- before its signature is known to be ours.
+--   6 issued at (microseconds since 1970, 16 digits), 7 backend pid or 0, 8 HMAC-SHA256 in hex of all before.
+-- Returns the parts, or NULL when anything is off: only what is known to hold reaches a RETURN of them.
+-- Nothing of the text but the key's id is looked at before its signature is known to be ours.
 --
 -- Called only by the definer functions below, under their pinned search_path.
+--
+-- The first call in a transaction costs most, since PL/pgSQL then sets up each expression anew: by the number
+-- of functions and operators in it. So there are few, and no patterns. A query sets up its own each time it
+-- runs: so look-ups compare with variables.
 CREATE FUNCTION sesari.verified_context() RETURNS text[]
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
 AS $$
 DECLARE
-    token text := pg_catalog.current_setting('sesari.context', true);
-    parts text[];
-    pads sesari.context_keys;
+    -- Empty on a reused connection, where it was local to an earlier transaction.
+    token text := current_setting('sesari.context', true);
+    parts text[] := string_to_array(token, '.');
+    named_key text := parts[2];
+    inner_key bytea;
+    outer_key bytea;
     expected text;
     age interval;
 BEGIN
-    -- A reused connection reads '' where a setting was local to an earlier transaction.
-    IF token IS NULL OR octet_length(token) NOT BETWEEN 65 AND 512 THEN
-        RETURN NULL;
+    SELECT inner_pad, outer_pad INTO inner_key, outer_key FROM sesari.context_keys WHERE key_id = named_key;
+    expected := encode(sha256(outer_key || sha256(inner_key || convert_to(left(token, -65), 'UTF8'))), 'hex');
+    -- Compared as one number first, so that the time of the comparison tells nothing of the signature
+    -- expected. Whoever holds the key may still have signed what is none: no cast below may fail.
+    IF hashtextextended(parts[8], 0) = hashtextextended(expected, 0) AND parts[8] = expected
+       AND parts[9] IS NULL AND parts[1] = '1' AND parts[3] IN ('u', 's') AND parts[4] <> ''
+       AND parts[7] IN ('0', pg_backend_pid()::text)
+       AND octet_length(parts[6]) = 16 AND ltrim(parts[6], '0123456789') = '' THEN
+        -- now() is the start of the transaction: a context that was fresh then stays valid in it.
+        age := now() - (to_timestamp(0) + parts[6]::bigint * interval '1 microsecond');
+        IF age >= interval '-2 seconds' AND age <= interval '10 seconds' THEN
+            RETURN parts;
+        END IF;
     END IF;
-    parts := string_to_array(token, '.');
-    -- Whoever holds the key may still have signed what is none: no cast below may fail.
-    IF cardinality(parts) <> 8 OR parts[1] <> '1' OR parts[3] NOT IN ('u', 's') OR parts[4] = ''
-       OR parts[6] !~ '^[0-9]{1,16}$' OR parts[7] !~ '^[0-9]{1,9}$' OR length(parts[8]) <> 64 THEN
-        RETURN NULL;
-    END IF;
-    SELECT * INTO pads FROM sesari.context_keys WHERE key_id = parts[2];
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    expected := encode(sha256(pads.outer_pad || sha256(
-        pads.inner_pad || convert_to(left(token, -65), 'UTF8'))), 'hex');
-    -- Hashed once more under the key, so that the time of the comparison tells nothing of the
-    -- signature expected.
-    IF sha256(pads.outer_pad || convert_to(expected, 'UTF8'))
-       <> sha256(pads.outer_pad || convert_to(parts[8], 'UTF8')) THEN
-        RETURN NULL;
-    END IF;
-    IF parts[7] <> '0' AND parts[7]::integer <> pg_backend_pid() THEN
-        RETURN NULL;
-    END IF;
-    -- now() is the start of the transaction: a context that was fresh then stays valid in it.
-    age := now() - (to_timestamp(0) + parts[6]::bigint * interval '1 microsecond');
-    IF age < interval '-2 seconds' OR age > interval '10 seconds' THEN
-        RETURN NULL;
-    END IF;
-    RETURN parts;
+    RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION sesari.verified_context IS
@@ -216,24 +207,16 @@ GRANT EXECUTE ON FUNCTION sesari.new_id TO sesari_tenant, sesari_service;
 -- nothing by an error. A sub-select among them is run by the first row that gets as far, and that it was
 -- run can be seen: so a caller could learn of a row that the policy hides what is in it. A look-up in a JSON
 -- object costs the planner nothing, and of what costs nothing the policy's comes first.
-CREATE FUNCTION sesari.key_of(VARIADIC path text[]) RETURNS jsonb
+CREATE FUNCTION sesari.key_of(workspace text) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    found jsonb := 'true';
 BEGIN
-    FOR i IN REVERSE cardinality(path) .. 1 LOOP
-        IF path[i] IS NULL THEN
-            RETURN NULL;
-        END IF;
-        found := jsonb_build_object(path[i], found);
-    END LOOP;
-    RETURN found;
+    RETURN jsonb_build_object(workspace, true);
 END
 $$;
-COMMENT ON FUNCTION sesari.key_of IS
-    'A JSON object with this path alone, or NULL if a part is null. The first condition of each policy that reads looks its row up in one';
-GRANT EXECUTE ON FUNCTION sesari.key_of TO sesari_tenant;
+COMMENT ON FUNCTION sesari.key_of(text) IS
+    'A JSON object with this key alone, or NULL for NULL. The first condition of each policy that reads looks its row up in one';
+GRANT EXECUTE ON FUNCTION sesari.key_of(text) TO sesari_tenant;
 
 -- What text may hold, for every check: whichever client writes, one text is written in one way, and what
 -- is not shown is not stored. ASCII needs no tables. What a character is does not depend on the server's

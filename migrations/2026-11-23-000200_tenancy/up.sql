@@ -217,7 +217,7 @@ CREATE TRIGGER "A_workspace_users_user" AFTER INSERT ON public.workspace_users
 -- they are, so there is one key of one column: of two that begin with the workspace's id, the caller could
 -- have the planner take the other, by way of the costs it goes by, and count that workspace's members.
 CREATE TABLE sesari.memberships (
-    member text NOT NULL,
+    member text COLLATE "C" NOT NULL,
     membership_id text NOT NULL,
     role text NOT NULL,
     CONSTRAINT memberships_pkey PRIMARY KEY (member)
@@ -258,14 +258,12 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = p
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    asker text := context[5] || '.' || context[4];
 BEGIN
-    IF context[5] = '' THEN
-        RETURN NULL;
-    END IF;
     IF context[3] = 's' THEN
-        RETURN context[5];
+        RETURN nullif(context[5], '');
     END IF;
-    PERFORM FROM sesari.memberships WHERE member = context[5] || '.' || context[4];
+    PERFORM FROM sesari.memberships WHERE member = asker;
     RETURN CASE WHEN FOUND THEN context[5] END;
 END
 $$;
@@ -278,12 +276,14 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = p
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    asker text := context[5] || '.' || context[4];
+    its_role text;
 BEGIN
-    IF context[3] = 's' AND context[5] <> '' THEN
-        RETURN 'service';
+    IF context[3] = 's' THEN
+        RETURN CASE WHEN context[5] <> '' THEN 'service' END;
     END IF;
-    RETURN (SELECT role FROM sesari.memberships
-             WHERE member = context[5] || '.' || context[4] AND context[3] = 'u');
+    SELECT role INTO its_role FROM sesari.memberships WHERE member = asker;
+    RETURN its_role;
 END
 $$;
 COMMENT ON FUNCTION sesari.current_member_role IS
@@ -295,12 +295,13 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = p
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    asker text := context[5] || '.' || context[4];
 BEGIN
     IF context[3] = 's' THEN
         RETURN CASE WHEN 'service' = ANY (roles) THEN nullif(context[5], '') END;
     END IF;
-    RETURN (SELECT context[5] FROM sesari.memberships
-             WHERE member = context[5] || '.' || context[4] AND role = ANY (roles));
+    PERFORM FROM sesari.memberships WHERE member = asker AND role = ANY (roles);
+    RETURN CASE WHEN FOUND THEN context[5] END;
 END
 $$;
 COMMENT ON FUNCTION sesari.workspace_id_as IS

@@ -89,8 +89,10 @@ CREATE POLICY kpis_tenant_select ON public.kpis FOR SELECT TO sesari_tenant
 CREATE POLICY kpis_tenant_insert ON public.kpis FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpis_tenant_update ON public.kpis FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+                AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpis_tenant_delete ON public.kpis FOR DELETE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY kpis_owner_select ON public.kpis FOR SELECT TO sesari_owner USING (true);

@@ -69,10 +69,13 @@ CREATE POLICY kpi_data_points_tenant_select ON public.kpi_data_points FOR SELECT
 CREATE POLICY kpi_data_points_tenant_insert ON public.kpi_data_points FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpi_data_points_tenant_update ON public.kpi_data_points FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+                AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpi_data_points_tenant_delete ON public.kpi_data_points FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY kpi_data_points_owner_select ON public.kpi_data_points FOR SELECT TO sesari_owner
     USING (true);
 

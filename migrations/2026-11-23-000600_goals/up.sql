@@ -60,8 +60,10 @@ CREATE POLICY goals_tenant_select ON public.goals FOR SELECT TO sesari_tenant
 CREATE POLICY goals_tenant_insert ON public.goals FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+                AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goals_tenant_delete ON public.goals FOR DELETE TO sesari_tenant
     USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 
@@ -113,9 +115,12 @@ CREATE POLICY goal_kpis_tenant_select ON public.goal_kpis FOR SELECT TO sesari_t
 CREATE POLICY goal_kpis_tenant_insert ON public.goal_kpis FOR INSERT TO sesari_tenant
     WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goal_kpis_tenant_update ON public.goal_kpis FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()))
+    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+                AND workspace_id = (SELECT sesari.current_workspace_id()));
 CREATE POLICY goal_kpis_tenant_delete ON public.goal_kpis FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.current_workspace_id()));
+    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
+           AND workspace_id = (SELECT sesari.current_workspace_id()));
 
 RESET ROLE;

@@ -6,6 +6,7 @@ LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = p
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    asker text := context[5] || '.' || context[4];
 BEGIN
     IF context[3] = 's' AND context[5] <> '' THEN
         workspace_id := context[5];
@@ -16,13 +17,26 @@ BEGIN
         SELECT context[5], 'user', context[4], m.role || ' ' || m.membership_id
           INTO workspace_id, actor_kind, actor_id, membership
           FROM sesari.memberships AS m
-         WHERE m.member = context[5] || '.' || context[4];
+         WHERE m.member = asker;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION sesari.current_actor IS
     'The current workspace and who is asking there by which membership and role, if a user who is a member now or a service; otherwise nulls. Policies ask for all at once: a statement could change the context between two questions';
 GRANT EXECUTE ON FUNCTION sesari.current_actor TO sesari_tenant;
+
+-- As sesari.key_of(text), for what is one actor's own.
+CREATE FUNCTION sesari.key_of(workspace text, kind text, actor text, membership text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN jsonb_build_object(workspace,
+               jsonb_build_object(kind, jsonb_build_object(actor, jsonb_build_object(membership, true))));
+END
+$$;
+COMMENT ON FUNCTION sesari.key_of(text, text, text, text) IS
+    'A JSON object with this path alone, or NULL if a part is null. Policies on what is one actor''s own look their row up in one';
+GRANT EXECUTE ON FUNCTION sesari.key_of(text, text, text, text) TO sesari_tenant;
 
 -- idempotency_keys -----------------------------------------------------------------------------
 
@@ -100,10 +114,14 @@ CREATE POLICY idempotency_keys_tenant_insert ON public.idempotency_keys FOR INSE
     WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
                 = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 CREATE POLICY idempotency_keys_tenant_update ON public.idempotency_keys FOR UPDATE TO sesari_tenant
-    USING ((workspace_id, actor_kind, actor_id, membership)
-           = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a))
-    WITH CHECK ((workspace_id, actor_kind, actor_id, membership)
-                = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
+    USING ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+              FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+           AND (workspace_id, actor_kind, actor_id, membership)
+             = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a))
+    WITH CHECK ((SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership)
+                   FROM sesari.current_actor() AS a)[workspace_id][actor_kind][actor_id][membership] IS NOT NULL
+                AND (workspace_id, actor_kind, actor_id, membership)
+                  = (SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership FROM sesari.current_actor() AS a));
 -- For pruning: a row that a transaction is just asking for is locked, and left for the next time.
 CREATE POLICY idempotency_keys_owner_select ON public.idempotency_keys FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY idempotency_keys_owner_update ON public.idempotency_keys FOR UPDATE TO sesari_owner

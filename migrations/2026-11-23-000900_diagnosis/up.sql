@@ -100,9 +100,8 @@ BEGIN
         RETURN NULL;
     END IF;
     parts := string_to_array(token, '.');
-    IF token IS NULL OR octet_length(token) NOT BETWEEN 65 AND 512
-       OR cardinality(parts) <> 8 OR parts[1] <> '1' OR parts[3] NOT IN ('u', 's') OR parts[4] = ''
-       OR parts[6] !~ '^[0-9]{1,16}$' OR parts[7] !~ '^[0-9]{1,9}$' OR length(parts[8]) <> 64 THEN
+    IF token IS NULL OR cardinality(parts) <> 8 OR parts[1] <> '1' OR parts[3] NOT IN ('u', 's') OR parts[4] = ''
+       OR parts[6] !~ '^[0-9]{16}$' OR parts[7] !~ '^[0-9]{1,9}$' OR length(parts[8]) <> 64 THEN
         RETURN 'malformed';
     END IF;
     SELECT * INTO pads FROM sesari.context_keys WHERE key_id = parts[2];
@@ -111,11 +110,10 @@ BEGIN
     END IF;
     expected := encode(sha256(pads.outer_pad || sha256(
         pads.inner_pad || convert_to(left(token, -65), 'UTF8'))), 'hex');
-    IF sha256(pads.outer_pad || convert_to(expected, 'UTF8'))
-       <> sha256(pads.outer_pad || convert_to(parts[8], 'UTF8')) THEN
+    IF hashtextextended(parts[8], 0) <> hashtextextended(expected, 0) OR parts[8] <> expected THEN
         RETURN 'forged';
     END IF;
-    IF parts[7] <> '0' AND parts[7]::integer <> backend THEN
+    IF parts[7] NOT IN ('0', backend::text) THEN
         RETURN 'other-backend';
     END IF;
     age := at - (to_timestamp(0) + parts[6]::bigint * interval '1 microsecond');

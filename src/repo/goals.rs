@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 
-use super::goal_kpis::check_links;
-use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present};
+use super::goal_kpis::{GoalKpi, GoalKpiRepository, LinkedKpi, check_links};
+use super::{Deleted, Kpi, changed, debug_by_name, found, not_deleted, page_of, present};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
-use crate::progress::{GoalProgress, KpiProgressInput, goal_progress};
+use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
 
@@ -41,6 +41,32 @@ pub struct Goal {
     pub updated_at: DateTime<Utc>,
     /// When it was deleted.
     pub deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A goal with the KPIs that measure it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GoalWithKpis {
+    /// The goal.
+    pub goal: Goal,
+    /// Its links with their KPIs, deleted KPIs left out, oldest KPI first.
+    pub kpis: Vec<LinkedKpi>,
+}
+
+impl GoalWithKpis {
+    /// The goal's progress, as [`GoalRepository::progress`] has it, with its KPIs in the same order.
+    ///
+    /// # Errors
+    /// As [`goal_progress`], which what was read gives no reason to.
+    pub fn progress(&self) -> Result<GoalProgress, InvalidInput> {
+        let input = |linked: &LinkedKpi| KpiProgressInput {
+            kpi_id: linked.kpi.id.clone(),
+            current: linked.kpi.current_value_at.map(|_| linked.kpi.current_value),
+            target: linked.kpi.target_value,
+            baseline: linked.link.baseline,
+            weight: linked.link.weight,
+        };
+        goal_progress(&self.kpis.iter().map(input).collect::<Vec<_>>())
+    }
 }
 
 /// A goal to create. It starts out active.
@@ -97,6 +123,23 @@ pub struct GoalFilter {
     pub deleted: Deleted,
 }
 
+/// Goals with their links to KPIs that are not deleted, or without any.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn with_links() -> _ {
+    goals::table.left_join(
+        goal_kpis::table
+            .inner_join(
+                kpis::table.on(kpis::workspace_id
+                    .eq(goal_kpis::workspace_id)
+                    .and(kpis::id.eq(goal_kpis::kpi_id))
+                    .and(kpis::deleted_at.is_null())),
+            )
+            .on(goal_kpis::workspace_id
+                .eq(goals::workspace_id)
+                .and(goal_kpis::goal_id.eq(goals::id))),
+    )
+}
+
 /// The goals of a workspace.
 pub struct GoalRepository<'g> {
     conn: &'g mut PgConnection,
@@ -143,6 +186,26 @@ impl<'g> GoalRepository<'g> {
                 .select(Goal::as_select())
                 .first(self.conn)
                 .optional()?)
+        })
+    }
+
+    /// A goal that is not deleted, with the KPIs that [`GoalKpiRepository::list`] has of it. `Invalid`
+    /// where they are more than [`GoalKpiRepository::MAX_LISTED`].
+    pub fn find_with_kpis(&mut self, id: &GoalId) -> Result<Option<GoalWithKpis>> {
+        operation("goal.find_with_kpis", || {
+            let rows: Vec<(Goal, Option<GoalKpi>, Option<Kpi>)> = with_links()
+                .filter(goals::workspace_id.eq(self.workspace))
+                .filter(goals::id.eq(id))
+                .filter(goals::deleted_at.is_null())
+                .order((kpis::created_at, kpis::id))
+                .select(<(Goal, Option<GoalKpi>, Option<Kpi>)>::as_select())
+                .limit(GoalKpiRepository::MAX_LISTED + 1)
+                .load(self.conn)?;
+            check_links(rows.len(), GoalKpiRepository::MAX_LISTED)?;
+            let Some((goal, ..)) = rows.first() else { return Ok(None) };
+            let goal = goal.clone();
+            let linked = |(_, link, kpi)| Some(LinkedKpi { link: link?, kpi: kpi? });
+            Ok(Some(GoalWithKpis { goal, kpis: rows.into_iter().filter_map(linked).collect() }))
         })
     }
 
@@ -259,18 +322,7 @@ impl<'g> GoalRepository<'g> {
         operation("goal.progress", || {
             type Link = (KpiId, f64, Option<DateTime<Utc>>, Option<f64>, Option<f64>, f64);
             type Row = (GoalId, Option<Link>);
-            let links = goal_kpis::table.inner_join(
-                kpis::table.on(kpis::workspace_id
-                    .eq(goal_kpis::workspace_id)
-                    .and(kpis::id.eq(goal_kpis::kpi_id))
-                    .and(kpis::deleted_at.is_null())),
-            );
-            let rows: Vec<Row> = goals::table
-                .left_join(
-                    links.on(goal_kpis::workspace_id
-                        .eq(goals::workspace_id)
-                        .and(goal_kpis::goal_id.eq(goals::id))),
-                )
+            let rows: Vec<Row> = with_links()
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq_any(ids))
                 .filter(goals::deleted_at.is_null())

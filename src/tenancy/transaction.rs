@@ -17,6 +17,7 @@ use crate::database::door::Door;
 use crate::database::fair_queue::Permit;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
+use crate::observe;
 
 /// The server accepts a context from 2 seconds before to 10 seconds after its signing, counted to the
 /// start of the transaction (`sesari.verified_context`), in microseconds.
@@ -313,6 +314,7 @@ impl Opening for Begin {
         if ACCEPTED_AGES.contains(&started.saturating_sub(self.issued_at)) {
             Ok(())
         } else {
+            observe::refused("begin", &Error::ContextExpired);
             Err(Error::ContextExpired)
         }
     }

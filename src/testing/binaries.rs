@@ -108,7 +108,8 @@ pub(super) fn start(bin: &Path) -> Result<Started, TestingError> {
         let mut gave_up = || stopped.exists() || !matches!(janitor.ended(), Ok(None));
         match server::wait_until_ready(&url, &mut gave_up) {
             Ok(control) => {
-                return Ok(Started { url, control, janitor, container: None });
+                let (container, copying) = (None, server::BY_FILES);
+                return Ok(Started { url, control, janitor, container, copying });
             }
             Err(reason) => {
                 let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();

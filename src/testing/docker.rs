@@ -73,7 +73,7 @@ fn run() -> Result<Started, TestingError> {
         let log = container.stderr_to_vec().unwrap_or_default();
         failed(format!("{reason}; its log:\n{}", String::from_utf8_lossy(&log)))
     })?;
-    Ok(Started { url, control, janitor, container: Some(container) })
+    Ok(Started { url, control, janitor, container: Some(container), copying: server::BY_FILES })
 }
 
 fn address(container: &Container<GenericImage>, password: &str) -> Result<ServerUrl, TestingError> {

@@ -28,5 +28,5 @@ pub(super) fn start(run: &str) -> Result<Started, TestingError> {
             server: "what drops the databases afterwards".to_owned(),
             detail: error.to_string(),
         })?;
-    Ok(Started { url, control, janitor, container: None })
+    Ok(Started { url, control, janitor, container: None, copying: "" })
 }

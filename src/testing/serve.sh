@@ -5,7 +5,19 @@
 trap '' INT TERM HUP
 umask 077
 dir=$1 bin=$2 port=$3
-mkdir "$dir" && cd "$dir" || exit 1
+# However this ends. Again while that fails: the processes of a server that was killed outlive it for
+# a moment, and what they write meanwhile makes `rm` find a directory that is not empty.
+remove() {
+    cd /
+    tries=0
+    until rm -rf "$dir" || [ "$tries" -ge 300 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
+mkdir "$dir" || exit 1
+trap remove EXIT
+cd "$dir" || exit 1
 exec 3<&0 </dev/null >log 2>&1
 IFS= read -r password <&3 && printf '%s\n' "$password" >password
 
@@ -27,16 +39,16 @@ server=$!
 
 (
     while read -r _; do :; done
-    # Repeated, because what runs there may be initdb still; an immediate shutdown takes no time.
+    # Repeated, because what runs there may be initdb still; an immediate shutdown takes no time. Not
+    # once it has stopped, when its number may be another process's.
     tries=0
-    while [ "$tries" -lt 300 ] && kill -QUIT "$server"; do
+    while [ ! -e stopped ] && [ "$tries" -lt 300 ] && kill -QUIT "$server"; do
         tries=$((tries + 1))
         sleep 0.1
     done
-    kill -KILL "$server"
+    [ -e stopped ] || kill -KILL "$server"
 ) <&3 2>/dev/null &
 
 wait "$server"
 : >stopped
 wait
-cd / && rm -rf "$dir"

@@ -75,7 +75,7 @@ pub const HOLES: &[Hole] = &[
         what: "contexts good on every backend",
         sql: "DO $do$ BEGIN EXECUTE replace(
                   pg_get_functiondef('sesari.verified_context'::regproc),
-                  $$parts[7] <> '0' AND$$, 'false AND'); END $do$",
+                  $$parts[7] IN ('0', pg_backend_pid()::text)$$, 'true'); END $do$",
         attack: attack!(
             "a live context of B",
             Statement,

@@ -357,6 +357,9 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("members.leave", &mut |g| g.members().leave().unwrap());
     operation("members.remove", &mut |g| g.members().remove(&user).unwrap());
     operation("goals.find", &mut |g| assert!(g.goals().find(&goal).unwrap().is_some()));
+    operation("goals.find_with_kpis", &mut |g| {
+        assert_eq!(g.goals().find_with_kpis(&goal).unwrap().unwrap().kpis.len(), 2);
+    });
     operation("goals.list", &mut |g| {
         g.goals().list(&GoalFilter::default(), &first).unwrap();
     });

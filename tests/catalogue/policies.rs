@@ -51,7 +51,7 @@ rules! {
             AND e !~ 'current_actor' -- below
             AND regexp_replace(e, '\\s+', ' ', 'g') !~
                 '^\\(('
-                '\\(\\(\\( SELECT sesari\\.key_of\\(VARIADIC ARRAY\\[sesari\\.(current_workspace_id\\(\\)|workspace_id_as\\(''\\{[a-z,]+\\}''::text\\[\\]\\))\\]\\) AS key_of\\)\\)\\[workspace_id\\] IS NOT NULL\\) AND '
+                '\\(\\(\\( SELECT sesari\\.key_of\\(sesari\\.(current_workspace_id\\(\\)|workspace_id_as\\(''\\{[a-z,]+\\}''::text\\[\\]\\))\\) AS key_of\\)\\)\\[workspace_id\\] IS NOT NULL\\) AND '
                 ')?\\(?workspace_id = \\( SELECT sesari\\.(current_workspace_id\\(\\)|workspace_id_as\\(''\\{[a-z,]+\\}''::text\\[\\]\\)) AS \\w+\\)\\)( AND .*\\)|\\))?$'",
         broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (true)",
         "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = sesari.current_workspace_id())",
@@ -66,7 +66,7 @@ rules! {
     a_tenants_policy_that_reads_looks_its_row_up_first:
         "SELECT p.name || ': ' || p.using_text AS line FROM policies AS p
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles) AND p.verb IN ('select', 'all')
-            AND p.using_text !~ '^\\(\\(\\(\\( SELECT sesari\\.key_of\\(VARIADIC ARRAY\\[[^]]+(\\[\\][^]]*)?\\]\\) AS key_of(\\s+FROM sesari.current_actor\\(\\) a\\([a-z_, ]+\\))?\\)\\)\\[(workspace_id|id)\\](\\[\\w+\\])* IS NOT NULL\\) AND '",
+            AND p.using_text !~ '^\\(\\(\\(\\( SELECT sesari\\.key_of\\((sesari\\.\\w+\\([^)]*\\)|a\\.[a-z_., ]+)\\) AS key_of(\\s+FROM sesari.current_actor\\(\\) a\\([a-z_, ]+\\))?\\)\\)\\[(workspace_id|id)\\](\\[\\w+\\])* IS NOT NULL\\) AND '",
         broken by "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = (SELECT sesari.current_workspace_id()))",
         "ALTER POLICY kpis_tenant_select ON public.kpis USING (workspace_id = (SELECT sesari.current_workspace_id())
              AND (SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL)";
@@ -77,13 +77,13 @@ rules! {
            FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS e
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
             AND (e ~ 'current_actor' OR p.table_name = 'idempotency_keys')
-            AND regexp_replace(e, '\\s+', ' ', 'g') <> CASE p.verb WHEN 'select' THEN
-                '(((( SELECT sesari.key_of(VARIADIC ARRAY[a.workspace_id, a.actor_kind, a.actor_id, a.membership]) AS key_of '
+            AND regexp_replace(e, '\\s+', ' ', 'g') <> CASE WHEN p.verb IN ('select', 'update') THEN
+                '(((( SELECT sesari.key_of(a.workspace_id, a.actor_kind, a.actor_id, a.membership) AS key_of '
                 'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id, membership)))'
                 '[workspace_id][actor_kind][actor_id][membership] IS NOT NULL) AND ' ELSE '' END ||
                 '((workspace_id, actor_kind, actor_id, membership) = ( SELECT a.workspace_id, a.actor_kind, a.actor_id, a.membership '
                 'FROM sesari.current_actor() a(workspace_id, actor_kind, actor_id, membership)))'
-                || CASE p.verb WHEN 'select' THEN ')' ELSE '' END",
+                || CASE WHEN p.verb IN ('select', 'update') THEN ')' ELSE '' END",
         broken by "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
              USING (workspace_id = (SELECT sesari.current_workspace_id()))",
         "ALTER POLICY idempotency_keys_tenant_select ON public.idempotency_keys
@@ -102,10 +102,10 @@ rules! {
           WHERE 'sesari_tenant'::regrole = ANY (p.polroles)
             AND (p.polrelid NOT IN (SELECT oid FROM tenant_tables) OR p.table_name = 'workspace_users')
             AND (p.polname::text, regexp_replace(replace(coalesce(p.using_text, p.check_text), E'\\n', ''), ' AS \\w+', '', 'g')) NOT IN (VALUES
-                ('workspaces_tenant_select', '(((( SELECT sesari.key_of(VARIADIC ARRAY[sesari.current_workspace_id()])))[id] IS NOT NULL) AND (id = ( SELECT sesari.current_workspace_id())))'),
+                ('workspaces_tenant_select', '(((( SELECT sesari.key_of(sesari.current_workspace_id())))[id] IS NOT NULL) AND (id = ( SELECT sesari.current_workspace_id())))'),
                 ('workspaces_tenant_update', '(id = ( SELECT sesari.workspace_id_as(''{owner,admin}''::text[])))'),
                 ('workspaces_tenant_delete', '(id = ( SELECT sesari.workspace_id_as(''{owner}''::text[])))'),
-                ('workspace_users_tenant_select', '(((( SELECT sesari.key_of(VARIADIC ARRAY[sesari.current_workspace_id()])))[workspace_id] IS NOT NULL) AND (workspace_id = ( SELECT sesari.current_workspace_id())))'),
+                ('workspace_users_tenant_select', '(((( SELECT sesari.key_of(sesari.current_workspace_id())))[workspace_id] IS NOT NULL) AND (workspace_id = ( SELECT sesari.current_workspace_id())))'),
                 ('workspace_users_tenant_update', '((workspace_id = ( SELECT sesari.workspace_id_as(''{owner}''::text[]))) OR ((workspace_id = ( SELECT sesari.workspace_id_as(''{admin}''::text[]))) AND (role <> ''owner''::text)))'),
                 ('workspace_users_tenant_delete', '((workspace_id = ( SELECT sesari.workspace_id_as(''{owner}''::text[]))) OR ((workspace_id = ( SELECT sesari.workspace_id_as(''{admin}''::text[]))) AND (role <> ''owner''::text)) OR ((workspace_id = ( SELECT sesari.current_workspace_id())) AND (user_id = ( SELECT sesari.current_user_id()))))'))",
         broken by "ALTER POLICY workspaces_tenant_select ON public.workspaces USING (true)",
@@ -135,7 +135,7 @@ rules! {
         "SELECT p.name || ': ' || e AS line
            FROM policies AS p CROSS JOIN LATERAL unnest(ARRAY[p.using_text, p.check_text]) AS w
           CROSS JOIN LATERAL regexp_replace(w,
-                '\\( SELECT sesari\\.key_of\\(VARIADIC ARRAY\\[sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)\\]\\) AS key_of\\)', '') AS e
+                '\\( SELECT sesari\\.key_of\\(sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)\\) AS key_of\\)', '') AS e
           WHERE e !~ 'current_actor' -- above
             AND (regexp_replace(e, 'SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)', '', 'g') ~ '\\w\\('
              OR regexp_replace(e, '\\(\\s*SELECT\\s+sesari\\.\\w+\\((''\\{[a-z,]+\\}''::text\\[\\])?\\)\\s+AS\\s+\\w+\\)', '', 'g') ~ 'SELECT')",

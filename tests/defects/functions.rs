@@ -4,21 +4,21 @@ use super::list::{Defect, Reach::*, defects, edit};
 
 pub const DEFECTS: &[Defect] = defects! {
     "signatures not compared", Leaks, ["kpis"]:
-        edit!("verified_context", "IF sha256(", "IF false AND sha256(");
+        edit!("verified_context", "hashtextextended(expected, 0) AND parts[8] = expected", "hashtextextended(parts[8], 0)");
     "contexts that do not expire", Leaks, ["kpis"]:
         edit!("verified_context", "interval '10 seconds'", "interval '10 years'");
     "contexts made ahead of time", Leaks, ["kpis"]:
         edit!("verified_context", "interval '-2 seconds'", "interval '-1 year'");
     "contexts good on every backend", Leaks, ["kpis"]:
-        edit!("verified_context", "parts[7] <> '0' AND", "false AND");
+        edit!("verified_context", "parts[7] IN ('0', pg_backend_pid()::text)", "true");
     "any key taken for the one named", Leaks, ["kpis"]:
-        edit!("verified_context", "WHERE key_id = parts[2]", "LIMIT 1");
+        edit!("verified_context", "WHERE key_id = named_key", "LIMIT 1");
     "membership not looked up", Leaks, ["kpis"]:
         edit!("current_workspace_id", "CASE WHEN FOUND THEN context[5] END", "context[5]");
     "membership in any workspace", Leaks, ["kpis"]:
-        edit!("current_workspace_id", "member = context[5] || '.' ||", "member LIKE '%.' ||");
+        edit!("current_workspace_id", "member = asker", "member LIKE '%.' || context[4]");
     "membership not looked up where a role is asked", Leaks, ["workspaces"]:
-        edit!("workspace_id_as", "RETURN (SELECT context[5]", "RETURN context[5]; RETURN (SELECT context[5]");
+        edit!("workspace_id_as", "PERFORM FROM", "RETURN context[5]; PERFORM FROM");
     "any role for the one asked", Stays, ["kpis"]:
         edit!("workspace_id_as", "role = ANY (roles)", "true");
     "all workspaces for one's own", Leaks, ["workspaces"]:

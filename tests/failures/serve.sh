@@ -7,7 +7,19 @@ trap '' INT TERM HUP
 umask 077
 dir=$1 bin=$2 port=$3 primary=$4 primary_port=$5
 shift 5
-mkdir -p "$dir" && cd "$dir" || exit 1
+# However this ends, and again while that fails: a process that was just killed may still write. A disk
+# of its own is for the one who mounted it to remove.
+remove() {
+    cd /
+    tries=0
+    until rm -rf "$dir" || mountpoint -q "$dir/data" || [ "$tries" -ge 300 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
+mkdir -p "$dir" || exit 1
+trap remove EXIT
+cd "$dir" || exit 1
 exec 3<&0 </dev/null >log 2>&1
 IFS= read -r _ <&3 && IFS= read -r password <&3 || exit 1
 
@@ -44,6 +56,8 @@ end() {
     kill -STOP $server && kill -KILL $all $(family)
     wait "$server"
     for process in $all; do until gone "$process"; do sleep 0.02; done; done
+    # The number may be another process's from now on.
+    server=
 }
 
 count=0
@@ -51,9 +65,9 @@ count=0
 while IFS= read -r command <&3; do
     case $command in
         start) start ;;
-        start-unless-running) if gone "$server"; then start; fi ;;
+        start-unless-running) if [ -z "$server" ] || gone "$server"; then start; fi ;;
         kill) end ;;
-        stop) kill -INT "$server"; wait "$server" ;;
+        stop) kill -INT "$server"; wait "$server"; server= ;;
         pause) kill -STOP $(family) ;;
         resume) kill -CONT $(family) ;;
         fill) dd if=/dev/zero of=data/ballast bs=8k ;;
@@ -76,4 +90,3 @@ fi
 # After a kill -9 the segment is still there; the seventh line names it.
 if [ -e data/postmaster.pid ]; then ipcrm -m "$(sed -n '7s/.* //p' data/postmaster.pid)"; fi
 wait
-cd / && rm -rf "$dir"

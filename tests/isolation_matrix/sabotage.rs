@@ -133,19 +133,19 @@ pub const SABOTAGES: &[Sabotage] = &[
         "signatures not compared",
         "kpis",
         "kpis, forged, wrong key, select",
-        edit!("verified_context", "IF sha256(", "IF false AND sha256(")
+        edit!("verified_context", "hashtextextended(expected, 0) AND parts[8] = expected", "hashtextextended(parts[8], 0)")
     ),
     sabotage!(
         "the workspace not signed",
         "kpis",
         "kpis, workspace replaced, select",
-        edit!("verified_context", "IF sha256(", "IF false AND sha256(")
+        edit!("verified_context", "hashtextextended(expected, 0) AND parts[8] = expected", "hashtextextended(parts[8], 0)")
     ),
     sabotage!(
         "any key taken for the one named",
         "kpis",
         "kpis, forged key id, select",
-        edit!("verified_context", "WHERE key_id = parts[2]", "LIMIT 1")
+        edit!("verified_context", "WHERE key_id = named_key", "LIMIT 1")
     ),
     sabotage!(
         "contexts that do not expire",
@@ -163,7 +163,7 @@ pub const SABOTAGES: &[Sabotage] = &[
         "contexts good on every backend",
         "kpis",
         "kpis, other backend, select",
-        edit!("verified_context", "parts[7] <> '0' AND", "false AND")
+        edit!("verified_context", "parts[7] IN ('0', pg_backend_pid()::text)", "true")
     ),
     sabotage!(
         "membership not looked up",

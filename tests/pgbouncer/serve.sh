@@ -4,7 +4,9 @@
 trap '' INT TERM HUP
 umask 077
 dir=$1 program=$2
-mkdir "$dir" && cd "$dir" || exit 1
+mkdir "$dir" || exit 1
+trap 'cd / && rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
 exec 3<&0 </dev/null >log 2>&1
 printf '%s\n' "$INI" >pgbouncer.ini
 printf '%s\n' "$USERLIST" >userlist.txt
@@ -13,8 +15,9 @@ bouncer=$!
 echo "$bouncer" >pid
 (
     while read -r _; do :; done
-    kill -KILL "$bouncer"
+    # Once it has stopped, its number may be another process's.
+    [ -e stopped ] || kill -KILL "$bouncer"
 ) <&3 2>/dev/null &
 wait "$bouncer"
+: >stopped
 wait
-cd / && rm -rf "$dir"

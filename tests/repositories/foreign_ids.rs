@@ -169,6 +169,7 @@ const METHODS: &[Method] = methods! {
     "series.goal_progress": |tenant, own, ids|
         tenant.series().goal_progress(&ids.goal, by_day().grid());
     "goals.find": |tenant, own, ids| tenant.goals().find(&ids.goal);
+    "goals.find_with_kpis": |tenant, own, ids| tenant.goals().find_with_kpis(&ids.goal);
     "goals.update": |tenant, own, ids| tenant.goals().update(
         &ids.goal, &GoalChanges { title: Some(parse("x")), ..GoalChanges::default() });
     "goals.update nothing": |tenant, own, ids|

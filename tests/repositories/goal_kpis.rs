@@ -1,10 +1,12 @@
 //! `goal_kpis`: which KPIs measure which goal.
 
-use sesari_db::repo::{GoalKpiChanges, NewGoal, NewGoalKpi, NewKpi};
+use sesari_db::TenantConnection;
+use sesari_db::id::GoalId;
+use sesari_db::repo::{GoalKpiChanges, NewDataPoint, NewGoal, NewGoalKpi, NewKpi};
 use sesari_db::value::{Finite, Weight};
 
 use super::tools::{assert_conflict, assert_missing, parse};
-use crate::support::World;
+use crate::support::{World, hour};
 
 #[test]
 fn a_link_is_made_found_reweighed_and_taken_off() {
@@ -73,4 +75,45 @@ fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
     tenant.kpis().delete(&kpis[2].id).unwrap();
     assert_eq!(tenant.goal_kpis().list(&goal).unwrap().len(), 4);
     assert_eq!(tenant.goal_kpis().count(&goal).unwrap(), 4);
+}
+
+/// In one statement what `find`, `list` and `progress` have in three.
+#[test]
+fn a_goal_with_its_kpis_is_the_goal_and_the_list() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let goal = tenant.goals().create(&NewGoal::new(parse("Many"))).unwrap();
+    let agree = |tenant: &mut TenantConnection, kpis: usize| {
+        let found = tenant.goals().find_with_kpis(&goal.id).unwrap().unwrap();
+        assert_eq!(Some(&found.goal), tenant.goals().find(&goal.id).unwrap().as_ref());
+        assert_eq!(found.kpis, tenant.goal_kpis().list(&goal.id).unwrap());
+        assert_eq!(found.progress().unwrap(), tenant.goals().progress(&goal.id).unwrap());
+        assert_eq!(found.kpis.len(), kpis);
+    };
+    agree(&mut tenant, 0);
+    let kpis: Vec<_> = (0..5)
+        .map(|i| {
+            let target = Some(Finite::new(9.0).unwrap());
+            let new = NewKpi { target_value: target, ..NewKpi::new(parse(&format!("KPI {i}"))) };
+            tenant.kpis().create(&new).unwrap().id
+        })
+        .collect();
+    for kpi in kpis.iter().rev() {
+        tenant.goal_kpis().link(&NewGoalKpi::new(goal.id.clone(), kpi.clone())).unwrap();
+    }
+    for (kpi, value) in kpis[..3].iter().zip([1.0, 2.0, 3.0]) {
+        let point = NewDataPoint::new(kpi.clone(), value, hour(0)).unwrap();
+        tenant.data_points().record(&point).unwrap();
+    }
+    agree(&mut tenant, 5);
+    tenant.kpis().delete(&kpis[1]).unwrap();
+    agree(&mut tenant, 4);
+    for kpi in &kpis {
+        let _ = tenant.kpis().delete(kpi);
+    }
+    agree(&mut tenant, 0);
+    tenant.goals().delete(&goal.id).unwrap();
+    for id in [&goal.id, &world.b.goal, &GoalId::generate()] {
+        assert_eq!(tenant.goals().find_with_kpis(id).unwrap(), None);
+    }
 }

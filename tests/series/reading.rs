@@ -389,6 +389,7 @@ fn a_goal_of_too_many_kpis_is_refused_before_its_history_is_held() {
     assert_eq!(error.to_string(), "invalid grid: expected at most 250000 buckets for all KPIs");
     link(29..=10_001);
     assert_eq!(tenant.goal_kpis().list(&world.a.goal).unwrap_err().kind(), "invalid");
+    assert_eq!(tenant.goals().find_with_kpis(&world.a.goal).unwrap_err().kind(), "invalid");
     assert!(tenant.goals().progress(&world.a.goal).is_ok());
 }
 

@@ -100,6 +100,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "data_points.delete_before all": |t, a| t.data_points().delete_before(
         None, a.timestamp(), 1 + u32::from(a.args.number));
     "goals.find": |t, a| t.goals().find(&a.goal());
+    "goals.find_with_kpis": |t, a| t.goals().find_with_kpis(&a.goal());
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
     "goals.list filtered": |t, a| t.goals().list(

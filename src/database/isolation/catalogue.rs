@@ -127,7 +127,7 @@ const RULES: &[Rule] = &[
     rule_of(Info, "hardening-log-statements", "statements, contexts included, get into the server's log", "ALTER ROLE <login> SET log_statement = 'none'; ALTER ROLE <login> SET log_min_duration_statement = -1"),
     rule_of(Info, "hardening-log-values", "values of statements get into the server's log", "ALTER ROLE <login> SET log_parameter_max_length = 0"),
     rule_of(Info, "hardening-logical-messages", "a statement that writes no row can take a lock for each savepoint, and write what replicas and backups carry", "docs/revoke_locks.sql, as a superuser: it revokes pg_logical_emit_message from PUBLIC"),
-    rule_of(Info, "hardening-messages", "denials and timeouts are told by the server's English texts", "ALTER ROLE <login> SET lc_messages = 'C'"),
+    rule_of(Info, "hardening-messages", "a cancelled statement is told from one that timed out by the server's English text", "ALTER ROLE <login> SET lc_messages = 'C'"),
     rule_of(Info, "hardening-passwords", "a login with a password can change it by SQL", "cert, peer or IAM authentication in pg_hba.conf"),
     rule_of(Info, "hardening-reserved-connections", "services can take every connection, an administrator's too", "ALTER SYSTEM SET superuser_reserved_connections = 3, or reserved_connections from PostgreSQL 16 on, and restart"),
     rule_of(Info, "hardening-signals", "sessions of one login can end each other's statements", "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer) FROM PUBLIC"),

@@ -69,8 +69,8 @@ fn is_look_up(part: &str) -> bool {
     unwrap(part)
         .and_then(|inner| {
             inner
-                .strip_prefix("(( SELECT sesari.key_of(VARIADIC ARRAY[sesari.")?
-                .strip_suffix("]) AS key_of))[workspace_id] IS NOT NULL")
+                .strip_prefix("(( SELECT sesari.key_of(sesari.")?
+                .strip_suffix(") AS key_of))[workspace_id] IS NOT NULL")
         })
         .is_some_and(is_question)
 }
@@ -167,7 +167,7 @@ mod tests {
     const ASK_ROLE: &str = "(workspace_id = ( SELECT \
         sesari.workspace_id_as('{owner,admin}'::text[]) AS workspace_id_as))";
 
-    const LOOK_UP: &str = "(((( SELECT sesari.key_of(VARIADIC ARRAY[sesari.current_workspace_id()]) \
+    const LOOK_UP: &str = "(((( SELECT sesari.key_of(sesari.current_workspace_id()) \
         AS key_of))[workspace_id] IS NOT NULL)";
 
     #[test]
