@@ -213,13 +213,20 @@ fn hand_on(
                 continue;
             };
             let fault = {
+                let mut waiting = pending.lock().unwrap();
                 let mut inner = state.lock();
                 if !is_poolers(&flight) {
+                    waiting.spoke = true;
                     inner.seen.flights.push(flight.clone());
-                    state.released.notify_all();
                 }
                 let here = inner.fault.is_some_and(|(text, _)| is_at(&flight, text));
-                if here { inner.fault.take().map(|(_, fault)| fault) } else { None }
+                let fault = if here { inner.fault.take().map(|(_, fault)| fault) } else { None };
+                if !matches!(fault, Some(Fault::BreakBefore | Fault::SilentBefore)) {
+                    waiting.flights.push_back((flight, fault));
+                    inner.open += 1;
+                }
+                state.released.notify_all();
+                fault
             };
             match fault {
                 Some(Fault::BreakBefore) => return,
@@ -230,11 +237,6 @@ fn hand_on(
                 }
                 _ => {}
             }
-            let mut waiting = pending.lock().unwrap();
-            waiting.spoke |= !is_poolers(&flight);
-            waiting.flights.push_back((flight, fault));
-            state.lock().open += 1;
-            drop(waiting);
             if server.write_all(&bytes).is_err() {
                 return;
             }

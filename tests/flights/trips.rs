@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use diesel::prelude::*;
 use sesari_db::page::Page;
 use sesari_db::repo::{GoalFilter, KpiFilter, NewDataPoint, NewKpi};
-use sesari_db::{AsyncDatabase, Database, Result, Scope, TenantConnection};
+use sesari_db::{AsyncDatabase, Database, Error, Result, Scope, TenantConnection};
 
 use crate::bouncer::Bouncer;
 use crate::line::{Line, Seen, in_short};
@@ -270,26 +270,38 @@ fn after_a_read_the_transaction_does_not_stay_open_though_nobody_uses_the_connec
 #[test]
 fn many_units_after_one_another_get_each_its_own_answer() {
     let scene = Scene::new();
-    for round in 0..50 {
-        let seen: Vec<i64> = scene
-            .db
-            .run("read", scene.scope().read_only(), |tenant| {
-                let conn = tenant.connection();
-                let series = format!("SELECT generate_series(1, {round})::bigint AS n");
-                Ok::<_, sesari_db::Error>(
-                    diesel::sql_query(series)
-                        .load::<Row>(conn)?
-                        .into_iter()
-                        .map(|row| row.n)
-                        .collect(),
-                )
-            })
-            .unwrap();
-        assert_eq!(seen, (1..=round).collect::<Vec<_>>());
-        let kpi = scene.db.run("read", scene.scope().read_only(), |tenant| {
-            tenant.kpis().find(&scene.world.a.kpi)
+    get_own_answers(&scene.db, &scene.world);
+}
+
+/// The next begin may reach the pooler before the server has answered the last commit.
+#[test]
+fn many_units_behind_a_transaction_pooler_get_each_its_own_answer() {
+    let world = World::new();
+    let Some(bouncer) = Bouncer::start(&world.test, &[]) else { return };
+    let db = bouncer.builder(&world.test).pool_size(1).build().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| get_own_answers(&db, &world));
+        }
+    });
+}
+
+fn get_own_answers(db: &Database, world: &World) {
+    for round in 0..100 {
+        let series = format!("SELECT generate_series(1, {round})::bigint AS n");
+        let reader = || scope(&world.a).read_only().attempts(1);
+        let seen = db.run("read", reader(), |tenant| {
+            Ok::<_, Error>(diesel::sql_query(&series).load::<Row>(tenant.connection())?)
         });
-        assert_eq!(kpi.unwrap().unwrap().id, scene.world.a.kpi);
+        let seen: Vec<i64> = seen.unwrap().into_iter().map(|row| row.n).collect();
+        assert_eq!(seen, (1..=round).collect::<Vec<_>>());
+        for _ in 0..5 {
+            let kpi = db.run("read", reader(), |tenant| tenant.kpis().find(&world.a.kpi));
+            assert_eq!(kpi.unwrap().unwrap().id, world.a.kpi);
+            let goals =
+                db.run("count", reader(), |tenant| tenant.goals().count(&GoalFilter::default()));
+            assert_eq!(goals.unwrap(), 1);
+        }
     }
 }
 
