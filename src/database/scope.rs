@@ -95,7 +95,9 @@ impl<G: Guard> Scope<G> {
     /// statement is [`Error::TransactionAborted`], as the first has been committed by then.
     ///
     /// Where the connection is lost on the way, the outcome is
-    /// [unknown](Error::OutcomeUnknown) as it is of a commit.
+    /// [unknown](Error::OutcomeUnknown) as it is of a commit. An error of the body after the statement
+    /// comes too late to undo it. Changes nothing of a read-only unit, nor of one that is
+    /// [run once](Database::run_once), which takes a statement for its key.
     pub fn single_statement(self) -> Self {
         Self { is_single: true, ..self }
     }

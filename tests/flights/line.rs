@@ -334,7 +334,7 @@ impl Reader {
     /// Bytes that belong together, and what they say unless that is for the start-up alone.
     fn next(&mut self) -> Option<(Vec<u8>, Option<String>)> {
         loop {
-            let head = if self.has_started { 1 } else { 0 };
+            let head = usize::from(self.has_started);
             let rest = &self.bytes[self.read..];
             let length = rest.get(head..head + 4)?;
             let end = head + u32::from_be_bytes(length.try_into().unwrap()) as usize;
