@@ -168,7 +168,7 @@ impl PgConnection {
         let replies =
             self.wire.out.check().map_err(Error::from).and_then(|()| Ok(self.wire.exchange(&[])?));
         let outcome = replies.and_then(|replies| match replies.error {
-            Some(error) => Err(error::refused(error)),
+            Some(error) => Err(error::refused(*error)),
             None => Ok(()),
         });
         self.follow_status(outcome.is_err());

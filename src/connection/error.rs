@@ -79,11 +79,11 @@ fn kind(sqlstate: &str) -> Kind {
 #[cfg(test)]
 pub(crate) fn error_of(sqlstate: &str, message: &str) -> Error {
     let (sqlstate, message) = (sqlstate.to_owned(), message.to_owned());
-    refused(Box::new(ServerError { sqlstate, message, ..ServerError::default() }))
+    refused(ServerError { sqlstate, message, ..ServerError::default() })
 }
 
-pub(super) fn refused(error: Box<ServerError>) -> Error {
-    Error::DatabaseError(kind(&error.sqlstate), Information::new(*error))
+pub(super) fn refused(error: ServerError) -> Error {
+    Error::DatabaseError(kind(&error.sqlstate), Information::new(error))
 }
 
 impl From<Lost> for Error {

@@ -219,7 +219,7 @@ impl PgConnection {
         let tag = replies.completed.first().map(|reply| reply.tag.clone());
         self.keep(vec![sent], &mut replies);
         match (error, tag) {
-            (Some(error), _) => Err(error::refused(error)),
+            (Some(error), _) => Err(error::refused(*error)),
             (None, Some(tag)) if tag == sql => {
                 self.stage = Stage::Plain;
                 Ok(())
@@ -347,7 +347,7 @@ impl PgConnection {
         self.judge_opening(position, &replies, error.as_deref(), commits)?;
         self.follow_status(error.is_some());
         match error {
-            Some(error) => Err(Failure::Statement(error::refused(error))),
+            Some(error) => Err(Failure::Statement(error::refused(*error))),
             None if query.is_none() => Ok((Arc::new([]), Reply::default())),
             None => Ok((columns.swap_remove(position), replies.completed.swap_remove(position))),
         }
@@ -383,7 +383,7 @@ impl PgConnection {
                 opening.begun(&values).map_err(Failure::Opening)?;
             }
             (Some(error), None) => {
-                let error = error::refused(Box::new(error.clone()));
+                let error = error::refused(error.clone());
                 return Err(Failure::Opening(crate::Error::from(error).of_begin()));
             }
             (None, None) => return Err(Failure::Lost(Lost::new("the server left replies out"))),
@@ -405,12 +405,11 @@ impl PgConnection {
 
     fn append_query(&mut self, query: &Sendable<'_>) -> QueryResult<Sent> {
         let types = query.types.clone();
-        let (key, sql) = match query.id {
-            Some(id) => (Key::Type(id, types), None),
-            None => {
-                let sql = query.sql()?;
-                (Key::Sql(sql.clone(), types), Some(sql))
-            }
+        let (key, sql) = if let Some(id) = query.id {
+            (Key::Type(id, types), None)
+        } else {
+            let sql = query.sql()?;
+            (Key::Sql(sql.clone(), types), Some(sql))
         };
         if let Some(known) = self.append_known(&key, &query.values) {
             return Ok(known);

@@ -223,9 +223,10 @@ fn network(given: &mut Given) -> Result<Network, InvalidTarget> {
     let keepalive = Keepalive {
         idle: given.limit("keepalives_idle", Duration::from_secs, KEEPALIVE_IDLE)?,
         interval: given.limit("keepalives_interval", Duration::from_secs, KEEPALIVE_INTERVAL)?,
-        count: match given.has("keepalives_count") {
-            true => given.number("keepalives_count")?,
-            false => Some(KEEPALIVE_COUNT),
+        count: if given.has("keepalives_count") {
+            given.number("keepalives_count")?
+        } else {
+            Some(KEEPALIVE_COUNT)
         },
     };
     let keep = given.one_of("keepalives", &[("0", false), ("1", true)], true)?;
