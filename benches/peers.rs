@@ -9,6 +9,7 @@
 //!
 //! All take turns in short slices, so that whatever else the machine does weighs on all alike. What is
 //! compared is the ratio of medians; where one is above its bound, the line says so.
+#![allow(clippy::needless_for_each, reason = "a chain of callers reads as one")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 #[path = "peers/line.rs"]
