@@ -4,7 +4,6 @@ use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
 use sesari_db::Error;
 use sesari_db::PgConnection;
 use sesari_db::audit::Chain;
