@@ -291,18 +291,7 @@ fn open_once(
     if tls {
         start_tls(&mut transport, address, &target.network, until)?;
     }
-    let local = address.is_local();
-    let mut startup = Startup {
-        transport,
-        local,
-        until,
-        out: Outgoing::default(),
-        received: Vec::new(),
-        last: Vec::new(),
-        pid: 0,
-        secret: Vec::new(),
-        parameters: BTreeMap::new(),
-    };
+    let mut startup = Startup::new(transport, address.is_local(), until);
     startup.introduce(target)?;
     startup.authenticate(target)?;
     startup.wait_until_ready()?;
@@ -375,6 +364,20 @@ struct Startup {
 }
 
 impl Startup {
+    fn new(transport: Transport, local: bool, until: Instant) -> Self {
+        Self {
+            transport,
+            local,
+            until,
+            out: Outgoing::default(),
+            received: Vec::new(),
+            last: Vec::new(),
+            pid: 0,
+            secret: Vec::new(),
+            parameters: BTreeMap::new(),
+        }
+    }
+
     fn send(&mut self, write: impl FnOnce(&mut Outgoing)) -> Result<(), ConnectError> {
         write(&mut self.out);
         if self.out.check().is_err() {
@@ -758,17 +761,8 @@ mod tests {
             let target = Target::parse(&url).unwrap();
             let until = deadline(Duration::from_secs(5));
             let address = addresses(&target.hosts[0], until).unwrap().remove(0);
-            let mut startup = Startup {
-                transport: Transport::connect(&address, &target.network, until).unwrap(),
-                local,
-                until,
-                out: Outgoing::default(),
-                received: Vec::new(),
-                last: Vec::new(),
-                pid: 0,
-                secret: Vec::new(),
-                parameters: BTreeMap::new(),
-            };
+            let transport = Transport::connect(&address, &target.network, until).unwrap();
+            let mut startup = Startup::new(transport, local, until);
             startup.introduce(&target).unwrap();
             assert_eq!(startup.authenticate(&target).is_ok(), sent, "{query} {local}");
         }
