@@ -164,7 +164,7 @@ impl PgConnection {
             return Err(nul(sql));
         }
         self.open_transaction()?;
-        self.wire.out.query(sql);
+        self.wire.compose().query(sql);
         let replies =
             self.wire.out.check().map_err(Error::from).and_then(|()| Ok(self.wire.exchange(&[])?));
         let outcome = replies.and_then(|replies| match replies.error {

@@ -260,6 +260,18 @@ impl Error {
         Self::OutcomeUnknown(DatabaseError::new(error))
     }
 
+    /// Whether the server is in question, and not what was asked of it.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::PoolTimeout { .. }
+                | Self::Connect { .. }
+                | Self::CannotConnectNow { .. }
+                | Self::TooManyConnections { .. }
+                | Self::ConnectionLost(_)
+        )
+    }
+
     /// The error of a begin, where only a server that takes no writes refuses the access mode.
     pub(crate) fn of_begin(self) -> Self {
         match self {

@@ -16,8 +16,12 @@ use super::statements::{Key, Statement};
 use super::wire::{Lost, Replies, Reply};
 use super::{PgConnection, error, nul};
 
-/// `pg_type.oid` of `text`.
+/// `pg_type.oid` of `text` and of `timestamptz`.
 const TEXT: u32 = 25;
+const TIMESTAMPTZ: u32 = 1184;
+
+/// 2000-01-01, from which PostgreSQL counts microseconds, in those since 1970.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 /// How far the transaction is that this side began by [`PgConnection::begin_with`].
 #[derive(Default)]
@@ -46,29 +50,40 @@ pub(crate) trait Opening: Send {
     /// `BEGIN` and what belongs to it.
     fn commands(&mut self) -> crate::Result<Vec<Command>>;
 
-    /// Judges what the server answered: the first value of each command's first row, the last of
-    /// which is that of the last command.
-    fn begun(&mut self, values: &[Option<&[u8]>]) -> crate::Result<()>;
+    /// What it means that the server refused one of the commands.
+    fn refused(&self, error: crate::Error) -> crate::Error;
 
     /// A new connection in place of one that is dead, or leads to a server that takes no writes.
     /// `None` where this is a new one already.
     fn reopen(&mut self) -> crate::Result<Option<PgConnection>>;
 }
 
-/// A statement with parameters of type `text`.
+/// A statement with its parameters.
 #[derive(Debug)]
 pub(crate) struct Command {
     sql: Cow<'static, str>,
+    types: Vec<u32>,
     values: Vec<Option<Vec<u8>>>,
 }
 
 impl Command {
     pub(crate) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
-        Self { sql: sql.into(), values: Vec::new() }
+        Self { sql: sql.into(), types: Vec::new(), values: Vec::new() }
     }
 
-    pub(crate) fn bind(mut self, value: impl Into<String>) -> Self {
-        self.values.push(Some(value.into().into_bytes()));
+    /// A text.
+    pub(crate) fn bind(self, value: impl Into<String>) -> Self {
+        self.bind_as(TEXT, value.into().into_bytes())
+    }
+
+    /// A time, in microseconds since 1970.
+    pub(crate) fn bind_time(self, micros: i64) -> Self {
+        self.bind_as(TIMESTAMPTZ, micros.saturating_sub(POSTGRES_EPOCH).to_be_bytes().to_vec())
+    }
+
+    fn bind_as(mut self, oid: u32, value: Vec<u8>) -> Self {
+        self.types.push(oid);
+        self.values.push(Some(value));
         self
     }
 }
@@ -210,6 +225,7 @@ impl PgConnection {
 
     /// Ends the transaction, by `COMMIT` or `ROLLBACK`.
     pub(crate) fn end(&mut self, sql: &'static str) -> QueryResult<()> {
+        self.wire.compose();
         let sent = self.append(&Command::new(sql));
         self.wire.out.sync();
         let replies = self.wire.exchange(&[]);
@@ -231,6 +247,7 @@ impl PgConnection {
 
     /// Ends the transaction without waiting for the answer.
     pub(crate) fn end_ahead(&mut self, sql: &'static str) {
+        self.wire.compose();
         let sent = self.append(&Command::new(sql));
         self.wire.out.sync();
         if let (Ok(()), Sent::New(key, name)) = (self.wire.send_ahead(), sent) {
@@ -323,7 +340,7 @@ impl PgConnection {
 
     /// One sequence: the begin if it is due, the query, and the commit if it comes along.
     fn fly(&mut self, query: Option<&Sendable<'_>>) -> Result<(Arc<[Column]>, Reply), Failure> {
-        self.wire.out.clear();
+        self.wire.compose();
         let commits = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
         // A commit must not be sent into a connection that is dead already: nobody could tell
         // whether it happened.
@@ -377,16 +394,13 @@ impl PgConnection {
         commits: bool,
     ) -> Result<(), Failure> {
         let Stage::Unopened { opening, .. } = &mut self.stage else { return Ok(()) };
-        match (error, replies.completed.get(..commands)) {
-            (_, Some(completed)) => {
-                let values: Vec<_> = completed.iter().map(Reply::first_value).collect();
-                opening.begun(&values).map_err(Failure::Opening)?;
-            }
-            (Some(error), None) => {
-                let error = error::refused(error.clone());
-                return Err(Failure::Opening(crate::Error::from(error).of_begin()));
-            }
-            (None, None) => return Err(Failure::Lost(Lost::new("the server left replies out"))),
+        if replies.completed.len() < commands {
+            return Err(match error {
+                Some(error) => {
+                    Failure::Opening(opening.refused(error::refused(error.clone()).into()))
+                }
+                None => Failure::Lost(Lost::new("the server left replies out")),
+            });
         }
         self.stage = match error {
             _ if !commits || self.wire.status() != Status::Idle => Stage::Open,
@@ -398,7 +412,7 @@ impl PgConnection {
     }
 
     fn append(&mut self, command: &Command) -> Sent {
-        let key = Key::Sql(command.sql.clone().into_owned(), vec![TEXT; command.values.len()]);
+        let key = Key::Sql(command.sql.clone(), command.types.clone());
         self.append_known(&key, &command.values)
             .unwrap_or_else(|| self.append_new(key, &command.sql, true, &command.values))
     }
@@ -409,7 +423,7 @@ impl PgConnection {
             (Key::Type(id, types), None)
         } else {
             let sql = query.sql()?;
-            (Key::Sql(sql.clone(), types), Some(sql))
+            (Key::Sql(sql.clone().into(), types), Some(sql))
         };
         if let Some(known) = self.append_known(&key, &query.values) {
             return Ok(known);

@@ -1,6 +1,7 @@
 //! The prepared statements of a connection.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(super) struct Statements {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Type(TypeId, Vec<u32>),
-    Sql(String, Vec<u32>),
+    Sql(Cow<'static, str>, Vec<u32>),
 }
 
 impl Key {

@@ -58,11 +58,6 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// The first column of the first row.
-    pub(super) fn first_value(&self) -> Option<&[u8]> {
-        self.rows.get(0, 0)
-    }
-
     /// How many rows the command returned or changed.
     pub(super) fn count(&self) -> usize {
         self.tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
@@ -95,6 +90,12 @@ impl Wire {
     /// Uses the connection no more.
     pub(super) fn give_up(&mut self) {
         self.is_lost = true;
+    }
+
+    /// Where the commands of a new sequence go. One that was not finished is forgotten.
+    pub(super) fn compose(&mut self) -> &mut Outgoing {
+        self.out.clear();
+        &mut self.out
     }
 
     /// Sends what is in `out`, whose sequences number one, and reads the replies. `width` says how many columns the

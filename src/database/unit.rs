@@ -245,7 +245,7 @@ impl<G: Guard> Unit<G> {
         let on_replica = place.door.is_replica();
         let mut transaction = match self.scope.begin(&place.door, permit, terms) {
             Err(error) if on_replica => {
-                return Err(if is_outage(&error) {
+                return Err(if error.is_outage() {
                     self.replica_is_out()
                 } else {
                     Failure::Replica
@@ -262,7 +262,7 @@ impl<G: Guard> Unit<G> {
         let mut guard = self.scope.guard(transaction, &self.db).map_err(failed)?;
         let value = body(&mut guard).map_err(|error| match error.as_error() {
             // The transaction begins with its first statement.
-            Some(cause) if on_replica && is_outage(cause) => self.replica_is_out(),
+            Some(cause) if on_replica && cause.is_outage() => self.replica_is_out(),
             _ => Failure::Unit(error),
         })?;
         // A single statement has been committed by now.
@@ -328,11 +328,6 @@ impl<G: Guard> Unit<G> {
 pub(super) fn kind_of<T, E: AsError>(outcome: &Result<T, E>) -> Option<&'static str> {
     let error = outcome.as_ref().err()?;
     Some(error.as_error().map_or("caller", Error::kind))
-}
-
-/// Whether the server is in question, and not what was asked of it.
-fn is_outage(error: &Error) -> bool {
-    matches!(error, Error::PoolTimeout { .. } | Error::ConnectionLost(_) | Error::Connect { .. })
 }
 
 /// Whether the error is that of a wait which the deadline cut short.

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::{Array, Binary, Bool, Integer, Text, Timestamptz};
 
-use super::context::{self, Actor, ContextKeyRing};
+use super::context::{self, Actor, ContextKey, ContextKeyRing};
 use super::transaction::{DatabaseRole, Timeouts};
 use crate::clock::Clock;
 use crate::connection::{PgConnection, Target};
@@ -64,8 +65,8 @@ pub(crate) struct Facts {
     server_time: i64,
     learned_at: Instant,
     key_index: Option<usize>,
-    /// What undoes damaging settings of the login, see [`UNDO`].
-    undo: String,
+    /// What makes the connection again what it was when it opened.
+    cleaning: String,
 }
 
 /// A context, and when it was signed: the server's time in microseconds since 1970.
@@ -75,7 +76,7 @@ pub(crate) struct Signed {
 }
 
 impl SharedFacts {
-    fn lock(&self) -> MutexGuard<'_, Facts> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -116,13 +117,20 @@ impl SessionManager {
 
     /// Makes a session of a connection.
     pub(crate) fn session(&self, mut conn: PgConnection) -> Result<Session> {
-        let undo = if self.pooled_elsewhere { String::new() } else { undo(&mut conn)? };
+        // Behind a transaction pooler the server's connection is somebody else's next, and keeps no
+        // setting of ours, but those that the pooler takes for the client's.
+        let (cleaning, settings) = if self.pooled_elsewhere {
+            (format!("{CLEANING}{CLIENT_SETTINGS}"), String::new())
+        } else {
+            let (undo, settings) = (undo(&mut conn)?, self.guard_settings());
+            (format!("{CLEANING}{SESSION_SETTINGS}{undo}{settings}"), settings)
+        };
         let facts = Facts {
             backend_pid: 0,
             server_time: 0,
             learned_at: self.clock.now(),
             key_index: None,
-            undo,
+            cleaning,
         };
         let mut session = Session {
             conn,
@@ -132,8 +140,8 @@ impl SessionManager {
             prepares: !self.pooled_elsewhere,
         };
         self.learn(&mut session)?;
-        if !self.pooled_elsewhere {
-            session.conn.batch_execute(&self.guard_settings())?;
+        if !settings.is_empty() {
+            session.conn.batch_execute(&settings)?;
         }
         Ok(session)
     }
@@ -147,12 +155,8 @@ impl SessionManager {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
-            match error {
-                Error::Connect { .. }
-                | Error::CannotConnectNow { .. }
-                | Error::TooManyConnections { .. }
-                | Error::ConnectionLost(_) => {}
-                error => return Err(error),
+            if !error.is_outage() {
+                return Err(error);
             }
             if Instant::now() + pause >= until {
                 return Err(Error::PoolTimeout { reason: error.to_string() });
@@ -188,6 +192,12 @@ impl SessionManager {
         self.clock.now().saturating_duration_since(learned_at) > REFRESH_AFTER
     }
 
+    /// The key to sign with that the server knows.
+    pub(crate) fn key(&self, facts: &Facts) -> Result<&ContextKey> {
+        let index = facts.key_index.ok_or(Error::ContextKeyUnknown)?;
+        self.keys.get(index).ok_or(Error::ContextKeyUnknown)
+    }
+
     /// Signs a context for the connection.
     pub(crate) fn sign(
         &self,
@@ -196,10 +206,7 @@ impl SessionManager {
         workspace: Option<&WorkspaceId>,
     ) -> Result<Signed> {
         let facts = facts.lock();
-        let key = facts
-            .key_index
-            .and_then(|index| self.keys.get(index))
-            .ok_or(Error::ContextKeyUnknown)?;
+        let key = self.key(&facts)?;
         let elapsed = self.clock.now().saturating_duration_since(facts.learned_at).as_micros();
         let issued_at =
             facts.server_time.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX));
@@ -266,6 +273,9 @@ const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE A
      pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
      DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;";
 
+/// As in the start-up message, of which a transaction pooler keeps account.
+const CLIENT_SETTINGS: &str = "SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
+
 /// What holds on a connection between its transactions, for the crate's own questions. A login can
 /// change its own defaults, and so can SQL that runs as it.
 const SESSION_SETTINGS: &str = "SET ROLE NONE;SET statement_timeout='30s';SET lock_timeout='5s';\
@@ -284,17 +294,9 @@ const UNDO: &str = "SELECT coalesce(string_agg( \
             'synchronous_commit', 'transaction_timeout', 'transform_null_equals', 'xmloption')";
 
 impl Session {
-    /// What to send along with the end of a transaction: nothing, unless the connection was lent. Behind
-    /// a transaction pooler the server's connection is somebody else's next, and keeps no setting of ours.
-    pub(crate) fn cleaning(&self, manager: &SessionManager) -> String {
-        match (self.lent, self.prepares) {
-            (false, _) => String::new(),
-            (true, true) => {
-                let (undo, settings) = (&self.facts.lock().undo, manager.guard_settings());
-                format!("{CLEANING}{SESSION_SETTINGS}{undo}{settings}")
-            }
-            (true, false) => CLEANING.to_owned(),
-        }
+    /// What to send along with the end of a transaction in which the connection was lent.
+    pub(crate) fn cleaning(&self) -> String {
+        self.facts.lock().cleaning.clone()
     }
 
     /// [`CLEANING`] has run: the server has forgotten its prepared statements, and so must the client.
@@ -315,8 +317,7 @@ impl r2d2::ManageConnection for SessionManager {
     /// Not called by the pool, which would pay a round trip for every check-out: the first statement of
     /// a transaction finds a dead connection out and takes another.
     fn is_valid(&self, session: &mut Session) -> Result<()> {
-        let answer = diesel::sql_query("SELECT 1").execute(&mut session.conn);
-        answer.map(drop).map_err(|error| Error::ConnectionLost(DatabaseError::new(error)))
+        session.conn.ping().map_err(|error| Error::ConnectionLost(DatabaseError::new(error)))
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {

@@ -23,9 +23,6 @@ use crate::observe;
 /// start of the transaction (`sesari.verified_context`), in microseconds.
 const ACCEPTED_AGES: std::ops::RangeInclusive<i64> = -2_000_000..=10_000_000;
 
-/// 2000-01-01, from which PostgreSQL counts microseconds, in those since 1970.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
-
 /// The database roles that hold the grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DatabaseRole {
@@ -49,7 +46,7 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
-/// Limits that the server enforces, each set for the transaction alone.
+/// Limits that the server enforces.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) statement: Duration,
@@ -74,7 +71,6 @@ pub(crate) struct Terms {
 pub(crate) struct Transaction {
     /// Given back before the permit is.
     session: PooledConnection<SessionManager>,
-    manager: SessionManager,
     access: Access,
     #[cfg(feature = "tokio")]
     watch: Option<Arc<Watch>>,
@@ -112,11 +108,10 @@ impl Transaction {
             actor: actor.clone(),
             workspace: workspace.cloned(),
             terms: terms.clone(),
-            issued_at: 0,
             is_fresh: false,
         };
         // Finds out now, and not with the first statement, whether a context can be signed.
-        begin.manager.sign(&begin.facts, actor, workspace)?;
+        begin.manager.key(&begin.facts.lock())?;
         session.conn.answer_within(SessionManager::answer_within(terms.timeouts.statement));
         session.conn.begin_with(Box::new(begin), terms.is_single)?;
         #[cfg(feature = "tokio")]
@@ -125,7 +120,6 @@ impl Transaction {
         }
         Ok(Self {
             session,
-            manager: door.manager.clone(),
             access: terms.access,
             #[cfg(feature = "tokio")]
             watch: terms.watch.clone(),
@@ -191,7 +185,7 @@ impl Transaction {
         let committed = if self.session.lent {
             // What a caller's table defers to the commit runs under the context, before it is
             // cleaned away.
-            let cleaning = self.session.cleaning(&self.manager);
+            let cleaning = self.session.cleaning();
             self.conn().batch_execute(&format!("SET CONSTRAINTS ALL IMMEDIATE;{cleaning}COMMIT"))
         } else {
             self.conn().end("COMMIT")
@@ -224,9 +218,9 @@ impl Transaction {
             self.ended = true;
             return Ok(());
         }
-        let cleaning = self.session.cleaning(&self.manager);
         self.session.doubtful = true;
         if self.session.lent {
+            let cleaning = self.session.cleaning();
             self.conn().leave_transaction();
             self.conn().batch_execute(&format!("ROLLBACK;{cleaning}"))?;
         } else {
@@ -243,10 +237,10 @@ impl Transaction {
         if let Some(watch) = &self.watch {
             watch.ended();
         }
-        self.conn().leave_transaction();
         if self.session.lent {
             self.session.doubtful = true;
-            let cleaning = self.session.cleaning(&self.manager);
+            self.conn().leave_transaction();
+            let cleaning = self.session.cleaning();
             self.conn().batch_execute(&cleaning)?;
             self.session.doubtful = false;
         }
@@ -270,7 +264,6 @@ struct Begin {
     actor: Actor,
     workspace: Option<WorkspaceId>,
     terms: Terms,
-    issued_at: i64,
     /// The connection was opened for this transaction.
     is_fresh: bool,
 }
@@ -278,45 +271,37 @@ struct Begin {
 impl Opening for Begin {
     fn commands(&mut self) -> Result<Vec<Command>> {
         let signed = self.manager.sign(&self.facts, &self.actor, self.workspace.as_ref())?;
-        self.issued_at = signed.issued_at;
         let begin = match self.terms.access {
             Access::ReadWrite => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
             Access::ReadOnly => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
         };
         let Timeouts { statement, lock, idle } = self.terms.timeouts;
         let millis = |limit: Duration| limit.as_millis().to_string();
-        let times = accepted_times(signed.issued_at);
+        let pooled = self.manager.pooled_elsewhere;
+        let is_limited = pooled || statement != self.manager.timeouts.statement;
         // As values, settings stay out of what others see of the statement.
-        let settings = if self.manager.pooled_elsewhere {
-            Command::new(POOLED_SETTINGS)
-                .bind(signed.context)
-                .bind(times)
-                .bind(millis(statement))
-                .bind(millis(lock))
-                .bind(millis(idle))
-                .bind(self.manager.role.name())
-        } else if statement == self.manager.timeouts.statement {
-            Command::new(SETTINGS).bind(signed.context).bind(times)
-        } else {
-            Command::new(SETTINGS_WITH_LIMIT)
-                .bind(signed.context)
-                .bind(times)
-                .bind(millis(statement))
-        };
+        let mut settings = Command::new(match (pooled, is_limited) {
+            (true, _) => POOLED_SETTINGS,
+            (false, true) => SETTINGS_WITH_LIMIT,
+            (false, false) => SETTINGS,
+        })
+        .bind(signed.context)
+        .bind_time(signed.issued_at.saturating_add(*ACCEPTED_AGES.start()))
+        .bind_time(signed.issued_at.saturating_add(*ACCEPTED_AGES.end()));
+        if is_limited {
+            settings = settings.bind(millis(statement));
+        }
+        if pooled {
+            let role = self.manager.role.name();
+            settings = settings.bind(millis(lock)).bind(millis(idle)).bind(role);
+        }
         Ok(vec![Command::new(begin), settings])
     }
 
-    fn begun(&mut self, values: &[Option<&[u8]>]) -> Result<()> {
-        let started = values.last().copied().flatten().and_then(|value| value.try_into().ok());
-        let started =
-            i64::from_be_bytes(started.unwrap_or_default()).saturating_add(POSTGRES_EPOCH);
-        // The server would have shown no row, without a word.
-        if ACCEPTED_AGES.contains(&started.saturating_sub(self.issued_at)) {
-            Ok(())
-        } else {
-            observe::refused("begin", &Error::ContextExpired);
-            Err(Error::ContextExpired)
-        }
+    fn refused(&self, error: Error) -> Error {
+        let error = error.of_begin();
+        observe::refused("begin", &error);
+        error
     }
 
     fn reopen(&mut self) -> Result<Option<PgConnection>> {
@@ -336,37 +321,29 @@ impl Opening for Begin {
 
 /// Sets the context, unless the transaction began outside of the time in which the server accepts it:
 /// then the statement fails, and with it all that was sent behind it. There is no other setting of that
-/// name. The first column is the start of the transaction.
+/// name.
 macro_rules! set_context {
     ($more:literal) => {
         concat!(
-            "SELECT pg_catalog.transaction_timestamp(),pg_catalog.set_config(CASE WHEN \
-             pg_catalog.elem_contained_by_range(pg_catalog.transaction_timestamp(),\
-             $2::pg_catalog.tstzrange) THEN 'sesari.context' ELSE 'sesari_context_expired' END,$1,true)",
+            "SELECT pg_catalog.set_config(CASE WHEN \
+             pg_catalog.timestamptz_ge(pg_catalog.transaction_timestamp(),$2) AND \
+             pg_catalog.timestamptz_le(pg_catalog.transaction_timestamp(),$3) \
+             THEN 'sesari.context' ELSE 'sesari_context_expired' END,$1,true)",
             $more
         )
     };
 }
 const SETTINGS: &str = set_context!("");
 const SETTINGS_WITH_LIMIT: &str =
-    set_context!(",pg_catalog.set_config('statement_timeout',$3,true)");
+    set_context!(",pg_catalog.set_config('statement_timeout',$4,true)");
 const POOLED_SETTINGS: &str = set_context!(
-    ",pg_catalog.set_config('statement_timeout',$3,true),\
-     pg_catalog.set_config('lock_timeout',$4,true),\
-     pg_catalog.set_config('idle_in_transaction_session_timeout',$5,true),\
+    ",pg_catalog.set_config('statement_timeout',$4,true),\
+     pg_catalog.set_config('lock_timeout',$5,true),\
+     pg_catalog.set_config('idle_in_transaction_session_timeout',$6,true),\
      pg_catalog.set_config('search_path','public,pg_temp',true),\
      pg_catalog.set_config('row_security','on',true),\
-     pg_catalog.set_config('role',$6,true)"
+     pg_catalog.set_config('role',$7,true)"
 );
-
-/// When a transaction must begin for a context that was signed at this time, as a `tstzrange`.
-fn accepted_times(issued_at: i64) -> String {
-    let at = |age| {
-        let time = chrono::DateTime::from_timestamp_micros(issued_at.saturating_add(age));
-        time.unwrap_or_default().to_rfc3339()
-    };
-    format!("[{},{}]", at(*ACCEPTED_AGES.start()), at(*ACCEPTED_AGES.end()))
-}
 
 impl Drop for Transaction {
     fn drop(&mut self) {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use sesari_db::clock::Clock;
 use sesari_db::page::Page;
 use sesari_db::repo::KpiFilter;
-use sesari_db::{Database, Error};
+use sesari_db::{Database, Error, TenantConnection};
 
 use crate::logins::Role;
 use crate::server::Server;
@@ -111,7 +112,7 @@ fn behind_a_refused_begin_nothing_runs() {
     let mut admin = primary.admin();
     let caught_up =
         "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()";
-    crate::until("the standby follows", || number(&mut admin, caught_up) == 1);
+    crate::until(crate::LONG, "the standby follows", || number(&mut admin, caught_up) == 1);
     let db = standby.builder().pool_size(1).build().unwrap();
     let mut admin = standby.admin();
     let lock = || diesel::sql_query("SELECT pg_advisory_lock(4711)");
@@ -173,5 +174,34 @@ fn a_reader_whose_borrower_asks_to_write_is_refused() {
                 tenant.kpis().find(&scene.world.a.kpi).map(drop)
             })
             .unwrap();
+    }
+}
+
+/// What was put together and not sent must not go out ahead of what the connection sends next.
+#[test]
+fn a_statement_that_cannot_be_sent_leaves_no_begin_behind() {
+    let scene = Scene::with(|builder| builder);
+    let values = vec!["x"; 70_000];
+    for ends in [TenantConnection::commit, TenantConnection::rollback] {
+        for attempt in ["a zero byte", "too many values"] {
+            let mut guard = scene.guard();
+            let conn = guard.connection();
+            let refused = if attempt == "a zero byte" {
+                diesel::sql_query("SELECT '\0'").execute(conn)
+            } else {
+                let all = values
+                    .iter()
+                    .fold(diesel::sql_query("SELECT $1").into_boxed(), |query, value| {
+                        query.bind::<Text, _>(*value)
+                    });
+                all.execute(conn)
+            };
+            assert!(refused.is_err(), "{attempt}");
+            ends(guard).unwrap();
+            let open = "SELECT count(*) FROM pg_stat_activity WHERE xact_start IS NOT NULL \
+                 AND usename = 'sesari_test_tenant' AND datname = current_database()";
+            scene.line.settle();
+            assert_eq!(number(&mut scene.world.test.admin().unwrap(), open), 0, "{attempt}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Names, numbers and levels.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use sesari_db::clock::Clock;
 use sesari_db::credentials::Secret;
 use sesari_db::id::KpiId;
 use sesari_db::migrations::retire_context_key;
@@ -142,4 +144,20 @@ fn an_operation_over_the_threshold_is_an_event() {
     let took: f64 = slow.field("sesari.duration_ms").unwrap().parse().unwrap();
     assert!(took > 0.0 && took < 60_000.0, "{took}");
     assert!(slow_within(Duration::from_hours(1)).is_none());
+}
+
+#[test]
+fn a_context_that_came_too_late_is_an_event_once() {
+    let world = World::new();
+    let a = &world.a;
+    // Nine seconds pass between any two looks at the clock.
+    let (start, looks) = (Instant::now(), AtomicU64::new(0));
+    let clock = Clock::from_fn(move || {
+        start + Duration::from_secs(9 * looks.fetch_add(1, Ordering::SeqCst))
+    });
+    let db = world.test.builder().clock(clock).build().unwrap();
+    let (answer, told) =
+        listen(|| db.tenant(&a.owner, &a.workspace).unwrap().kpis().find(&a.kpi).map(drop));
+    answer.unwrap_err();
+    assert_eq!(events(&told, "refused"), [("begin", Some("context_expired"))]);
 }
