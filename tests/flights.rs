@@ -25,15 +25,13 @@ mod support;
 #[path = "flights/trips.rs"]
 mod trips;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use line::Line;
-use sesari_db::{Database, DatabaseBuilder, PgConnection, Result, Scope, TenantConnection};
-use support::{Tenant, World};
+use sesari_db::{Database, DatabaseBuilder, Result, Scope, TenantConnection};
+use support::{Tenant, World, number, until};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_mins(1);
@@ -41,18 +39,6 @@ const LONG: Duration = Duration::from_mins(1);
 /// A table that no policy protects: a statement on it that runs, runs whatever the context. Made after
 /// the pool, which refuses to be near it.
 const NOTES: &str = "CREATE TABLE notes (note text); GRANT SELECT, INSERT ON notes TO PUBLIC";
-
-fn number(conn: &mut PgConnection, query: &str) -> i64 {
-    diesel::select(sql::<BigInt>(&format!("({query})"))).get_result(conn).unwrap()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < LONG, "{what}: not so");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 fn scope(tenant: &Tenant) -> Scope<TenantConnection> {
     Scope::tenant(&tenant.owner, &tenant.workspace)

@@ -1,13 +1,14 @@
 //! What a request costs in round trips: its statement, with which it begins, and its end.
 //!
-//! Counted exactly, on the wire, by a proxy between the pool and the server. Every method of every
+//! Counted exactly, on the wire, by a line between the pool and the server. Every method of every
 //! repository is called twice, the second time on a connection that has its statement prepared, which changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
 mod support;
 
-#[path = "round_trips/proxy.rs"]
-mod proxy;
+#[path = "flights/line.rs"]
+#[allow(dead_code, reason = "here it only counts")]
+mod line;
 
 use std::slice;
 use std::time::Duration;
@@ -30,11 +31,14 @@ use sesari_db::value::{
 use sesari_db::{Database, Error, Result};
 use support::{Tenant, World, hour, service};
 
-use proxy::Proxy;
+use line::Line;
+
+/// Longer than any answer takes.
+const LONG: Duration = Duration::from_mins(1);
 
 /// A world, and a way to it that counts. One connection at each door, opened already.
 struct Counted {
-    proxy: Proxy,
+    line: Line,
     db: Database,
     world: World,
 }
@@ -43,15 +47,19 @@ impl Counted {
     fn new() -> Self {
         let world = World::new();
         let test = &world.test;
-        let proxy = Proxy::before(&test.tenant_url());
-        let db = Database::builder(proxy.url(&test.tenant_url()), test.context_key().clone())
-            .service_url(proxy.url(&test.service_url()))
+        let line = Line::to_server_of(&test.tenant_url());
+        let db = Database::builder(line.url(&test.tenant_url()), test.context_key().clone())
+            .service_url(line.url(&test.service_url()))
             .sealing_keys(support::sealing_keys())
             .pool_size(1)
             .build()
             .unwrap();
         drop((db.user(&world.stranger).unwrap(), db.service(&service()).unwrap()));
-        Self { proxy, db, world }
+        Self { line, db, world }
+    }
+
+    fn trips(&self, body: impl FnOnce()) -> usize {
+        self.line.watch(false, 0, body).trips
     }
 
     fn tenant(&self) -> TenantConnection {
@@ -72,7 +80,7 @@ impl Counted {
             end(guard);
         };
         run();
-        assert_eq!(self.proxy.round_trips(run), 2, "{name}");
+        assert_eq!(self.trips(run), 2, "{name}");
     }
 }
 
@@ -286,7 +294,7 @@ fn a_call_for_an_integration_costs_two_round_trips_and_sealing_one_for_the_salt(
             body(&mut tenant);
         };
         run();
-        counted.proxy.round_trips(run)
+        counted.trips(run)
     };
     assert_eq!(cost(&|t| drop(t.integrations().create(&new(), &secret()).unwrap())), 3);
     // Also the provider, which the envelope is bound to.
@@ -306,7 +314,7 @@ fn a_batch_of_any_size_costs_two_round_trips() {
                 let mut tenant = counted.tenant();
                 tenant.data_points().record_many(&batch, existing).unwrap();
             };
-            let round_trips = counted.proxy.round_trips(record);
+            let round_trips = counted.trips(record);
             assert_eq!(round_trips, 2, "{existing:?}, {size} points");
         }
     }
@@ -426,7 +434,7 @@ fn what_costs_more_costs_what_it_says() {
         assert!(tenant.kpis().find(&a.kpi).unwrap().is_some());
     };
     let cost = |body: &dyn Fn(&mut TenantConnection)| {
-        counted.proxy.round_trips(|| {
+        counted.trips(|| {
             let mut tenant = counted.tenant();
             body(&mut tenant);
             tenant.commit().unwrap();

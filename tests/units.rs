@@ -18,24 +18,9 @@ mod server;
 mod sharing;
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use diesel::dsl::sql;
-use diesel::prelude::*;
-use diesel::sql_types::BigInt;
-use sesari_db::PgConnection;
+use support::{number, until};
 
 /// Longer than anything here takes, shorter than anybody waits.
 const LONG: Duration = Duration::from_secs(20);
-
-fn number(conn: &mut PgConnection, query: &str) -> i64 {
-    diesel::select(sql::<BigInt>(&format!("({query})"))).get_result(conn).unwrap()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < LONG, "{what}: not so");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}

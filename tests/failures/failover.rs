@@ -3,42 +3,28 @@
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
-use diesel::prelude::*;
-use diesel::sql_types::BigInt;
-use sesari_db::PgConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Error, TenantConnection};
 
 use crate::proxy::Proxy;
 use crate::server::Server;
-use crate::support::Tenant;
+use crate::support::{Tenant, number, until};
 use crate::writers::{Log, store};
 
-fn number(conn: &mut PgConnection, query: &str) -> i64 {
-    diesel::select(sql::<BigInt>(&format!("({query})"))).get_result(conn).unwrap()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}: not so");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+const LONG: Duration = Duration::from_secs(30);
 
 /// A primary and a standby that has everything that is confirmed.
 fn pair() -> (Server, Server) {
     let primary = Server::new(&[]);
     let standby = primary.standby();
     let mut admin = primary.admin();
-    until("the standby follows", || {
+    until(LONG, "the standby follows", || {
         number(&mut admin, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
             == 1
     });
     admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
     admin.batch_execute("SELECT pg_reload_conf()").unwrap();
-    until("the primary waits for it", || {
+    until(LONG, "the primary waits for it", || {
         number(&mut admin, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
             == 1
     });
@@ -114,7 +100,7 @@ fn a_connection_to_a_server_that_only_reads_is_given_up_and_the_next_one_writes(
     assert!(refused.is_retryable());
     let mut admin = standby.admin();
     let kept = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}");
-    until("the connection is closed", || number(&mut admin, &kept) == 0);
+    until(LONG, "the connection is closed", || number(&mut admin, &kept) == 0);
 
     // Without the standby the same URL leads to the primary.
     primary.admin().batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();

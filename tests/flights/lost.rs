@@ -100,7 +100,7 @@ fn a_connection_that_breaks_in_the_first_flight_is_replaced_unless_that_may_have
         assert!(matches!(lost, Err(Error::OutcomeUnknown(_))), "{fault:?}: {lost:?}");
         assert!(!lost.unwrap_err().is_retryable());
         assert_eq!(runs, 1, "{fault:?}");
-        crate::until("the server has done it", || scene.notes() >= before + 1 + committed);
+        crate::until(LONG, "the server has done it", || scene.notes() >= before + 1 + committed);
         assert_eq!(scene.notes(), before + 1 + committed, "{fault:?}");
     }
     scene.db.run("note", scene.scope().single_statement(), note).unwrap();
@@ -227,7 +227,7 @@ fn a_server_that_goes_silent_while_one_connects_costs_no_more_than_the_pools_tim
         Err(Error::PoolTimeout { .. }) => assert_eq!(scene.notes(), 0),
         Err(error) => panic!("{error:?}"),
     }
-    crate::until("the pool goes on", || {
+    crate::until(LONG, "the pool goes on", || {
         scene.db.run("note", scene.scope().single_statement(), note).is_ok()
     });
 }
@@ -245,7 +245,7 @@ fn a_future_whose_single_statement_went_unanswered_does_not_know_the_outcome() {
         };
         let lost = run(scene.scope().single_statement()).unwrap_err();
         assert!(matches!(lost, Error::OutcomeUnknown(_)), "{fault:?}: {lost:?}");
-        crate::until("as the server has it", || scene.notes() == committed);
+        crate::until(LONG, "as the server has it", || scene.notes() == committed);
         // What is certainly not committed is merely late.
         let scene = Scene::new();
         let db = AsyncDatabase::from(scene.db.clone());

@@ -248,7 +248,7 @@ fn after_a_read_the_transaction_does_not_stay_open_though_nobody_uses_the_connec
     ];
     for (name, read) in ends {
         read();
-        until(name, || {
+        until(crate::LONG, name, || {
             let state = value(
                 &mut admin,
                 "SELECT string_agg(concat_ws(' ', state, xact_start IS NULL, backend_xmin IS NULL, \

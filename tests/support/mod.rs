@@ -2,8 +2,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
-use sesari_db::Database;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use sesari_db::credentials::{SealingKey, SealingKeyRing};
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::repo::{
@@ -12,6 +16,21 @@ use sesari_db::repo::{
 use sesari_db::tenancy::ServiceName;
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Finite, Role};
+use sesari_db::{Database, PgConnection};
+
+/// The number that a query answers.
+pub fn number(conn: &mut PgConnection, query: &str) -> i64 {
+    diesel::select(sql::<BigInt>(&format!("({query})"))).get_result(conn).unwrap()
+}
+
+/// Waits until something holds, for so long at most.
+pub fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < within, "{what}: not so");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// One workspace: an owner, an admin, a member, a KPI with three points, and a goal on it.
 pub struct Tenant {

@@ -103,7 +103,7 @@ fn a_unit_whose_future_was_dropped_between_statements_does_not_commit() {
         let unit = db.run("kpi.create", scope(&world.a), move |tenant| {
             tenant.kpis().create(&NewKpi::new("between".parse()?))?;
             tell.store(1, SeqCst);
-            until("the future is gone", || wait.load(SeqCst) == 1);
+            until(LONG, "the future is gone", || wait.load(SeqCst) == 1);
             Ok::<_, Error>(())
         });
         let unit = tokio::spawn(unit);
@@ -115,7 +115,7 @@ fn a_unit_whose_future_was_dropped_between_statements_does_not_commit() {
         go_on.store(1, SeqCst);
     });
     let mut admin = world.test.admin().unwrap();
-    until("it is rolled back", || number(&mut admin, IN_TRANSACTION) == 0);
+    until(LONG, "it is rolled back", || number(&mut admin, IN_TRANSACTION) == 0);
     assert_eq!(number(&mut admin, "SELECT count(*) FROM public.kpis WHERE name = 'between'"), 0);
 }
 

@@ -16,7 +16,7 @@ fn pair() -> (Server, Server) {
     let primary = Server::new(&[]);
     let standby = primary.standby();
     let mut admin = primary.admin();
-    until("the standby follows", || {
+    until(LONG, "the standby follows", || {
         number(&mut admin, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
             == 1
     });
@@ -47,7 +47,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     let acme = Tenant::furnish(&db, "acme");
     let globex = Tenant::furnish(&db, "globex");
     let mark = create(&db, &acme);
-    until("it is opened", || db.health().replica.unwrap().door.is_some());
+    until(LONG, "it is opened", || db.health().replica.unwrap().door.is_some());
     let seen = db.run("kpi.count", scope(&acme).from_replica_after(mark), |tenant| {
         Ok::<_, Error>((is_standby(tenant)?, tenant.kpis().count(&KpiFilter::default())?))
     });
@@ -65,7 +65,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
 
     // It stands still: what must be seen is asked of the primary, and what may lag is not.
     standby.admin().batch_execute("SELECT pg_wal_replay_pause()").unwrap();
-    until("it has paused", || {
+    until(LONG, "it has paused", || {
         number(
             &mut standby.admin(),
             "SELECT count(*) WHERE pg_get_wal_replay_pause_state() = 'paused'",
@@ -86,7 +86,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     // Where it comes in time, it is waited for.
     let patient = primary.builder().replica_url(standby.tenant_url()).replica_patience(LONG);
     let patient = patient.build().unwrap();
-    until("it is opened", || patient.health().replica.unwrap().door.is_some());
+    until(LONG, "it is opened", || patient.health().replica.unwrap().door.is_some());
     let waited = std::thread::scope(|threads| {
         threads.spawn(|| {
             std::thread::sleep(Duration::from_millis(200));
@@ -97,7 +97,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
         })
     });
     assert_eq!(waited.unwrap(), (true, 3));
-    until("it has caught up", || db.health().replica.unwrap().lag_bytes == Some(0));
+    until(LONG, "it has caught up", || db.health().replica.unwrap().lag_bytes == Some(0));
 }
 
 #[test]
@@ -115,13 +115,13 @@ fn a_replica_that_is_gone_is_done_without_and_comes_back_by_itself() {
     let from_replica = || db.run("where", scope(&acme).from_replica(), is_standby).unwrap();
     assert!(!from_replica());
     standby.start();
-    until("it is used", from_replica);
+    until(LONG, "it is used", from_replica);
     standby.kill();
     assert!(!from_replica(), "the primary answers in the same call");
     let health = db.health();
     assert!(health.is_ready() && !health.replica.unwrap().door.unwrap().takes_writes);
     standby.start();
-    until("it is used again", from_replica);
+    until(LONG, "it is used again", from_replica);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_full_queue_is_told_at_once() {
         let waiting = threads.spawn(|| {
             db.tenant(&world.a.owner, &world.a.workspace).unwrap().commit().unwrap();
         });
-        until("one waits", || db.health().tenant.waiting == 1);
+        until(LONG, "one waits", || db.health().tenant.waiting == 1);
         let start = Instant::now();
         let refused = db.tenant(&world.b.owner, &world.b.workspace);
         assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
@@ -92,7 +92,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
         threads.spawn(|| {
             let guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
             opened.send(()).unwrap();
-            until("the end has begun", || world.db.health().is_retired);
+            until(LONG, "the end has begun", || world.db.health().is_retired);
             guard.commit().unwrap();
         });
         wait.recv_timeout(LONG).unwrap();
