@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::testing::TestDatabase;
-use sesari_db::{Database, Error};
+use sesari_db::{AsyncDatabase, Database, Error, Scope};
 
 use crate::bouncer::{Bouncer, SERVERS, skip, split};
 use crate::logins::value;
@@ -213,5 +213,37 @@ fn a_pooler_is_gone_when_its_test_was_killed() {
     while there().contains(&true) {
         assert!(start.elapsed() < Duration::from_secs(20), "left behind: {line}");
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The pooler passes the request on to the server that it has given the client.
+#[test]
+fn a_dropped_future_cancels_its_statement_behind_the_pooler() {
+    let world = World::new();
+    let Some(bouncer) = Bouncer::start(&world.test, &[]) else { return };
+    // Nothing else ends the statement in the time of this test.
+    let hour = Duration::from_hours(1);
+    let db = bouncer.builder(&world.test).statement_timeout(hour).build().unwrap();
+    let db = AsyncDatabase::from(db);
+    let mut admin = world.test.admin().unwrap();
+    let sleeping = "SELECT count(*)::text FROM pg_stat_activity WHERE pid <> pg_backend_pid() \
+         AND datname = current_database() AND query LIKE '%pg_sleep%' AND state = 'active'";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let scope = Scope::tenant(&world.a.owner, &world.a.workspace).within(hour);
+        let unit = db.run("sleep", scope, |tenant| {
+            Ok::<_, Error>(tenant.connection().batch_execute("SELECT pg_sleep(600)")?)
+        });
+        tokio::pin!(unit);
+        let start = Instant::now();
+        while value(&mut admin, sleeping) == "0" {
+            assert!(start.elapsed() < Duration::from_mins(1), "it does not begin");
+            assert!(tokio::time::timeout(Duration::from_millis(20), &mut unit).await.is_err());
+        }
+    });
+    let start = Instant::now();
+    while value(&mut admin, sleeping) != "0" {
+        assert!(start.elapsed() < Duration::from_mins(1), "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

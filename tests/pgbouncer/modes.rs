@@ -43,7 +43,7 @@ fn a_pooler_that_is_switched_to_transaction_mode_later_is_noticed_within_a_minut
     assert!(db.tenant(&a.owner, &a.workspace).unwrap().role().unwrap().is_some());
     bouncer.reconfigure("pool_mode", "transaction");
     // In that mode already, this gives the backend back at its end, and somebody else takes it.
-    drop(db.tenant(&a.owner, &a.workspace).unwrap());
+    let _ = db.tenant(&a.owner, &a.workspace).unwrap().role();
     let mut others = [bouncer.connect(&world.test), bouncer.connect(&world.test)];
     for other in &mut others {
         other.batch_execute("BEGIN; SELECT 1").unwrap();

@@ -101,7 +101,8 @@ fn no_other_session_is_shown_the_context() {
         PgConnection::establish(&world.test.tenant_url()).unwrap(),
         world.test.admin().unwrap(),
     ] {
-        let guard = db.tenant(&b.owner, &b.workspace).unwrap();
+        let mut guard = db.tenant(&b.owner, &b.workspace).unwrap();
+        assert!(guard.role().unwrap().is_some());
         let opened = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND state = 'idle in transaction'";
         assert_ne!(value(&mut attacker, opened), "0");

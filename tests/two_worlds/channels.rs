@@ -231,9 +231,11 @@ pub const CHANNELS: &[Channel] = &[
     },
 ];
 
-/// Another tenant's guard.
+/// Another tenant's guard, with its transaction open.
 fn elsewhere(side: &Side) -> sesari_db::TenantConnection {
-    side.db.tenant(worker(), &"wboth".parse().unwrap()).unwrap()
+    let mut other = side.db.tenant(worker(), &"wboth".parse().unwrap()).unwrap();
+    assert!(other.role().unwrap().is_some());
+    other
 }
 
 /// What changes several rows, in the order in which the server finds them.

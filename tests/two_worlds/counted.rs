@@ -60,7 +60,7 @@ const MEMBERSHIP: [&str; 4] = [
 
 const ANALYZED: &str = "ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF";
 
-/// The counters of this session, of all that was touched.
+/// The counters of this connection, of all that was touched.
 fn counters(admin: &mut PgConnection) -> String {
     // How much of it was in the cache, and how long a function took, are the accepted channel "cache and time".
     let functions = lines(
