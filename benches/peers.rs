@@ -9,7 +9,6 @@
 //!
 //! All take turns in short slices, so that whatever else the machine does weighs on all alike. What is
 //! compared is the ratio of medians; where one is above its bound, the line says so.
-#![allow(clippy::needless_for_each, reason = "a chain of callers reads as one")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
 #[path = "peers/line.rs"]
@@ -217,7 +216,9 @@ impl Bench {
                     took
                 };
                 let all: Vec<_> = (0..callers).map(|_| scope.spawn(caller)).collect();
-                all.into_iter().for_each(|caller| seen.took.extend(caller.join().unwrap()));
+                for caller in all {
+                    seen.took.extend(caller.join().unwrap());
+                }
             });
         } else {
             let caller = |caller| {
@@ -284,7 +285,9 @@ struct Pace {
 
 fn print_head(what: &str, ways: &[Way]) {
     print!("\n{what:<24}");
-    ways.iter().for_each(|way| print!(" {:>16}", way.name()));
+    for way in ways {
+        print!(" {:>16}", way.name());
+    }
     println!();
 }
 
