@@ -17,7 +17,7 @@
 //! it meet the same wall. Every isolation test tries that wall alone.
 //!
 //! # The context
-//! Each transaction begins with one message that sets the database role, the limits and
+//! Each transaction begins together with its first statement, and between the two sets
 //! `sesari.context`, a line signed with a key that the database verifies and never gives out. It
 //! names the actor, the workspace, the moment and the backend. SQL in a tenant's statement can set
 //! another context, and can only lock itself out: without the key it cannot make one, a captured
@@ -25,10 +25,11 @@
 //! removed is nobody from the next statement on.
 //!
 //! # What a connection keeps
-//! Everything above is set for the transaction alone and ends with it. A connection that was lent
+//! The context is set for the transaction alone and ends with it. The database role and the limits
+//! are the session's, made as it opens, or the transaction's behind a transaction pooler. A connection that was lent
 //! to the caller ([`TenantConnection::connection`]) is in addition stripped of session settings,
 //! prepared statements, cursors, listeners, advisory locks and temporary tables, in the message
-//! that ends the transaction. One of which anything is in doubt is closed.
+//! that ends the transaction, and given role and limits anew. One of which anything is in doubt is closed.
 //!
 //! Guarded by `tests/isolation_matrix.rs`, `tests/pool.rs` and `tests/attacks.rs`.
 

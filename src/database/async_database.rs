@@ -60,8 +60,8 @@ impl AsyncDatabase {
     /// Runs a unit of work as [`Database::run`] does, on a blocking thread.
     ///
     /// **Dropping the future** cancels the statement that runs on the server and rolls back; once the
-    /// commit has been sent, it goes on. Behind a transaction pooler the server cannot be told, and the
-    /// statement goes on until its limit, but nothing is committed.
+    /// commit has been sent, it goes on. A pooler has to pass the cancellation on, as PgBouncer does; a
+    /// statement that it does not reach goes on until its limit, but nothing is committed.
     ///
     /// ```no_run
     /// # async fn example(db: sesari_db::AsyncDatabase, user: sesari_db::id::UserId, workspace: sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {

@@ -22,7 +22,7 @@ pub(crate) struct Door {
     pub(crate) manager: SessionManager,
     pub(crate) role: DatabaseRole,
     pub(crate) queue: FairQueue,
-    /// A connection outside of the pool, for what must not wait for one: probes and cancellations.
+    /// A connection outside of the pool, for what must not wait for one: probes.
     side: Mutex<Option<PgConnection>>,
 }
 

@@ -128,7 +128,7 @@ impl Server {
         let template = template.as_ref().map_err(Clone::clone)?;
         let name = self.new_name();
         self.create(&name, &template.name)?;
-        // PostgreSQL's own defaults need no statement, and no statement is one too many for libpq.
+        // PostgreSQL's own defaults need no statement.
         if !template.privileges.is_empty() {
             self.control()
                 .batch_execute(&template.privileges.replace("{}", &name))
