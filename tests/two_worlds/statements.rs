@@ -386,7 +386,7 @@ const LOOKS: &[(&str, &[&str])] = &[
     ]),
     ("functions of one's own in front", &[
         "CREATE FUNCTION public.string_to_array(text, text) RETURNS text[] LANGUAGE sql AS
-             $$ SELECT ARRAY['1', 'test', 'u', 'ubo', 'wboth', trunc(extract(epoch FROM now()) * 1000000)::text, '0', repeat('0', 64)] $$",
+             $$ SELECT ARRAY['1', 'test', 'u', 'ubo', 'wboth', trunc(extract(epoch FROM now()) * 1000000)::text, '0', '00'] $$",
         "CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT '\\x00'::bytea $$",
         "SET LOCAL search_path = public, pg_catalog",
     ]),
