@@ -41,8 +41,10 @@ pub(super) enum Stage {
     Open,
     /// Its only statement brought the commit along.
     Finished,
-    /// Its begin failed, and nothing may run as if it had not.
+    /// Its begin failed, and nothing may run as if it had not; or nobody knows how it ended.
     Refused,
+    /// Its connection was lost, and nothing of it was committed.
+    Lost,
 }
 
 /// How a transaction begins, ahead of its first statement.
@@ -263,8 +265,16 @@ impl PgConnection {
                 *commits_along = false;
                 self.run_any(None).map(drop)
             }
+            _ => self.check_open(),
+        }
+    }
+
+    /// Whether the transaction takes a further statement.
+    fn check_open(&self) -> QueryResult<()> {
+        match self.stage {
+            Stage::Lost => Err(Lost::new("the connection was lost earlier").into()),
             Stage::Finished | Stage::Refused => Err(Error::NotInTransaction),
-            Stage::Plain | Stage::Open => Ok(()),
+            Stage::Plain | Stage::Unopened { .. } | Stage::Open => Ok(()),
         }
     }
 
@@ -276,9 +286,7 @@ impl PgConnection {
     /// Tries again on another connection, where the first was dead before anything could have
     /// happened.
     fn run_any(&mut self, query: Option<&Sendable<'_>>) -> QueryResult<(Arc<[Column]>, Reply)> {
-        if matches!(self.stage, Stage::Finished | Stage::Refused) {
-            return Err(Error::NotInTransaction);
-        }
+        self.check_open()?;
         loop {
             let failure = match self.fly(query) {
                 Ok(reply) => return Ok(reply),
@@ -313,29 +321,25 @@ impl PgConnection {
 
     fn give_up(&mut self, failure: Failure) -> Error {
         let commits_along = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
-        let error = match failure {
+        let (stage, error) = match failure {
             Failure::Statement(error) => return error,
             Failure::Opening(error) => {
                 if matches!(error, crate::Error::ReadOnlyServer) {
                     // It leads to a server that is of no use.
                     self.wire.give_up();
                 }
-                foreign(error)
+                (Stage::Refused, foreign(error))
             }
             Failure::Lost(lost) if commits_along => {
-                foreign(crate::Error::outcome_unknown(lost.into()))
+                (Stage::Refused, foreign(crate::Error::outcome_unknown(lost.into())))
             }
-            Failure::Stale(lost) | Failure::Lost(lost) => lost.into(),
+            Failure::Stale(lost) | Failure::Lost(lost) => (Stage::Lost, lost.into()),
         };
-        self.refuse_further();
-        error
-    }
-
-    fn refuse_further(&mut self) {
         if !matches!(self.stage, Stage::Plain) {
-            self.stage = Stage::Refused;
+            self.stage = stage;
         }
         self.follow_status(true);
+        error
     }
 
     /// One sequence: the begin if it is due, the query, and the commit if it comes along.
