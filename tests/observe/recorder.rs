@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
@@ -87,6 +87,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
 
 /// Everything told while `body` ran, on this thread.
 pub(crate) fn listen<T>(body: impl FnOnce() -> T) -> (T, Vec<Told>) {
+    // While there has been one listener only, `tracing` asks that of the thread on which something is told for
+    // the first time: another test's, which has none, and nobody is told.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(Registry::default()));
     let recorder = Recorder::default();
     let subscriber = Registry::default().with(recorder.clone());
     let answer = tracing::subscriber::with_default(subscriber, body);
