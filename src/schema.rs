@@ -175,8 +175,10 @@ diesel::table! {
 diesel::table! {
     /// What the data points of a KPI come to in a day of UTC; kept by a trigger
     kpi_rollups (workspace_id, kpi_id, day) {
-        /// Midnight of UTC at which the day starts
+        /// When the day starts
         day -> Timestamptz,
+        /// When it ends; a point of that moment is not in it
+        day_end -> Timestamptz,
         /// How many points, at least one
         points -> Int8,
         /// Their values added up one by one in the order of their key; null when one is 1e290 or larger
@@ -301,6 +303,8 @@ diesel::table! {
         name -> Text,
         /// Name in addresses; unique among all workspaces
         slug -> Text,
+        /// Name in the IANA time zone database: whose days the workspace's rollups are of, and its series by default
+        time_zone -> Text,
         /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger

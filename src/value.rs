@@ -11,6 +11,7 @@ use std::borrow::Cow;
 mod choice;
 mod number;
 mod text;
+mod time_zone;
 mod unicode;
 
 pub use choice::{
@@ -24,6 +25,7 @@ pub use text::{
     Category, Description, Email, GoalTitle, ImageUrl, KpiName, PersonName, ProviderId, Slug,
     Source, Unit, WorkspaceName,
 };
+pub use time_zone::TimeZone;
 
 /// Input that breaks a rule: which field, and which rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

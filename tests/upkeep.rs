@@ -108,7 +108,7 @@ fn what_was_spoilt_is_named_and_mended() {
             vec![day(24), day(96)],
         ),
         (
-            "INSERT INTO kpi_rollups VALUES ('2026-02-01Z', 1, 1, 1, 1, 1, 1, '{ws}', '{a}')",
+            "INSERT INTO kpi_rollups VALUES ('2026-02-01Z', '2026-02-02Z', 1, 1, 1, 1, 1, 1, '{ws}', '{a}')",
             vec![day(31 * 24)],
         ),
         ("UPDATE kpis SET current_value = 7 WHERE id = '{a}'", vec![RollupPart::CurrentValue]),

@@ -90,6 +90,7 @@ CREATE TABLE public.workspaces (
     id text NOT NULL DEFAULT sesari.new_id(),
     name text NOT NULL,
     slug text NOT NULL,
+    time_zone text NOT NULL DEFAULT 'Etc/UTC',
     created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     CONSTRAINT workspaces_pkey PRIMARY KEY (id),
@@ -107,6 +108,8 @@ COMMENT ON TABLE public.workspaces IS 'The tenants';
 COMMENT ON COLUMN public.workspaces.id IS 'CUID';
 COMMENT ON COLUMN public.workspaces.name IS 'Display name';
 COMMENT ON COLUMN public.workspaces.slug IS 'Name in addresses; unique among all workspaces';
+COMMENT ON COLUMN public.workspaces.time_zone IS
+    'Name in the IANA time zone database: whose days the workspace''s rollups are of, and its series by default';
 COMMENT ON COLUMN public.workspaces.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.workspaces.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE TRIGGER workspaces_times BEFORE INSERT OR UPDATE ON public.workspaces
@@ -114,6 +117,27 @@ CREATE TRIGGER workspaces_times BEFORE INSERT OR UPDATE ON public.workspaces
 CREATE TRIGGER workspaces_key BEFORE UPDATE ON public.workspaces
     FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id)
     EXECUTE FUNCTION sesari.refuse_change('workspaces', 'workspaces_key_immutable');
+
+-- The server takes more for a zone than it should here: names in any case, abbreviations, and rules written
+-- out, of which many are misspelt names. Files beside the database of zones begin with a small letter.
+CREATE FUNCTION sesari.check_time_zone() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NEW.time_zone !~ '^[A-Z]' OR NEW.time_zone = 'Factory'
+       OR NOT EXISTS (SELECT FROM pg_timezone_names AS z WHERE z.name = NEW.time_zone) THEN
+        RAISE check_violation USING
+            MESSAGE = 'expected a name of the IANA time zone database that the server knows',
+            CONSTRAINT = 'workspaces_time_zone_check';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sesari.check_time_zone IS
+    'Trigger: the zone is one that the server knows, and spelt as it is there';
+-- The list is read from the server's files, and the default need not be looked for.
+CREATE TRIGGER workspaces_time_zone BEFORE INSERT OR UPDATE OF time_zone ON public.workspaces
+    FOR EACH ROW WHEN (NEW.time_zone <> 'Etc/UTC') EXECUTE FUNCTION sesari.check_time_zone();
 
 SELECT sesari.forget_statistics('public.workspaces');
 
@@ -355,8 +379,8 @@ COMMENT ON FUNCTION sesari.change_my_profile IS
 GRANT EXECUTE ON FUNCTION sesari.change_my_profile TO sesari_tenant;
 
 CREATE FUNCTION sesari.my_workspaces(wanted_id text)
-RETURNS TABLE (id text, name text, slug text, created_at timestamptz, updated_at timestamptz,
-               role text, joined_at timestamptz)
+RETURNS TABLE (id text, name text, slug text, time_zone text, created_at timestamptz,
+               updated_at timestamptz, role text, joined_at timestamptz)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $$
@@ -364,7 +388,7 @@ DECLARE
     me text := sesari.signed_in_user_id();
 BEGIN
     RETURN QUERY
-        SELECT w.id, w.name, w.slug, w.created_at, w.updated_at, m.role, m.joined_at
+        SELECT w.id, w.name, w.slug, w.time_zone, w.created_at, w.updated_at, m.role, m.joined_at
           FROM sesari.user_workspaces AS l
          CROSS JOIN LATERAL (
                SELECT c.membership_id FROM sesari.memberships AS c
@@ -404,7 +428,7 @@ COMMENT ON FUNCTION sesari.member_profiles IS
 GRANT EXECUTE ON FUNCTION sesari.member_profiles TO sesari_tenant;
 
 CREATE FUNCTION sesari.create_workspace(
-    new_workspace_id text, new_membership_id text, new_name text, new_slug text
+    new_workspace_id text, new_membership_id text, new_name text, new_slug text, new_time_zone text
 ) RETURNS public.workspaces
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -416,8 +440,8 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = 'permission denied: only a signed-in user outside of any workspace creates one';
     END IF;
-    INSERT INTO public.workspaces (id, name, slug)
-    VALUES (new_workspace_id, new_name, new_slug) RETURNING * INTO created;
+    INSERT INTO public.workspaces (id, name, slug, time_zone)
+    VALUES (new_workspace_id, new_name, new_slug, new_time_zone) RETURNING * INTO created;
     INSERT INTO public.workspace_users (id, user_id, workspace_id, role)
     VALUES (new_membership_id, creator, created.id, 'owner');
     RETURN created;

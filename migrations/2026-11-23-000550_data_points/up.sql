@@ -80,14 +80,76 @@ CREATE POLICY kpi_data_points_owner_select ON public.kpi_data_points FOR SELECT 
     USING (true);
 
 
+-- Days -----------------------------------------------------------------------------------------
+
+-- The server's rules of the zone decide where a day of a workspace begins, each time that one is rolled
+-- up for the first time. A rollup keeps its own bounds: what the rules or the zone become later makes no
+-- rollup wrong.
+
+CREATE FUNCTION sesari.first_shown(zone text, shown timestamp) RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Of a time that is shown twice the server takes the second, of one that is skipped a moment after
+    -- the gap. No clock is changed by more than a day at once.
+    high timestamptz := shown AT TIME ZONE zone;
+    low timestamptz := high - interval '25 hours';
+    -- As if the clock had not been changed meanwhile.
+    unchanged timestamptz := (shown - (low AT TIME ZONE zone - low AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC';
+    middle timestamptz;
+BEGIN
+    IF unchanged AT TIME ZONE zone = shown THEN
+        RETURN least(unchanged, high);
+    END IF;
+    IF high AT TIME ZONE zone = shown THEN
+        RETURN high;
+    END IF;
+    -- Skipped: when the gap ends. Offsets are whole seconds.
+    WHILE high - low > interval '1 second' LOOP
+        middle := low + date_trunc('second', (high - low) / 2);
+        IF middle AT TIME ZONE zone < shown THEN
+            low := middle;
+        ELSE
+            high := middle;
+        END IF;
+    END LOOP;
+    RETURN high;
+END
+$$;
+COMMENT ON FUNCTION sesari.first_shown IS
+    'The first moment at which the clock of a zone shows this time or, where it skips it, a later one';
+
+CREATE FUNCTION sesari.day_of(zone text, moment timestamptz, OUT day timestamptz, OUT day_end timestamptz)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    midnight timestamp := date_trunc('day', moment AT TIME ZONE zone);
+BEGIN
+    day := sesari.first_shown(zone, midnight);
+    LOOP
+        midnight := midnight + interval '1 day';
+        day_end := sesari.first_shown(zone, midnight);
+        EXIT WHEN day_end > moment;
+        -- Put back over midnight, the clock shows the date before again: the next day has begun.
+        day := day_end;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sesari.day_of IS
+    'The day of a zone in which a moment lies: from when its clock first shows the date until it first shows a later one';
+
+
 -- kpi_rollups ----------------------------------------------------------------------------------
 
--- The points of a KPI from one midnight of UTC up to the next, in the order of their key (time, then
--- source). A day without points has no row. As for the points, the key carries what most reads touch:
--- here the whole row in one piece, since picking columns apart, gathering them into arrays and sending
--- each element costs the server more than finding them.
+-- The points of a KPI within a span of time, in the order of their key (time, then source): a day of the
+-- workspace's zone or, until it is made anew, of the zone that the workspace had before, or what is left of
+-- one of those. Spans do not overlap, and each point lies in one. A day without points has no row. As for
+-- the points, the key carries what most reads touch: here the whole row in one piece, since picking
+-- columns apart, gathering them into arrays and sending each element costs the server more than finding
+-- them.
 CREATE TABLE public.kpi_rollups (
     day timestamptz NOT NULL,
+    day_end timestamptz NOT NULL,
     points bigint NOT NULL,
     sum double precision,
     min double precision NOT NULL,
@@ -97,15 +159,18 @@ CREATE TABLE public.kpi_rollups (
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     kpi_id text NOT NULL,
     packed bytea NOT NULL GENERATED ALWAYS AS (
-        timestamptz_send(day) || int8send(points) || float8send(coalesce(sum, 'NaN')) || float8send(min)
-        || float8send(max) || float8send(first) || float8send(last)) STORED,
+        timestamptz_send(day) || timestamptz_send(day_end) || int8send(points) || float8send(coalesce(sum, 'NaN'))
+        || float8send(min) || float8send(max) || float8send(first) || float8send(last)) STORED,
     CONSTRAINT kpi_rollups_pkey PRIMARY KEY (workspace_id, kpi_id, day) INCLUDE (packed),
     CONSTRAINT kpi_rollups_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
-        REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE
+        REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE,
+    -- Whoever looks for the rollups that reach into a span begins so much before it.
+    CONSTRAINT kpi_rollups_day_end_check CHECK (day_end > day AND day_end - day <= interval '50 hours')
 );
 COMMENT ON TABLE public.kpi_rollups IS
-    'What the data points of a KPI come to in a day of UTC; kept by a trigger';
-COMMENT ON COLUMN public.kpi_rollups.day IS 'Midnight of UTC at which the day starts';
+    'What the data points of a KPI come to in a day of the workspace; kept by a trigger';
+COMMENT ON COLUMN public.kpi_rollups.day IS 'When the day starts';
+COMMENT ON COLUMN public.kpi_rollups.day_end IS 'When it ends; a point of that moment is not in it';
 COMMENT ON COLUMN public.kpi_rollups.points IS 'How many points, at least one';
 COMMENT ON COLUMN public.kpi_rollups.sum IS
     'Their values added up one by one in the order of their key; null when one is 1e290 or larger';
@@ -116,14 +181,14 @@ COMMENT ON COLUMN public.kpi_rollups.last IS 'The value of the last point in the
 COMMENT ON COLUMN public.kpi_rollups.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.kpi_rollups.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_rollups.packed IS
-    'Day, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format';
+    'Start, end, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format';
 SELECT sesari.forget_statistics('public.kpi_rollups');
 
 ALTER TABLE public.kpi_rollups ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.kpi_rollups FORCE ROW LEVEL SECURITY;
 -- By columns alone, although it is all of them: DROP OWNED BY CURRENT_USER, which would drop the policies of a
 -- role for its members, fails on a table of which the role holds columns and nothing else.
-GRANT SELECT (day, points, sum, min, max, first, last, workspace_id, kpi_id, packed) ON public.kpi_rollups
+GRANT SELECT (day, day_end, points, sum, min, max, first, last, workspace_id, kpi_id, packed) ON public.kpi_rollups
     TO sesari_tenant;
 CREATE POLICY kpi_rollups_tenant_select ON public.kpi_rollups FOR SELECT TO sesari_tenant
     USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
@@ -135,19 +200,25 @@ CREATE POLICY kpi_rollups_owner_update ON public.kpi_rollups FOR UPDATE TO sesar
     USING (true) WITH CHECK (true);
 CREATE POLICY kpi_rollups_owner_delete ON public.kpi_rollups FOR DELETE TO sesari_owner USING (true);
 
--- Makes these days anew from the points, along the key, and then the current value of their KPIs; a
--- day without points has no row. Whoever writes points of a KPI holds its lock until the end. The
--- arrays differ in length from call to call, and planning for each would cost more than it finds. Nor
--- may a plan that was made while there were few rollups, or none, read all of them once they are many:
--- the days are found along the key, one after the other.
+-- Makes the days of these points anew, along the key, and then the current value of their KPIs: of each
+-- KPI the oldest and the newest of the points on a date. A day without points has no row. Whoever
+-- writes points of a KPI holds its lock until the end. The arrays differ in length from call to call, and
+-- planning for each would cost more than it finds. Nor may a plan that was made while there were few
+-- rollups, or none, read all of them once they are many: the days are found along the key, one after the
+-- other.
 CREATE FUNCTION sesari.roll_up(
-    workspaces text[], kpis text[], days timestamptz[], may_be_empty boolean, may_be_deleted boolean)
+    workspace text, zone text, kpis text[], oldest timestamptz[], newest timestamptz[],
+    may_be_empty boolean, may_be_deleted boolean)
     RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
     deleted boolean;
+    kpis_of_days text[];
+    days timestamptz[];
+    ends timestamptz[];
+    replaced record;
 BEGIN
     -- Locked in one order, so that concurrent batches over the same KPIs queue and never deadlock,
     -- and never stronger than this: the foreign key of every insert holds a share lock that goes
@@ -155,8 +226,8 @@ BEGIN
     -- is read under the lock: a deletion about to be committed counts.
     SELECT bool_or(k.deleted_at IS NOT NULL) INTO deleted
       FROM (SELECT k.deleted_at FROM public.kpis AS k
-             WHERE (k.workspace_id, k.id) IN (SELECT * FROM unnest(workspaces, kpis))
-             ORDER BY k.workspace_id, k.id FOR NO KEY UPDATE) AS k;
+             WHERE k.workspace_id = workspace AND k.id = ANY (kpis)
+             ORDER BY k.id FOR NO KEY UPDATE) AS k;
     -- None is left where the points go down with their KPI.
     IF deleted IS NULL THEN
         RETURN;
@@ -166,37 +237,74 @@ BEGIN
             MESSAGE = 'the kpi of a data point is deleted',
             CONSTRAINT = 'kpi_data_points_kpi_not_deleted';
     END IF;
+    -- A day is found once for all KPIs. What a clock that is put back over midnight shows of one date may
+    -- lie in two days.
+    WITH points AS MATERIALIZED (
+             SELECT *, date_trunc('day', u.oldest AT TIME ZONE zone) AS shown
+               FROM unnest(kpis, oldest, newest) AS u (kpi_id, oldest, newest)),
+         days AS MATERIALIZED (
+             SELECT DISTINCT p.shown, d.day, d.day_end
+               FROM (SELECT p.shown, min(p.oldest) AS oldest, max(p.newest) AS newest
+                       FROM points AS p GROUP BY p.shown) AS p
+              CROSS JOIN LATERAL unnest(ARRAY[p.oldest, p.newest]) AS m (moment)
+              CROSS JOIN LATERAL sesari.day_of(zone, m.moment) AS d)
+    SELECT array_agg(t.kpi_id), array_agg(t.day), array_agg(t.day_end) INTO kpis_of_days, days, ends
+      FROM (SELECT DISTINCT p.kpi_id, d.day, d.day_end
+              FROM points AS p JOIN days AS d ON d.shown = p.shown
+             WHERE p.oldest < d.day_end AND p.newest >= d.day) AS t;
+    -- Rollups of another zone, or of other rules, that reach into these days give way to them. What of
+    -- them lies outside is rolled up as the part of a day that it is.
+    WITH others AS MATERIALIZED (
+             SELECT r.place, r.kpi_id,
+                    tstzmultirange(tstzrange(r.day, r.day_end)) - range_agg(tstzrange(t.day, t.day_end)) AS rest
+               FROM unnest(kpis_of_days, days, ends) AS t (kpi_id, day, day_end)
+              CROSS JOIN LATERAL (
+                    SELECT r.ctid AS place, r.kpi_id, r.day, r.day_end FROM public.kpi_rollups AS r
+                     WHERE r.workspace_id = workspace AND r.kpi_id = t.kpi_id
+                       AND r.day > t.day - interval '50 hours' AND r.day < t.day_end
+                       AND r.day_end > t.day AND (r.day, r.day_end) <> (t.day, t.day_end)
+                     OFFSET 0) AS r
+              GROUP BY r.place, r.kpi_id, r.day, r.day_end)
+    SELECT ARRAY(SELECT o.place FROM others AS o) AS places, array_agg(o.kpi_id) AS kpis,
+           array_agg(lower(o.part)) AS days, array_agg(upper(o.part)) AS ends INTO replaced
+      FROM (SELECT o.kpi_id, unnest(o.rest) AS part FROM others AS o) AS o;
+    IF cardinality(replaced.places) > 0 THEN
+        DELETE FROM public.kpi_rollups WHERE ctid = ANY (replaced.places);
+        kpis_of_days := kpis_of_days || replaced.kpis;
+        days := days || replaced.days;
+        ends := ends || replaced.ends;
+    END IF;
     IF may_be_empty THEN
         -- By their place, which nobody can change meanwhile: a join would have the planner choose.
         DELETE FROM public.kpi_rollups
          WHERE ctid = ANY (ARRAY(
                SELECT r.ctid
-                 FROM unnest(workspaces, kpis, days) AS t (workspace_id, kpi_id, day)
+                 FROM unnest(kpis_of_days, days, ends) AS t (kpi_id, day, day_end)
                 CROSS JOIN LATERAL (
                       SELECT r.ctid FROM public.kpi_rollups AS r
-                       WHERE r.workspace_id = t.workspace_id AND r.kpi_id = t.kpi_id AND r.day = t.day
+                       WHERE r.workspace_id = workspace AND r.kpi_id = t.kpi_id AND r.day = t.day
                        LIMIT 1) AS r
                  LEFT JOIN LATERAL (
                       SELECT true AS found FROM public.kpi_data_points AS p
-                       WHERE p.workspace_id = t.workspace_id AND p.kpi_id = t.kpi_id
-                         AND p."timestamp" >= t.day AND p."timestamp" < t.day + interval '24 hours'
+                       WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
+                         AND p."timestamp" >= t.day AND p."timestamp" < t.day_end
                        LIMIT 1) AS p ON true
                 WHERE p.found IS NULL));
     END IF;
     -- An addition that leaves the range of the type is an error, which must not refuse the points.
     INSERT INTO public.kpi_rollups AS r
-           (workspace_id, kpi_id, day, points, sum, min, max, first, last)
-    SELECT t.workspace_id, t.kpi_id, t.day, d.points,
+           (workspace_id, kpi_id, day, day_end, points, sum, min, max, first, last)
+    SELECT workspace, t.kpi_id, t.day, t.day_end, d.points,
            CASE WHEN d.min > -1e290 AND d.max < 1e290 THEN d.sum END,
            d.min, d.max, d.values[1], d.values[d.points]
-      FROM unnest(workspaces, kpis, days) AS t (workspace_id, kpi_id, day)
+      FROM unnest(kpis_of_days, days, ends) AS t (kpi_id, day, day_end)
      CROSS JOIN LATERAL (
            SELECT count(*) AS points, min(p.value) AS min, max(p.value) AS max,
                   sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) AS sum,
                   array_agg(p.value) AS values
              FROM (SELECT p.value FROM public.kpi_data_points AS p
-                    WHERE p.workspace_id = t.workspace_id AND p.kpi_id = t.kpi_id
-                      AND p."timestamp" >= t.day AND p."timestamp" < t.day + interval '24 hours'
+                    WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
+                      AND p."timestamp" >= t.day AND p."timestamp" < t.day_end
                     ORDER BY p."timestamp", p.source) AS p) AS d
      WHERE d.points > 0
         ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
@@ -206,12 +314,12 @@ BEGIN
     -- than another's points must fail, and only a new version of the row makes it.
     UPDATE public.kpis AS k
        SET current_value = coalesce(n.value, 0), current_value_at = n."timestamp"
-      FROM (SELECT DISTINCT * FROM unnest(workspaces, kpis)) AS c (workspace_id, kpi_id)
+      FROM (SELECT DISTINCT * FROM unnest(kpis)) AS c (kpi_id)
       LEFT JOIN LATERAL (
            SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
-            WHERE p.workspace_id = c.workspace_id AND p.kpi_id = c.kpi_id
+            WHERE p.workspace_id = workspace AND p.kpi_id = c.kpi_id
             ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
-     WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id;
+     WHERE k.workspace_id = workspace AND k.id = c.kpi_id;
 END
 $$;
 COMMENT ON FUNCTION sesari.roll_up IS
@@ -220,14 +328,15 @@ COMMENT ON FUNCTION sesari.roll_up IS
 -- After each statement on the points: "changed" holds its rows, new ones or deleted ones, and
 -- "before" what updated ones were.
 CREATE FUNCTION sesari.follow_points() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
-    midnight CONSTANT timestamptz := '2000-01-01 00:00:00+00';
     one record;
-    workspaces text[];
+    workspace text;
+    zone text;
     kpis text[];
-    days timestamptz[];
+    oldest timestamptz[];
+    newest timestamptz[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
         -- One point later than all others of its KPI, as most are, is added to what is there: the sum
@@ -235,42 +344,61 @@ BEGIN
         -- the lock, since an update looks again at a row that it waited for. By the variables the KPI
         -- is found along its key; joined to the statement's rows, whose number the planner does not
         -- know, it was found by reading all KPIs.
-        SELECT c.*, count(*) OVER () AS how_many INTO one FROM (SELECT * FROM changed LIMIT 2) AS c LIMIT 1;
+        SELECT c.*, CASE WHEN c.value > -1e290 AND c.value < 1e290 THEN c.value END AS addend,
+               count(*) OVER () AS how_many
+          INTO one FROM (SELECT * FROM changed LIMIT 2) AS c LIMIT 1;
         IF one.how_many = 1 THEN
             UPDATE public.kpis AS k
                SET current_value = one.value, current_value_at = one."timestamp"
              WHERE k.workspace_id = one.workspace_id AND k.id = one.kpi_id AND k.deleted_at IS NULL
                AND (k.current_value_at IS NULL OR k.current_value_at < one."timestamp");
             IF FOUND THEN
-                INSERT INTO public.kpi_rollups AS r
-                       (workspace_id, kpi_id, day, points, sum, min, max, first, last)
-                VALUES (one.workspace_id, one.kpi_id, date_bin('24 hours', one."timestamp", midnight), 1,
-                        CASE WHEN one.value > -1e290 AND one.value < 1e290 THEN one.value END,
-                        one.value, one.value, one.value, one.value)
-                    ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
-                   SET points = r.points + 1, sum = r.sum + excluded.sum,
-                       min = least(r.min, excluded.min), max = greatest(r.max, excluded.max),
-                       last = excluded.last;
+                -- Its day, whichever zone that was made in.
+                UPDATE public.kpi_rollups AS r
+                   SET points = r.points + 1, sum = r.sum + one.addend,
+                       min = least(r.min, one.value), max = greatest(r.max, one.value), last = one.value
+                 WHERE r.workspace_id = one.workspace_id AND r.kpi_id = one.kpi_id
+                   AND r.day = (SELECT l.day FROM public.kpi_rollups AS l
+                                 WHERE l.workspace_id = one.workspace_id AND l.kpi_id = one.kpi_id
+                                   AND l.day <= one."timestamp" ORDER BY l.day DESC LIMIT 1)
+                   AND r.day_end > one."timestamp";
+                IF NOT FOUND THEN
+                    INSERT INTO public.kpi_rollups
+                           (workspace_id, kpi_id, day, day_end, points, sum, min, max, first, last)
+                    SELECT one.workspace_id, one.kpi_id,
+                           greatest(d.day, (
+                               SELECT l.day_end FROM public.kpi_rollups AS l
+                                WHERE l.workspace_id = one.workspace_id AND l.kpi_id = one.kpi_id
+                                  AND l.day <= one."timestamp" ORDER BY l.day DESC LIMIT 1)),
+                           d.day_end, 1, one.addend, one.value, one.value, one.value, one.value
+                      FROM public.workspaces AS w
+                     CROSS JOIN LATERAL sesari.day_of(w.time_zone, one."timestamp") AS d
+                     WHERE w.id = one.workspace_id;
+                END IF;
                 RETURN NULL;
             END IF;
         END IF;
     END IF;
-    IF TG_OP = 'UPDATE' THEN
-        SELECT array_agg(c.workspace_id), array_agg(c.kpi_id), array_agg(c.day)
-          INTO workspaces, kpis, days
-          FROM (SELECT workspace_id, kpi_id, date_bin('24 hours', "timestamp", midnight) FROM changed
-                UNION
-                SELECT workspace_id, kpi_id, date_bin('24 hours', "timestamp", midnight) FROM before)
-               AS c (workspace_id, kpi_id, day);
-    ELSE
-        SELECT array_agg(c.workspace_id), array_agg(c.kpi_id), array_agg(c.day)
-          INTO workspaces, kpis, days
-          FROM (SELECT DISTINCT workspace_id, kpi_id, date_bin('24 hours', "timestamp", midnight)
-                  FROM changed) AS c (workspace_id, kpi_id, day);
-    END IF;
-    IF days IS NOT NULL THEN
-        PERFORM sesari.roll_up(workspaces, kpis, days, TG_OP <> 'INSERT', TG_OP = 'DELETE');
-    END IF;
+    -- Of one workspace, unless somebody administers them all. In one order, as KPIs are locked.
+    FOR workspace IN SELECT DISTINCT c.workspace_id FROM changed AS c ORDER BY c.workspace_id LOOP
+        SELECT w.time_zone INTO zone FROM public.workspaces AS w WHERE w.id = workspace;
+        -- None where the points go down with their workspace.
+        CONTINUE WHEN zone IS NULL;
+        IF TG_OP = 'UPDATE' THEN
+            SELECT array_agg(c.kpi_id), array_agg(c.oldest), array_agg(c.newest) INTO kpis, oldest, newest
+              FROM (SELECT c.kpi_id, min(c."timestamp") AS oldest, max(c."timestamp") AS newest
+                      FROM (SELECT * FROM changed UNION ALL SELECT * FROM before) AS c
+                     WHERE c.workspace_id = workspace
+                     GROUP BY c.kpi_id, date_trunc('day', c."timestamp" AT TIME ZONE zone)) AS c;
+        ELSE
+            SELECT array_agg(c.kpi_id), array_agg(c.oldest), array_agg(c.newest) INTO kpis, oldest, newest
+              FROM (SELECT c.kpi_id, min(c."timestamp") AS oldest, max(c."timestamp") AS newest
+                      FROM changed AS c WHERE c.workspace_id = workspace
+                     GROUP BY c.kpi_id, date_trunc('day', c."timestamp" AT TIME ZONE zone)) AS c;
+        END IF;
+        PERFORM sesari.roll_up(
+            workspace, zone, kpis, oldest, newest, TG_OP <> 'INSERT', TG_OP = 'DELETE');
+    END LOOP;
     RETURN NULL;
 END
 $$;
@@ -287,39 +415,128 @@ CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_poi
     FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_points();
 
 
--- Upkeep, for whoever administers the schema: nobody else may execute these -----------------------
+-- Upkeep ---------------------------------------------------------------------------------------
 
--- The days of a KPI whose rollup is not what the points say. Points and rollups are read under one
--- snapshot, in which they agree whoever is writing: this takes no lock. As above, the plan has to
--- stay right while the rollups grow.
-CREATE FUNCTION sesari.wrong_days(workspace text, kpi text) RETURNS timestamptz[]
+-- What of a KPI's rollups is not what the points say, and what is, but of no day of this zone. Points and
+-- rollups are read under one snapshot, in which they agree whoever is writing: this takes no lock. As
+-- above, the plan has to stay right while the rollups grow.
+CREATE FUNCTION sesari.rollup_differences(
+    workspace text, kpi text, zone text, OUT wrong timestamptz[], OUT moved timestamptz[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
+DECLARE
+    days timestamptz[];
+    ends timestamptz[];
 BEGIN
-    RETURN (
-        SELECT coalesce(array_agg(coalesce(r.day, d.day) ORDER BY coalesce(r.day, d.day)), '{}')
-          FROM (SELECT p.day, count(*) AS points,
-                       CASE WHEN min(p.value) > -1e290 AND max(p.value) < 1e290 THEN
-                           sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) END AS sum,
-                       min(p.value) AS min, max(p.value) AS max,
-                       (array_agg(p.value))[1] AS first, (array_agg(p.value))[count(*)] AS last
-                  FROM (SELECT date_bin('24 hours', "timestamp", '2000-01-01 00:00:00+00') AS day, value
-                          FROM public.kpi_data_points
-                         WHERE workspace_id = workspace AND kpi_id = kpi
-                         ORDER BY day, "timestamp", source) AS p
-                 GROUP BY p.day) AS d
-          FULL JOIN (SELECT * FROM public.kpi_rollups
-                      WHERE workspace_id = workspace AND kpi_id = kpi) AS r ON r.day = d.day
-         WHERE (r.points, r.sum, r.min, r.max, r.first, r.last)
-               IS DISTINCT FROM (d.points, d.sum, d.min, d.max, d.first, d.last));
+    SELECT coalesce(array_agg(r.day ORDER BY r.day), '{}'), coalesce(array_agg(r.day_end ORDER BY r.day), '{}')
+      INTO days, ends
+      FROM public.kpi_rollups AS r WHERE r.workspace_id = workspace AND r.kpi_id = kpi;
+    -- Each point belongs to the last rollup that starts before it, or, where that has ended, to none.
+    SELECT coalesce(array_agg(w.day ORDER BY w.day), '{}') INTO wrong
+      FROM (SELECT DISTINCT coalesce(r.day, (sesari.day_of(zone, d.oldest)).day) AS day
+              FROM (SELECT p.day, p.shown, min(p."timestamp") AS oldest, count(*) AS points,
+                           CASE WHEN min(p.value) > -1e290 AND max(p.value) < 1e290 THEN
+                               sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) END AS sum,
+                           min(p.value) AS min, max(p.value) AS max,
+                           (array_agg(p.value))[1] AS first, (array_agg(p.value))[count(*)] AS last
+                      FROM (SELECT p.*, CASE WHEN p.day IS NULL THEN
+                                       date_trunc('day', p."timestamp" AT TIME ZONE zone) END AS shown
+                              FROM (SELECT p."timestamp", p.source, p.value,
+                                           CASE WHEN p."timestamp" < ends[width_bucket(p."timestamp", days)]
+                                                THEN days[width_bucket(p."timestamp", days)] END AS day
+                                      FROM public.kpi_data_points AS p
+                                     WHERE p.workspace_id = workspace AND p.kpi_id = kpi) AS p
+                             ORDER BY day, shown, p."timestamp", p.source) AS p
+                     GROUP BY p.day, p.shown) AS d
+              FULL JOIN (SELECT * FROM public.kpi_rollups AS r
+                          WHERE r.workspace_id = workspace AND r.kpi_id = kpi) AS r ON r.day = d.day
+             WHERE (r.points, r.sum, r.min, r.max, r.first, r.last)
+                   IS DISTINCT FROM (d.points, d.sum, d.min, d.max, d.first, d.last)) AS w;
+    SELECT coalesce(array_agg(r.day ORDER BY r.day), '{}') INTO moved
+      FROM unnest(days, ends) AS r (day, day_end)
+     CROSS JOIN LATERAL sesari.day_of(zone, r.day) AS d
+     WHERE (r.day, r.day_end) <> (d.day, d.day_end) AND r.day <> ALL (wrong);
 END
 $$;
-COMMENT ON FUNCTION sesari.wrong_days IS
-    'The days of a KPI, in order, whose row of kpi_rollups is missing, too many or not what the points say';
+COMMENT ON FUNCTION sesari.rollup_differences IS
+    'The days of a KPI, in order, whose row of kpi_rollups is missing, too many or not what the points say; and those of the rows that are right and no day of this zone';
+
+-- Makes anew what these rollups of a KPI are of, in days of the zone.
+CREATE FUNCTION sesari.roll_up_again(workspace text, zone text, kpis text[], days timestamptz[])
+    RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+    kpis_of_points text[];
+    oldest timestamptz[];
+    newest timestamptz[];
+BEGIN
+    SELECT array_agg(t.kpi_id), array_agg(m.oldest), array_agg(m.newest)
+      INTO kpis_of_points, oldest, newest
+      FROM unnest(kpis, days) AS t (kpi_id, day)
+     CROSS JOIN LATERAL (
+           SELECT t.day AS oldest, t.day AS newest
+           UNION ALL
+           SELECT min(p."timestamp"), max(p."timestamp")
+             FROM public.kpi_rollups AS r
+            CROSS JOIN LATERAL (
+                  SELECT p."timestamp" FROM public.kpi_data_points AS p
+                   WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
+                     AND p."timestamp" >= r.day AND p."timestamp" < r.day_end OFFSET 0) AS p
+            WHERE r.workspace_id = workspace AND r.kpi_id = t.kpi_id AND r.day = t.day
+            GROUP BY date_trunc('day', p."timestamp" AT TIME ZONE zone)) AS m;
+    PERFORM sesari.roll_up(workspace, zone, kpis_of_points, oldest, newest, true, true);
+END
+$$;
+COMMENT ON FUNCTION sesari.roll_up_again IS
+    'Makes the days of a zone anew that these rollups reach into; null for no day, and the current value alone';
+
+-- For the workspace of the context: what its writers' trigger does. A rollup that is of no day of the
+-- workspace's zone is right, and read past: nobody waits for this.
+CREATE FUNCTION sesari.rezone_rollups(
+    after_kpi text, after_day timestamptz, how_many integer,
+    OUT rollups bigint, OUT rezoned bigint, OUT last_kpi text, OUT last_day timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+DECLARE
+    workspace text := sesari.current_workspace_id();
+    zone text;
+    kpis text[];
+    days timestamptz[];
+BEGIN
+    IF coalesce(how_many NOT BETWEEN 1 AND 10000, true) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 10000 rollups';
+    END IF;
+    SELECT w.time_zone INTO zone FROM public.workspaces AS w WHERE w.id = workspace;
+    WITH batch AS MATERIALIZED (
+             SELECT r.kpi_id, r.day, r.day_end FROM public.kpi_rollups AS r
+              WHERE r.workspace_id = workspace AND (r.kpi_id, r.day) > (after_kpi, after_day)
+              ORDER BY r.kpi_id, r.day LIMIT how_many),
+         -- Once for all KPIs.
+         others AS MATERIALIZED (
+             SELECT b.day, b.day_end FROM (SELECT DISTINCT b.day, b.day_end FROM batch AS b) AS b
+              CROSS JOIN LATERAL sesari.day_of(zone, b.day) AS d
+              WHERE (b.day, b.day_end) <> (d.day, d.day_end)),
+         rest AS (SELECT b.kpi_id, b.day FROM batch AS b JOIN others AS o ON o.day = b.day AND o.day_end = b.day_end)
+    SELECT (SELECT count(*) FROM batch AS b), count(*), array_agg(r.kpi_id), array_agg(r.day),
+           (SELECT b.kpi_id FROM batch AS b ORDER BY b.kpi_id DESC, b.day DESC LIMIT 1),
+           (SELECT b.day FROM batch AS b ORDER BY b.kpi_id DESC, b.day DESC LIMIT 1)
+      INTO rollups, rezoned, kpis, days, last_kpi, last_day FROM rest AS r;
+    IF rezoned > 0 THEN
+        PERFORM sesari.roll_up_again(workspace, zone, kpis, days);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sesari.rezone_rollups IS
+    'Makes those of the next so many rollups after one, in the current workspace, that are of no day of its zone anew; says how many there were of both, and which was the last';
+GRANT EXECUTE ON FUNCTION sesari.rezone_rollups TO sesari_tenant;
+
+-- What follows is for whoever administers the schema: nobody else may execute it.
 
 CREATE FUNCTION sesari.verify_rollups(
     only_workspace text, after_workspace text, after_kpi text, how_many integer)
-    RETURNS TABLE (workspace_id text, kpi_id text, days timestamptz[], current_value boolean)
+    RETURNS TABLE (workspace_id text, kpi_id text, wrong timestamptz[], moved timestamptz[], current_value boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -327,12 +544,14 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'expected 1 to 10000 kpis';
     END IF;
     RETURN QUERY
-    SELECT k.workspace_id, k.id, sesari.wrong_days(k.workspace_id, k.id),
+    SELECT k.workspace_id, k.id, d.wrong, d.moved,
            (k.current_value, k.current_value_at) IS DISTINCT FROM (coalesce(n.value, 0), n."timestamp")
       FROM (SELECT * FROM public.kpis AS k
              WHERE (k.workspace_id, k.id) > (after_workspace, after_kpi)
                AND (only_workspace IS NULL OR k.workspace_id = only_workspace)
              ORDER BY k.workspace_id, k.id LIMIT how_many) AS k
+     CROSS JOIN LATERAL sesari.rollup_differences(k.workspace_id, k.id, (
+           SELECT w.time_zone FROM public.workspaces AS w WHERE w.id = k.workspace_id)) AS d
       LEFT JOIN LATERAL (
            SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
             WHERE p.workspace_id = k.workspace_id AND p.kpi_id = k.id
@@ -341,29 +560,32 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sesari.verify_rollups IS
-    'The next so many KPIs after one, of a workspace or of all, each with its days whose rollup is not what the points say, and whether its current value is not';
+    'The next so many KPIs after one, of a workspace or of all, each with its days whose rollup is not what the points say, those whose rollup is right and of no day of the zone, and whether its current value is not';
 
 -- One KPI for each call, and so for each transaction: its writers wait that long, and nobody else.
 CREATE FUNCTION sesari.rebuild_rollups(only_workspace text, after_workspace text, after_kpi text)
-    RETURNS TABLE (workspace_id text, kpi_id text, days timestamptz[], current_value boolean)
+    RETURNS TABLE (workspace_id text, kpi_id text, wrong timestamptz[], moved timestamptz[], current_value boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    wrong record;
+    one record;
+    zone text;
 BEGIN
-    SELECT * INTO wrong FROM sesari.verify_rollups(only_workspace, after_workspace, after_kpi, 1);
-    IF cardinality(wrong.days) > 0 OR wrong.current_value THEN
+    SELECT * INTO one FROM sesari.verify_rollups(only_workspace, after_workspace, after_kpi, 1);
+    IF cardinality(one.wrong || one.moved) > 0 OR one.current_value THEN
         -- As its writers lock it; what they committed meanwhile is seen by the next statement.
         PERFORM FROM public.kpis AS k
-          WHERE k.workspace_id = wrong.workspace_id AND k.id = wrong.kpi_id FOR NO KEY UPDATE;
-        wrong.days := sesari.wrong_days(wrong.workspace_id, wrong.kpi_id);
-        PERFORM sesari.roll_up(
-            array_fill(wrong.workspace_id, ARRAY[greatest(cardinality(wrong.days), 1)]),
-            array_fill(wrong.kpi_id, ARRAY[greatest(cardinality(wrong.days), 1)]),
-            wrong.days, true, true);
+          WHERE k.workspace_id = one.workspace_id AND k.id = one.kpi_id FOR NO KEY UPDATE;
+        SELECT w.time_zone INTO zone FROM public.workspaces AS w WHERE w.id = one.workspace_id;
+        SELECT d.wrong, d.moved INTO one.wrong, one.moved
+          FROM sesari.rollup_differences(one.workspace_id, one.kpi_id, zone) AS d;
+        PERFORM sesari.roll_up_again(
+            one.workspace_id, zone,
+            array_fill(one.kpi_id, ARRAY[cardinality(one.wrong || one.moved) + 1]),
+            one.wrong || one.moved || NULL::timestamptz);
     END IF;
-    RETURN QUERY SELECT wrong.workspace_id, wrong.kpi_id, wrong.days, wrong.current_value
-                  WHERE wrong.kpi_id IS NOT NULL;
+    RETURN QUERY SELECT one.workspace_id, one.kpi_id, one.wrong, one.moved, one.current_value
+                  WHERE one.kpi_id IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION sesari.rebuild_rollups IS

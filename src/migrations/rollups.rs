@@ -13,8 +13,11 @@ use crate::id::{KpiId, WorkspaceId};
 /// What of a KPI is not what its points say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RollupPart {
-    /// The rollup of the day of UTC that starts then: missing, too many, or with other figures.
+    /// The rollup of the day that starts then: missing, too many, or with other figures.
     Day(DateTime<Utc>),
+    /// The rollup that starts then is what the points say, and of no day of the workspace's zone, as
+    /// after a change of the zone or of its rules. Series are right and read past it.
+    Moved(DateTime<Utc>),
     /// `current_value`, or the time it is of.
     CurrentValue,
 }
@@ -46,7 +49,7 @@ impl RollupReport {
     /// How many differences a report lists; all are counted.
     pub const MAX_DIFFERENCES: usize = 10_000;
 
-    /// Whether everything was what the points say.
+    /// Whether everything was what the points say, by the days of the workspaces' zones.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.count == 0
@@ -54,8 +57,9 @@ impl RollupReport {
 
     fn add(&mut self, row: Row) {
         self.kpis += 1;
-        let days = row.days.into_iter().map(RollupPart::Day);
-        for part in days.chain(row.current_value.then_some(RollupPart::CurrentValue)) {
+        let days = row.wrong.into_iter().map(RollupPart::Day);
+        let moved = row.moved.into_iter().map(RollupPart::Moved);
+        for part in days.chain(moved).chain(row.current_value.then_some(RollupPart::CurrentValue)) {
             self.count += 1;
             if self.differences.len() < Self::MAX_DIFFERENCES {
                 let (workspace_id, kpi_id) = (row.workspace_id.clone(), row.kpi_id.clone());
@@ -65,7 +69,7 @@ impl RollupReport {
     }
 }
 
-/// A KPI, its days that differ, and whether its current value does.
+/// A KPI, its days that differ, those of another zone, and whether its current value differs.
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = Text)]
@@ -73,7 +77,9 @@ struct Row {
     #[diesel(sql_type = Text)]
     kpi_id: KpiId,
     #[diesel(sql_type = Array<Timestamptz>)]
-    days: Vec<DateTime<Utc>>,
+    wrong: Vec<DateTime<Utc>>,
+    #[diesel(sql_type = Array<Timestamptz>)]
+    moved: Vec<DateTime<Utc>>,
     #[diesel(sql_type = Bool)]
     current_value: bool,
 }
@@ -82,7 +88,7 @@ struct Row {
 const VERIFY_BATCH: i32 = 100;
 
 /// Compares the rollups and current values of a workspace's KPIs, or of all, with what their points
-/// say. It takes no lock: each statement reads both under one snapshot, in which they agree
+/// say, and their days with those of the workspace's zone. It takes no lock: each statement reads both under one snapshot, in which they agree
 /// whoever is writing.
 ///
 /// For the login that runs the migrations, outside of a transaction.

@@ -305,7 +305,7 @@ impl<'g> DataPointRepository<'g> {
     /// many, and 0 when none is left. Without a KPI it takes the first that has such points, by the
     /// order of their ids, which it asks for before. Deleted KPIs have theirs deleted too.
     ///
-    /// A batch ends with a whole day of UTC, so that no day is rolled up twice, unless the first
+    /// A batch ends with a whole day of the workspace, so that no day is rolled up twice, unless the first
     /// day has more points than the batch. Commit between calls: until then other writers to the
     /// KPI wait. [`Database::delete_points_before`](crate::Database::delete_points_before) does.
     ///

@@ -1,8 +1,11 @@
 //! Series of the KPIs: buckets, statistics, comparisons and the progress of goals over time.
 //!
-//! A bucket's whole days in UTC come from `kpi_rollups`, the rest from the points. Which is which is
-//! decided here, and sent to the server as spans: each statement makes one scan of an index for
-//! each KPI and span, in the order of the key.
+//! A bucket's whole days come from `kpi_rollups`, the rest from the points. Which is which is decided
+//! here, by the days of the grid's zone, and sent to the server as spans: each statement makes one scan
+//! of an index for each KPI and span, in the order of the key. Whose days the rollups are of is known to
+//! them alone: each says when it starts and ends, and where one does not fit into the buckets, the KPI is
+//! read again, by the days of the workspace's zone or point by point. So no answer depends on what this
+//! crate, the server, or whoever rolled up last year believes about a zone.
 
 mod cells;
 mod statements;
@@ -16,11 +19,12 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
+use crate::schema::workspaces;
 use crate::series::{
-    Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
-    Summary, check_percentiles, goal_series,
+    Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Step,
+    Stretches, Summary, Unit, Zone, check_percentiles, goal_series,
 };
-use crate::value::Timestamp;
+use crate::value::{TimeZone, Timestamp};
 
 debug_by_name!(SeriesRepository);
 
@@ -66,13 +70,39 @@ impl<'g> SeriesRepository<'g> {
         Self { conn, workspace }
     }
 
+    /// A range cut into periods of the workspace's calendar, as [`Grid::new`] cuts it. `NotFound` for an
+    /// actor who is not in the workspace; `Invalid` where this crate does not know its zone.
+    ///
+    /// ```no_run
+    /// # fn example(tenant: &mut sesari_db::TenantConnection, kpis: &[sesari_db::id::KpiId], range: sesari_db::repo::TimeRange) -> sesari_db::Result<()> {
+    /// use sesari_db::repo::SeriesQuery;
+    /// use sesari_db::series::Unit;
+    ///
+    /// let days = tenant.series().grid(range, Unit::Day)?;
+    /// let series = tenant.series().read(kpis, &SeriesQuery::new(days))?;
+    /// # let _ = series; Ok(()) }
+    /// ```
+    pub fn grid(&mut self, range: TimeRange, unit: Unit) -> Result<Grid> {
+        Ok(Grid::new(range, self.step(unit)?)?)
+    }
+
+    /// A range widened to whole periods of the workspace's calendar, and cut, as [`Grid::whole`] does.
+    /// `NotFound` and `Invalid` as for [`grid`](Self::grid).
+    pub fn whole_grid(&mut self, range: TimeRange, unit: Unit) -> Result<Grid> {
+        Ok(Grid::whole(range, self.step(unit)?)?)
+    }
+
+    fn step(&mut self, unit: Unit) -> Result<Step> {
+        let zone = operation("series.time_zone", || self.time_zone())?;
+        Ok(Step::Calendar(unit, zone.ok_or(Error::not_found(WorkspaceId::ENTITY))?.zone()?))
+    }
+
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
         operation("series.read", || {
             check_cells(kpis.len(), query.grid.len())?;
-            let reading = Reading::of(&[&query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading)?;
+            let mut summaries = self.summaries(kpis, &[&query.grid], query.points_only)?;
             Ok(series_of(kpis, &query.grid, &mut summaries, 0))
         })
     }
@@ -82,9 +112,8 @@ impl<'g> SeriesRepository<'g> {
         operation("series.compare", || {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
-            let reading = Reading::of(&[&before, &query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading)?;
-            let start = reading.start_of(&query.grid);
+            let mut summaries = self.summaries(kpis, &[&before, &query.grid], query.points_only)?;
+            let start = summaries.first().map_or(0, Vec::len).saturating_sub(query.grid.len());
             let earlier = series_of(kpis, &before, &mut summaries, 0);
             let now = series_of(kpis, &query.grid, &mut summaries, start);
             Ok(now
@@ -134,65 +163,132 @@ impl<'g> SeriesRepository<'g> {
             // How many KPIs the goal has is known to the server alone: one more than may be is read.
             let most = Grid::MAX_CELLS / grid.len().max(1);
             let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
-            let reading = Reading::of(&[grid], false);
-            let query = OfGoal {
-                workspace: self.workspace,
-                goal,
-                reading: &reading,
-                from: grid.range().from(),
-                limit,
-            };
-            let rows: Vec<GoalRow> = query.load(self.conn)?;
-            if rows.is_empty() {
-                return Err(Error::not_found(GoalId::ENTITY));
-            }
-            let mut links: Vec<(GoalLink, Vec<Cells>)> = Vec::new();
-            for (kpi, target, baseline, weight, before, cells) in rows {
-                let Some(kpi_id) = kpi else { continue };
-                if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
-                    let series = Series { kpi_id, buckets: Vec::new() };
-                    let weight = weight.unwrap_or_default();
-                    links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
-                    check_cells(links.len(), grid.len())?;
+            let mut days = Days::OfGrid(grid.zone());
+            loop {
+                let reading = Reading::of(&[grid], days.zone());
+                let query = OfGoal {
+                    workspace: self.workspace,
+                    goal,
+                    reading: &reading,
+                    from: grid.range().from(),
+                    limit,
+                };
+                let rows: Vec<GoalRow> = query.load(self.conn)?;
+                if let Some(links) = links_of(rows, grid, &reading)? {
+                    return Ok(goal_series(grid.edges().get(1..).unwrap_or_default(), &links)?);
                 }
-                if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
-                    spans.push(cells);
-                }
+                days = self.days_after(days)?;
             }
-            let links: Vec<_> = links
-                .into_iter()
-                .map(|(mut link, spans)| {
-                    let kpi = [link.series.kpi_id.clone()];
-                    let mut summaries = vec![merge(spans, grid.edges())];
-                    link.series.buckets =
-                        series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
-                    link
-                })
-                .collect();
-            Ok(goal_series(grid.edges().get(1..).unwrap_or_default(), &links)?)
         })
     }
 
-    /// For each KPI, the summary of each bucket of the reading.
+    /// For each KPI, the summary of each bucket of these grids, in the order of time.
     fn summaries(
         &mut self,
         kpis: &[KpiId],
-        reading: &Reading,
+        grids: &[&Grid],
+        points_only: bool,
     ) -> Result<Vec<Vec<Option<Summary>>>> {
-        let buckets = reading.edges.len().saturating_sub(1);
-        if kpis.is_empty() || buckets == 0 {
-            return Ok(vec![vec![None; buckets]; kpis.len()]);
+        let mut days = match grids.first() {
+            Some(grid) if !points_only => Days::OfGrid(grid.zone()),
+            _ => Days::None,
+        };
+        let mut all = vec![None; kpis.len()];
+        loop {
+            let reading = Reading::of(grids, days.zone());
+            let left: Vec<_> = (0..kpis.len()).filter(|place| all[*place].is_none()).collect();
+            let asked: Vec<_> = left.iter().map(|place| kpis[*place].clone()).collect();
+            let spans = self.spans(&asked, &reading)?;
+            for (place, spans) in left.into_iter().zip(spans) {
+                all[place] = merge(&spans, &reading);
+            }
+            if all.iter().all(Option::is_some) {
+                return Ok(all.into_iter().flatten().collect());
+            }
+            days = self.days_after(days)?;
+        }
+    }
+
+    /// What was read of each KPI.
+    fn spans(&mut self, kpis: &[KpiId], reading: &Reading) -> Result<Vec<Vec<Cells>>> {
+        let mut spans = vec![Vec::new(); kpis.len()];
+        if kpis.is_empty() || reading.edges.is_empty() {
+            return Ok(spans);
         }
         let workspace = self.workspace;
         let rows: Vec<(i64, Cells)> = OfKpis { workspace, kpis, reading }.load(self.conn)?;
-        let mut spans: Vec<Vec<Cells>> = vec![Vec::new(); kpis.len()];
         for (n, cells) in rows {
             if let Some(place) = place_of(n, spans.len()) {
                 spans[place].push(cells);
             }
         }
-        Ok(spans.into_iter().map(|spans| merge(spans, &reading.edges)).collect())
+        Ok(spans)
     }
+
+    /// What to try where rollups are of no day of these.
+    fn days_after(&mut self, days: Days) -> Result<Days> {
+        let Days::OfGrid(zone) = days else { return Ok(Days::None) };
+        let of_workspace = self.time_zone()?.and_then(|name| name.zone().ok());
+        Ok(match of_workspace {
+            Some(workspaces) if workspaces != zone => Days::OfWorkspace(workspaces),
+            _ => Days::None,
+        })
+    }
+
+    /// The workspace's zone; `None` for an actor who is not in it.
+    fn time_zone(&mut self) -> Result<Option<TimeZone>> {
+        let zone = workspaces::table
+            .filter(workspaces::id.eq(self.workspace))
+            .select(workspaces::time_zone);
+        Ok(zone.first(self.conn).optional()?)
+    }
+}
+
+/// Whose days are looked for in the rollups.
+#[derive(Debug, Clone, Copy)]
+enum Days {
+    OfGrid(Zone),
+    OfWorkspace(Zone),
+    /// All is read point by point.
+    None,
+}
+
+impl Days {
+    fn zone(self) -> Option<Zone> {
+        match self {
+            Self::OfGrid(zone) | Self::OfWorkspace(zone) => Some(zone),
+            Self::None => None,
+        }
+    }
+}
+
+/// The KPIs of a goal with their series; `None` where rollups do not fit.
+fn links_of(rows: Vec<GoalRow>, grid: &Grid, reading: &Reading) -> Result<Option<Vec<GoalLink>>> {
+    if rows.is_empty() {
+        return Err(Error::not_found(GoalId::ENTITY));
+    }
+    let mut links: Vec<(GoalLink, Vec<Cells>)> = Vec::new();
+    for (kpi, target, baseline, weight, before, cells) in rows {
+        let Some(kpi_id) = kpi else { continue };
+        if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
+            let series = Series { kpi_id, buckets: Vec::new() };
+            let weight = weight.unwrap_or_default();
+            links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+            check_cells(links.len(), grid.len())?;
+        }
+        if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
+            spans.push(cells);
+        }
+    }
+    Ok(links
+        .into_iter()
+        .map(|(mut link, spans)| {
+            let kpi = [link.series.kpi_id.clone()];
+            let mut summaries = [merge(&spans, reading)?];
+            link.series.buckets = series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
+            Some(link)
+        })
+        .collect())
 }
 
 fn check_cells(kpis: usize, buckets: usize) -> Result<(), SeriesError> {
@@ -214,7 +310,8 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(grids: &[&Grid], points_only: bool) -> Self {
+    /// With whole days of a zone from the rollups.
+    fn of(grids: &[&Grid], days: Option<Zone>) -> Self {
         let mut edges: Vec<Timestamp> = Vec::new();
         for grid in grids {
             let touching = edges.last().is_some() && edges.last() == grid.edges().first();
@@ -222,14 +319,11 @@ impl Reading {
         }
         let buckets =
             grids.iter().flat_map(|grid| grid.edges().windows(2).map(|pair| (pair[0], pair[1])));
-        let stretches =
-            if points_only { Stretches::of_points(buckets) } else { Stretches::of(buckets) };
+        let stretches = match days {
+            Some(zone) => Stretches::of(buckets, zone),
+            None => Stretches::of_points(buckets),
+        };
         Self { edges, stretches }
-    }
-
-    /// The number of a grid's first bucket, where the last grid is it.
-    fn start_of(&self, grid: &Grid) -> usize {
-        self.edges.len().saturating_sub(grid.edges().len())
     }
 }
 

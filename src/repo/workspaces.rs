@@ -12,7 +12,8 @@ use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, Paged};
 use crate::schema::workspaces;
-use crate::value::{Role, Slug, WorkspaceName};
+use crate::series::Zone;
+use crate::value::{Role, Slug, TimeZone, WorkspaceName};
 
 debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
 
@@ -26,6 +27,8 @@ pub struct Workspace {
     pub name: WorkspaceName,
     /// Name in addresses.
     pub slug: Slug,
+    /// Whose days its rollups are of, and its series by default.
+    pub time_zone: TimeZone,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -42,13 +45,16 @@ pub struct NewWorkspace {
     pub name: WorkspaceName,
     /// Name in addresses, unique among all workspaces.
     pub slug: Slug,
+    /// Whose days its series are of by default; `Etc/UTC` unless said otherwise.
+    #[serde(default)]
+    pub time_zone: TimeZone,
 }
 
 impl NewWorkspace {
-    /// A workspace with a new id.
+    /// A workspace with a new id, in UTC.
     #[must_use]
     pub fn new(name: WorkspaceName, slug: Slug) -> Self {
-        Self { id: WorkspaceId::generate(), name, slug }
+        Self { id: WorkspaceId::generate(), name, slug, time_zone: TimeZone::default() }
     }
 }
 
@@ -61,6 +67,9 @@ pub struct WorkspaceChanges {
     pub name: Option<WorkspaceName>,
     /// Name in addresses.
     pub slug: Option<Slug>,
+    /// Whose days its series are of by default. What was rolled up by the days of another zone is read
+    /// past until [`Database::rezone_rollups`](crate::Database::rezone_rollups) has been there.
+    pub time_zone: Option<TimeZone>,
 }
 
 /// The workspace of a [`TenantConnection`](crate::TenantConnection).
@@ -104,12 +113,23 @@ impl<'g> WorkspaceRepository<'g> {
 
     /// Changes the display name.
     pub fn rename(&mut self, name: WorkspaceName) -> Result<Workspace> {
-        self.update(&WorkspaceChanges { name: Some(name), slug: None })
+        self.update(&WorkspaceChanges { name: Some(name), ..WorkspaceChanges::default() })
     }
 
     /// Changes the name in addresses.
     pub fn change_slug(&mut self, slug: Slug) -> Result<Workspace> {
-        self.update(&WorkspaceChanges { name: None, slug: Some(slug) })
+        self.update(&WorkspaceChanges { slug: Some(slug), ..WorkspaceChanges::default() })
+    }
+
+    /// Changes the zone whose days its series are of by default. What was rolled up by the days of the
+    /// zone before stays right, and is read past until
+    /// [`Database::rezone_rollups`](crate::Database::rezone_rollups) has been there. `Invalid` where the
+    /// server does not know the zone.
+    pub fn change_time_zone(&mut self, zone: Zone) -> Result<Workspace> {
+        self.update(&WorkspaceChanges {
+            time_zone: Some(zone.into()),
+            ..WorkspaceChanges::default()
+        })
     }
 
     /// Deletes the workspace for good, with everything in it but its audit log. For owners;
@@ -213,7 +233,8 @@ static_query!(
     MyWorkspaces: (WorkspaceColumns, Text, Timestamptz),
     |query, pass| {
         pass.push_sql(
-            "SELECT id, name, slug, created_at, updated_at, role, joined_at FROM sesari.my_workspaces(",
+            "SELECT id, name, slug, time_zone, created_at, updated_at, role, joined_at \
+             FROM sesari.my_workspaces(",
         );
         pass.push_bind_param::<Nullable<Text>, _>(&query.id)?;
         pass.push_sql(") WHERE slug = coalesce(");
@@ -236,7 +257,7 @@ static_query!(
     CreateWorkspace: WorkspaceColumns,
     |query, pass| {
         pass.push_sql(
-            "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",
+            "SELECT id, name, slug, time_zone, created_at, updated_at FROM sesari.create_workspace(",
         );
         pass.push_bind_param::<Text, _>(&query.new.id)?;
         pass.push_sql(", ");
@@ -245,6 +266,8 @@ static_query!(
         pass.push_bind_param::<Text, _>(&query.new.name)?;
         pass.push_sql(", ");
         pass.push_bind_param::<Text, _>(&query.new.slug)?;
+        pass.push_sql(", ");
+        pass.push_bind_param::<Text, _>(&query.new.time_zone)?;
         pass.push_sql(")");
     }
 );

@@ -243,6 +243,14 @@ impl Grid {
         self.range
     }
 
+    /// In which zone its buckets may be whole days.
+    pub(crate) fn zone(&self) -> Zone {
+        match self.step {
+            Step::Fixed(_) => Zone::UTC,
+            Step::Calendar(_, zone) => zone,
+        }
+    }
+
     /// The step.
     #[must_use]
     pub fn step(&self) -> Step {

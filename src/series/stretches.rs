@@ -1,7 +1,8 @@
 //! Which parts of a range are read from the rollups, and which point by point.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
+use super::zone::Zone;
 use crate::value::Timestamp;
 
 /// Spans to read, each in order and apart from each other.
@@ -11,18 +12,21 @@ pub(crate) struct Stretches {
     pub(crate) points_from: Vec<Timestamp>,
     /// Where each ends.
     pub(crate) points_to: Vec<Timestamp>,
-    /// Where each span of whole days in UTC starts.
+    /// Where each span of whole days starts.
     pub(crate) days_from: Vec<Timestamp>,
     /// Where each ends.
     pub(crate) days_to: Vec<Timestamp>,
 }
 
 impl Stretches {
-    /// The whole days of each bucket from the rollups, the rest point by point.
-    pub(crate) fn of(buckets: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+    /// The whole days that each bucket has in a zone from the rollups, the rest point by point.
+    pub(crate) fn of(
+        buckets: impl IntoIterator<Item = (Timestamp, Timestamp)>,
+        zone: Zone,
+    ) -> Self {
         let mut stretches = Self::default();
         for (from, to) in buckets {
-            match whole_days(from, to) {
+            match whole_days(from, to, zone) {
                 Some((first, end)) => {
                     stretches.push_points(from, first);
                     push(&mut stretches.days_from, &mut stretches.days_to, first, end);
@@ -62,17 +66,15 @@ fn push(starts: &mut Vec<Timestamp>, ends: &mut Vec<Timestamp>, from: Timestamp,
     }
 }
 
-fn day_of(moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    Some(moment.date_naive().and_hms_opt(0, 0, 0)?.and_utc())
-}
+/// Buckets that are shorter are not looked at: hardly a day is.
+const SHORT: TimeDelta = TimeDelta::hours(20);
 
-/// From the first midnight in UTC within a bucket to the last, if they are not the same.
-fn whole_days(from: Timestamp, to: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let first = match day_of(from.get())? {
-        midnight if midnight == from.get() => midnight,
-        midnight => midnight.checked_add_signed(TimeDelta::days(1))?,
-    };
-    let end = day_of(to.get())?;
+/// From the first start of a day within a bucket to the last, if they are not the same.
+fn whole_days(from: Timestamp, to: Timestamp, zone: Zone) -> Option<(Timestamp, Timestamp)> {
+    if to.get() - from.get() < SHORT {
+        return None;
+    }
+    let (first, end) = (zone.day_from(from.get())?, zone.day_until(to.get()));
     (first < end).then_some((Timestamp::new(first).ok()?, Timestamp::new(end).ok()?))
 }
 
@@ -90,7 +92,7 @@ mod tests {
         let edges = edges.map(at);
         let buckets = || edges.windows(2).map(|pair| (pair[0], pair[1]));
         assert_eq!(
-            Stretches::of(buckets()),
+            Stretches::of(buckets(), Zone::UTC),
             Stretches {
                 days_from: vec![at("01T00:00"), at("06T00:00")],
                 days_to: vec![at("04T00:00"), at("08T00:00")],
@@ -106,9 +108,11 @@ mod tests {
     /// Between two buckets that do not touch nothing is read.
     #[test]
     fn a_gap_between_buckets_stays_one() {
-        let stretches =
-            Stretches::of([(at("01T00:00"), at("01T05:00")), (at("01T06:00"), at("01T07:00"))]);
+        let stretches = Stretches::of_points([
+            (at("01T00:00"), at("01T05:00")),
+            (at("01T06:00"), at("01T07:00")),
+        ]);
         assert_eq!(stretches.points_to, [at("01T05:00"), at("01T07:00")]);
-        assert_eq!(Stretches::of([]), Stretches::default());
+        assert_eq!(Stretches::of([], Zone::UTC), Stretches::default());
     }
 }

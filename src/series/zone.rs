@@ -23,6 +23,9 @@ impl Zone {
     /// Coordinated Universal Time.
     pub const UTC: Self = Self(Tz::UTC);
 
+    /// The same by the name that a workspace has which says nothing else.
+    pub(crate) const ETC_UTC: Self = Self(Tz::Etc__UTC);
+
     /// The version of the IANA database, such as `2025b`.
     pub const DATABASE: &'static str = chrono_tz::IANA_TZDB_VERSION;
 
@@ -52,6 +55,30 @@ impl Zone {
         let moment =
             first(around - 26 * HOUR, around + 26 * HOUR, |moment| self.shows(at(moment)) >= local);
         at(moment)
+    }
+
+    /// When the day began in which this moment lies: the clock may show the date before again.
+    pub(super) fn day_until(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+        self.days_around(moment).0
+    }
+
+    /// When the first day begins that does not begin before this moment.
+    pub(super) fn day_from(self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let (day, next) = self.days_around(moment);
+        if day == moment { Some(day) } else { next }
+    }
+
+    /// When the day of this moment began, and when the next does.
+    fn days_around(self, moment: DateTime<Utc>) -> (DateTime<Utc>, Option<DateTime<Utc>>) {
+        let mut date = self.shows(moment).date();
+        let mut day = self.first_at(date.into());
+        loop {
+            let next = date.succ_opt();
+            match next.map(|next| (next, self.first_at(next.into()))) {
+                Some((next, begins)) if begins <= moment => (date, day) = (next, begins),
+                later => return (day, later.map(|(_, begins)| begins)),
+            }
+        }
     }
 
     /// The moment at which the clock on the wall shows this time.

@@ -412,7 +412,7 @@ fn statements(database: &Database) -> Vec<Statement> {
         g.workspace().change_slug("new-slug".parse().unwrap()).unwrap();
     });
     operation("workspace.update", &mut |g| {
-        let changes = WorkspaceChanges { name: Some("New".parse().unwrap()), slug: None };
+        let changes = WorkspaceChanges { name: Some("New".parse().unwrap()), ..Default::default() };
         g.workspace().update(&changes).unwrap();
     });
     operation("once", &mut |g| {

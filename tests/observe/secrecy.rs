@@ -70,7 +70,7 @@ fn users_and_workspaces(world: &World, heard: &mut Heard) {
     heard.hear(guard.my_workspaces().list(&Page::default()));
     guard.commit().unwrap();
     let mut guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
-    let slug = WorkspaceChanges { name: None, slug: Some(text()) };
+    let slug = WorkspaceChanges { slug: Some(text()), ..Default::default() };
     heard.refused(guard.workspace().update(&slug));
     drop(guard);
     let mut guard = world.db.service(&service()).unwrap();

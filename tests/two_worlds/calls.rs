@@ -180,7 +180,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "members.leave": |t, a| t.members().leave();
     "workspace.find": |t, a| t.workspace().find();
     "workspace.update": |t, a| t.workspace().update(
-        &WorkspaceChanges { name: Some(a.text().parse()?), slug: None });
+        &WorkspaceChanges { name: Some(a.text().parse()?), ..Default::default() });
     "workspace.rename": |t, a| t.workspace().rename(a.text().parse()?);
     "workspace.change_slug": |t, a| t.workspace().change_slug(a.slug().parse()?);
     "workspace.delete": |t, a| t.workspace().delete();

@@ -61,8 +61,12 @@ static_query!(DeleteBefore: (), |query, pass| {
     query.push_due(&mut pass)?;
     pass.push_sql(
         " LIMIT 1), next AS MATERIALIZED (SELECT p.\"timestamp\", p.source, \
-         date_bin('24 hours', p.\"timestamp\", '2000-01-01 00:00:00+00') AS day",
+         (SELECT r.day FROM public.kpi_rollups AS r WHERE r.workspace_id = ",
     );
+    pass.push_bind_param::<Text, _>(query.workspace)?;
+    pass.push_sql(" AND r.kpi_id = ");
+    pass.push_bind_param::<Text, _>(query.kpi)?;
+    pass.push_sql(" AND r.day <= p.\"timestamp\" ORDER BY r.day DESC LIMIT 1) AS day");
     query.push_due(&mut pass)?;
     pass.push_sql(" LIMIT 1 OFFSET ");
     pass.push_bind_param::<BigInt, _>(&query.batch)?;

@@ -12,7 +12,7 @@ use crate::repo::static_query;
 use crate::value::Timestamp;
 
 /// Adds a query of the cells of a KPI, `k.id`, in the columns of [`Cells`]: a row for each span that
-/// has any. Spans are read one after the other along the key: a lateral query with an aggregate of
+/// has any. Of the rollups, those before a span too that may reach into it. Spans are read one after the other along the key: a lateral query with an aggregate of
 /// its own cannot be turned into a join over the whole workspace.
 fn push_cells<'b>(
     workspace: &'b WorkspaceId,
@@ -28,20 +28,22 @@ fn push_cells<'b>(
     );
     pass.push_bind_param::<Text, _>(workspace)?;
     pass.push_sql(
-        " AND r.kpi_id = k.id AND r.day >= s.\"from\" AND r.day < s.\"to\" ORDER BY r.day) AS r) AS a \
-         WHERE a.cells IS NOT NULL UNION ALL SELECT a.cells FROM ",
+        " AND r.kpi_id = k.id AND r.day > s.\"from\" - interval '50 hours' AND r.day < s.\"to\" \
+         ORDER BY r.day) AS r) AS a WHERE a.cells IS NOT NULL UNION ALL SELECT a.cells FROM ",
     );
     push_spans(&stretches.points_from, &stretches.points_to, pass)?;
-    pass.push_sql(" CROSS JOIN LATERAL (SELECT string_agg(timestamptz_send(greatest(s.\"from\", (");
-    pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
     // A sum of numbers near the end of the type would be an error: there is none of these, as in
     // the rollups.
     pass.push_sql(
-        ")[b.bucket])) || int8send(b.points) \
+        " CROSS JOIN LATERAL (SELECT string_agg(b.start || b.start || int8send(b.points) \
          || float8send(CASE WHEN b.min > -1e290 AND b.max < 1e290 THEN b.sum ELSE 'NaN' END) \
          || float8send(b.min) || float8send(b.max) \
          || float8send(b.\"values\"[1]) || float8send(b.\"values\"[b.points]), '') AS cells \
-         FROM (SELECT p.bucket, count(*) AS points, \
+         FROM (SELECT timestamptz_send(greatest(s.\"from\", (",
+    );
+    pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
+    pass.push_sql(
+        ")[p.bucket])) AS start, count(*) AS points, \
          sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) AS sum, \
          min(p.value) AS min, max(p.value) AS max, array_agg(p.value) AS \"values\" \
          FROM (SELECT width_bucket(p.\"timestamp\", ",
