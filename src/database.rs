@@ -12,6 +12,7 @@ pub(crate) mod isolation;
 mod pooler;
 mod replica;
 mod retention;
+mod rezone;
 mod rotation;
 mod scope;
 mod unit;
@@ -43,6 +44,7 @@ pub use isolation::{
     rules,
 };
 pub use replica::WriteMark;
+pub use rezone::Rezoned;
 pub use rotation::Rotation;
 pub use scope::{Guard, Scope};
 

@@ -10,21 +10,24 @@
 mod cells;
 mod statements;
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
 use self::cells::{Cells, merge};
-use self::statements::{GoalRow, OfGoal, OfKpis, StatisticsOf, StatisticsRow};
+use self::statements::{
+    GoalRow, OfGoal, OfKpis, RezoneBatch, RezonedRow, StatisticsOf, StatisticsRow,
+};
 use super::{TimeRange, debug_by_name};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
-use crate::schema::workspaces;
+use crate::schema::{kpi_rollups, workspaces};
 use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Step,
     Stretches, Summary, Unit, Zone, check_percentiles, goal_series,
 };
-use crate::value::{TimeZone, Timestamp};
+use crate::value::{Invalid, TimeZone, Timestamp};
 
 debug_by_name!(SeriesRepository);
 
@@ -182,6 +185,33 @@ impl<'g> SeriesRepository<'g> {
         })
     }
 
+    /// How many rollups the workspace has.
+    pub(crate) fn rollups(&mut self) -> Result<u64> {
+        let rollups = kpi_rollups::table.filter(kpi_rollups::workspace_id.eq(self.workspace));
+        Ok(rollups.count().get_result::<i64>(self.conn)?.unsigned_abs())
+    }
+
+    /// Makes those of the next rollups after a place anew that are of no day of the workspace's zone.
+    /// `None` where there are no more.
+    pub(crate) fn rezone(
+        &mut self,
+        after: Option<&(KpiId, DateTime<Utc>)>,
+        batch: u32,
+    ) -> Result<Option<RezonedBatch>> {
+        operation("rollups.rezone", || {
+            let batch = i32::try_from(batch).ok().filter(|batch| (1..=10_000).contains(batch));
+            let batch = batch.ok_or(Invalid::new("batch", "expected 1 to 10000 rollups"))?;
+            let (kpi, day) = after.map(|(kpi, day)| (kpi, *day)).unzip();
+            let (rollups, rezoned, kpi, day): RezonedRow =
+                RezoneBatch { kpi, day, batch }.get_result(self.conn)?;
+            Ok(kpi.zip(day).map(|last| RezonedBatch {
+                rollups: rollups.unsigned_abs(),
+                rezoned: rezoned.unsigned_abs(),
+                last,
+            }))
+        })
+    }
+
     /// For each KPI, the summary of each bucket of these grids, in the order of time.
     fn summaries(
         &mut self,
@@ -242,6 +272,14 @@ impl<'g> SeriesRepository<'g> {
             .select(workspaces::time_zone);
         Ok(zone.first(self.conn).optional()?)
     }
+}
+
+/// What a batch of rollups came to.
+pub(crate) struct RezonedBatch {
+    pub(crate) rollups: u64,
+    pub(crate) rezoned: u64,
+    /// The place that was reached.
+    pub(crate) last: (KpiId, DateTime<Utc>),
 }
 
 /// Whose days are looked for in the rollups.

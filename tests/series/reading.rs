@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
 use chrono_tz::Tz;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
@@ -64,6 +66,11 @@ fn edit() -> impl Strategy<Value = Edit> {
 #[derive(Debug, Clone)]
 struct Case {
     edits: Vec<Edit>,
+    /// The workspace's zone at first.
+    home: Tz,
+    /// After so many edits it moves to another zone, and so many rollups are made anew.
+    moves: Option<(Index, Tz, i64)>,
+    /// The report's.
     zone: Tz,
     unit: Unit,
     /// Instead of the unit, so many minutes.
@@ -73,26 +80,47 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let zone = prop_oneof![
-        2 => Just(Tz::UTC),
-        3 => select(vec![
-            Tz::Europe__Berlin, Tz::America__New_York, Tz::Asia__Kathmandu, Tz::Australia__Lord_Howe,
-            Tz::Pacific__Apia, Tz::Africa__Casablanca, Tz::America__Asuncion,
-        ]),
-        2 => select(chrono_tz::TZ_VARIANTS.to_vec()),
-    ];
+    let zone = || {
+        prop_oneof![
+            2 => Just(Tz::UTC),
+            3 => select(vec![
+                Tz::Europe__Berlin, Tz::America__New_York, Tz::Asia__Kathmandu,
+                Tz::Australia__Lord_Howe, Tz::Pacific__Apia, Tz::Africa__Casablanca,
+                Tz::America__Asuncion,
+            ]),
+            2 => select(chrono_tz::TZ_VARIANTS.to_vec()),
+        ]
+    };
+    let moves = prop::option::of((any::<Index>(), zone(), 0_i64..60));
+    // As often as not the report is in the workspace's zone.
+    let zones = (zone(), moves, zone(), 0_u8..3).prop_map(|(home, moves, other, which)| {
+        let zone = match (which, &moves) {
+            (0, _) => other,
+            (1, Some((_, moved, _))) => *moved,
+            _ => home,
+        };
+        (home, moves, zone)
+    });
     let fixed =
         prop_oneof![2 => Just(None), 1 => select(vec![5, 60, 90, 1440, 2880, 4000]).prop_map(Some)];
     let range = (-1500_i64..27_000, 0_i64..30_000).prop_map(|(from, length)| (from, from + length));
     let whole = (0_i64..5, 6_i64..21).prop_map(|(from, to)| (from * 1440, to * 1440));
     (
         prop::collection::vec(edit(), 1..8),
-        zone,
+        zones,
         select(UNITS.to_vec()),
         fixed,
         prop_oneof![range, whole],
     )
-        .prop_map(|(edits, zone, unit, fixed, range)| Case { edits, zone, unit, fixed, range })
+        .prop_map(|(edits, (home, moves, zone), unit, fixed, range)| Case {
+            edits,
+            home,
+            moves,
+            zone,
+            unit,
+            fixed,
+            range,
+        })
 }
 
 fn stamp(micros: i64) -> Timestamp {
@@ -107,9 +135,39 @@ fn key(kpis: &[KpiId], (kpi, micros, source): (usize, i64, Option<&str>)) -> Poi
     }
 }
 
-/// Through the repository, and into the model.
-fn apply(tenant: &mut TenantConnection, kpis: &[KpiId], edits: &[Edit]) -> Model {
+/// Whether the server has the zone too: a change to another is left out.
+fn move_to(tenant: &mut TenantConnection, zone: Tz) {
+    let known = "EXISTS (SELECT FROM pg_timezone_names WHERE name = ";
+    let known = diesel::dsl::sql::<diesel::sql_types::Bool>(known)
+        .bind::<diesel::sql_types::Text, _>(zone.name())
+        .sql(")");
+    if diesel::select(known).get_result(tenant.connection()).unwrap() {
+        tenant.workspace().change_time_zone(zone.name().parse().unwrap()).unwrap();
+    }
+}
+
+/// What is edited in the one zone, then in the other.
+fn write(tenant: &mut TenantConnection, kpis: &[KpiId], case: &Case) -> Model {
     let mut model = Model::new();
+    move_to(tenant, case.home);
+    let (first, then) = match &case.moves {
+        Some((at, _, _)) => case.edits.split_at(at.index(case.edits.len() + 1)),
+        None => case.edits.split_at(case.edits.len()),
+    };
+    apply(tenant, kpis, first, &mut model);
+    if let Some((_, zone, rezoned)) = &case.moves {
+        move_to(tenant, *zone);
+        if *rezoned > 0 {
+            let sql = format!("SELECT * FROM sesari.rezone_rollups('', '-infinity', {rezoned})");
+            tenant.connection().batch_execute(&sql).unwrap();
+        }
+        apply(tenant, kpis, then, &mut model);
+    }
+    model
+}
+
+/// Through the repository, and into the model.
+fn apply(tenant: &mut TenantConnection, kpis: &[KpiId], edits: &[Edit], model: &mut Model) {
     let finite = |value| Finite::new(value).unwrap();
     for edit in edits {
         match edit {
@@ -144,7 +202,6 @@ fn apply(tenant: &mut TenantConnection, kpis: &[KpiId], edits: &[Edit]) -> Model
             _ => {}
         }
     }
-    model
 }
 
 /// A KPI's values from one moment up to another, in the order of time and source.
@@ -226,7 +283,7 @@ fn naive_progress(model: &Model, kpis: &[KpiId], before: i64) -> GoalProgress {
 
 fn holds(tenant: &mut TenantConnection, case: &Case) -> Result<(), TestCaseError> {
     let (kpis, goal) = kpis_and_goal(tenant);
-    let model = apply(tenant, &kpis, &case.edits);
+    let model = write(tenant, &kpis, case);
     let start = at(START).get();
     let minute = |minutes| Timestamp::new(start + TimeDelta::minutes(minutes)).unwrap();
     let range = TimeRange::new(minute(case.range.0), minute(case.range.1)).unwrap();
@@ -238,6 +295,10 @@ fn holds(tenant: &mut TenantConnection, case: &Case) -> Result<(), TestCaseError
     let grid = Grid::new(range, step).unwrap();
     let edges: Vec<_> = grid.edges().iter().map(|edge| edge.get().timestamp_micros()).collect();
     prop_assert_eq!(&edges, &naive_edges(case, range));
+    let home = tenant.workspace().find().unwrap().unwrap().time_zone;
+    if case.fixed.is_none() && home.as_str() == case.zone.name() {
+        prop_assert_eq!(&tenant.series().grid(range, case.unit).unwrap(), &grid);
+    }
 
     let query = SeriesQuery::new(grid.clone());
     let read = tenant.series().read(&kpis, &query).unwrap();

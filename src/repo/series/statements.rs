@@ -1,9 +1,10 @@
 //! The statements. Each reads any number of KPIs and spans in one text, and is prepared once.
 
+use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Array, BigInt, Bytea, Double, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bytea, Double, Integer, Nullable, Text, Timestamptz};
 
 use super::Reading;
 use super::cells::Cells;
@@ -214,3 +215,28 @@ impl StatisticsOf<'_> {
         pass.push_bind_param::<Timestamptz, _>(&self.to)
     }
 }
+
+/// The next rollups after a place, those of no day of the workspace's zone made anew.
+pub(super) struct RezoneBatch<'a> {
+    pub(super) kpi: Option<&'a KpiId>,
+    pub(super) day: Option<DateTime<Utc>>,
+    pub(super) batch: i32,
+}
+
+/// How many there were, how many made anew, and the place that was reached.
+pub(super) type RezonedRow = (i64, i64, Option<KpiId>, Option<DateTime<Utc>>);
+
+static_query!(
+    RezoneBatch: (BigInt, BigInt, Nullable<Text>, Nullable<Timestamptz>),
+    |query, pass| {
+        pass.push_sql(
+            "SELECT rollups, rezoned, last_kpi, last_day FROM sesari.rezone_rollups(coalesce(",
+        );
+        pass.push_bind_param::<Nullable<Text>, _>(&query.kpi)?;
+        pass.push_sql(", ''), coalesce(");
+        pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.day)?;
+        pass.push_sql(", '-infinity'), ");
+        pass.push_bind_param::<Integer, _>(&query.batch)?;
+        pass.push_sql(")");
+    }
+);
