@@ -7,6 +7,7 @@
 //! recorded in the schema `sesari_migrations`, apart from a service's own migrations.
 
 mod rollups;
+mod zones;
 
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
@@ -23,6 +24,7 @@ use crate::value::Timestamp;
 pub use self::rollups::{
     RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
 };
+pub use self::zones::{ZoneDifference, verify_time_zones};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 

@@ -12,6 +12,8 @@ mod support;
 mod grids;
 #[path = "series/reading.rs"]
 mod reading;
+#[path = "series/rollups.rs"]
+mod rollups;
 #[path = "series/shapes.rs"]
 mod shapes;
 #[path = "series/zones.rs"]

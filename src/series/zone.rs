@@ -100,8 +100,22 @@ impl Zone {
 
     /// Seconds east of UTC.
     fn offset(self, seconds: i64) -> i64 {
-        let utc = at(seconds).naive_utc();
-        i64::from(self.0.offset_from_utc_datetime(&utc).fix().local_minus_utc())
+        self.offset_at(at(seconds)).into()
+    }
+
+    /// Seconds east of UTC at a moment.
+    pub(crate) fn offset_at(self, moment: DateTime<Utc>) -> i32 {
+        self.0.offset_from_utc_datetime(&moment.naive_utc()).fix().local_minus_utc()
+    }
+
+    /// When the offset first changes after a moment, if it is another at the end.
+    pub(crate) fn first_change(
+        self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let (from, to) = (from.timestamp(), to.timestamp());
+        (self.offset(from) != self.offset(to)).then(|| at(self.change(from, to)))
     }
 
     /// When the offset changes, after `from` and up to `to`, between which it changes once.
