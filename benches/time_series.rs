@@ -28,11 +28,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use criterion::Criterion;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Double, Text, Timestamptz};
-use sesari_db::id::KpiId;
+use sesari_db::id::{KpiId, WorkspaceId};
 use sesari_db::page::Page;
 use sesari_db::repo::{NewDataPoint, OnExisting, SeriesQuery};
 use sesari_db::schema::kpi_data_points as points;
-use sesari_db::series::{Grid, Step, Zone};
+use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::{Result, TenantConnection};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
@@ -119,6 +119,25 @@ impl World {
 
     fn year_in_berlin(&mut self) -> Duration {
         self.year_of("Europe/Berlin".parse().unwrap(), |query| query)
+    }
+
+    /// By day of the workspace's own zone, whichever that is.
+    fn year_at(&self, workspace: &WorkspaceId, kpis: &[KpiId]) -> Duration {
+        timed(|| {
+            let mut tenant = self.db.tenant(&self.user, workspace).unwrap();
+            let days = tenant.series().whole_grid(days(365), Unit::Day).unwrap();
+            black_box(tenant.series().read(kpis, &SeriesQuery::new(days)).unwrap());
+            tenant.commit().unwrap();
+        })
+    }
+
+    fn year_at_home(&mut self) -> Duration {
+        self.year_at(&self.workspace, &self.kpis)
+    }
+
+    fn year_of_a_workspace_in_berlin(&mut self) -> Duration {
+        let (workspace, kpis) = &self.in_berlin;
+        self.year_at(workspace, kpis)
     }
 
     fn plain_year(&mut self) -> Duration {
@@ -255,11 +274,19 @@ type Work = fn(&mut World) -> Duration;
 /// each of the second where a bound is set, and how many turns.
 type Pair = (&'static str, Work, &'static str, Work, Option<f64>, usize);
 
-const READS: [Pair; 6] = [
+const READS: [Pair; 7] = [
     ("30 days of one KPI", World::month, "plain layout", World::plain_month, Some(0.6), 400),
     ("year by day, 20 KPIs", World::year, "from points", World::year_from_points, Some(0.05), 40),
     ("year by day, 20 KPIs", World::year, "plain layout", World::plain_year, Some(0.02), 20),
-    ("the same in Europe/Berlin", World::year_in_berlin, "in UTC", World::year, None, 40),
+    (
+        "of a workspace in Berlin",
+        World::year_of_a_workspace_in_berlin,
+        "in UTC",
+        World::year_at_home,
+        Some(1.2),
+        200,
+    ),
+    ("Berlin's days, asked in UTC", World::year_in_berlin, "in UTC", World::year, None, 40),
     ("latest of 20 KPIs", World::latest_of_all, "of one", World::latest_of_one, Some(1.5), 400),
     (
         "latest of one KPI",
@@ -360,7 +387,7 @@ fn reads(c: &mut Criterion, world: &mut World) {
 fn main() {
     // Without `--bench`, the target only proves that it runs.
     let measuring = std::env::args().any(|argument| argument == "--bench");
-    let default = if measuring { SMALL } else { 20_000 };
+    let default = if measuring { SMALL } else { 40_000 };
     let points = std::env::var("SESARI_POINTS").map_or(default, |text| text.parse().unwrap());
     let mut world = World::new(points);
     println!("{}", world::server(&mut world.plain));

@@ -173,7 +173,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What the data points of a KPI come to in a day of UTC; kept by a trigger
+    /// What the data points of a KPI come to in a day of the workspace; kept by a trigger
     kpi_rollups (workspace_id, kpi_id, day) {
         /// When the day starts
         day -> Timestamptz,
@@ -195,7 +195,7 @@ diesel::table! {
         workspace_id -> Text,
         /// The KPI measured
         kpi_id -> Text,
-        /// Day, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format
+        /// Start, end, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format
         packed -> Bytea,
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) user: UserId,
     pub(crate) workspace: WorkspaceId,
     pub(crate) kpis: Vec<KpiId>,
+    /// Another workspace, whose zone is Europe/Berlin, and its KPIs.
+    pub(crate) in_berlin: (WorkspaceId, Vec<KpiId>),
     pub(crate) writing: Writing,
     // Dropped last: the database goes with it.
     test: TestDatabase,
@@ -129,11 +131,15 @@ impl World {
     pub(crate) fn new(points: usize) -> Self {
         let test = TestDatabase::new().unwrap();
         let db = test.builder().pool_size(1).build().unwrap();
-        let workspaces = (points / (KPIS * HOURS)).max(1);
+        let workspaces = (points / (KPIS * HOURS)).max(2);
         let hours = points / (KPIS * workspaces);
         let user = sign_up(&db);
-        let all: Vec<_> = (0..workspaces).map(|n| furnish(&db, &user, n)).collect();
-        let (workspace, kpis) = all.into_iter().nth(workspaces / 2).unwrap();
+        let mut all: Vec<_> = (0..workspaces).map(|n| furnish(&db, &user, n)).collect();
+        let (workspace, kpis) = all.swap_remove(workspaces / 2);
+        let in_berlin = all.swap_remove(0);
+        let mut admin = db.tenant(&user, &in_berlin.0).unwrap();
+        admin.workspace().change_time_zone("Europe/Berlin".parse().unwrap()).unwrap();
+        admin.commit().unwrap();
         let mut plain = test.admin().unwrap();
         plain.batch_execute(REFERENCE).unwrap();
         let writing = Writing {
@@ -143,7 +149,8 @@ impl World {
             late: 0,
         };
         let points = hours * KPIS * workspaces;
-        let mut world = Self { points, plain, db, user, workspace, kpis, writing, test };
+        let mut world =
+            Self { points, plain, db, user, workspace, kpis, in_berlin, writing, test };
         world.load(hours);
         world
     }

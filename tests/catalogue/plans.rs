@@ -17,7 +17,7 @@ use sesari_db::repo::{
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
     OnExisting, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
 };
-use sesari_db::series::{Grid, Step, Zone};
+use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{Finite, Role, Timestamp, Weight};
 use sesari_db::{Database, TenantConnection};
@@ -46,8 +46,9 @@ INSERT INTO public.kpi_data_points (workspace_id, kpi_id, value, \"timestamp\")
     SELECT 'w' || w, 'k' || k, p, '2026-01-01 00:00Z'::timestamptz + p * interval '1 hour'
       FROM generate_series(1, 20) AS w, generate_series(1, 25) AS k,
            generate_series(1, CASE w WHEN 1 THEN 9000 ELSE 50 END) AS p;
-INSERT INTO public.kpi_rollups (workspace_id, kpi_id, day, points, sum, min, max, first, last)
+INSERT INTO public.kpi_rollups (workspace_id, kpi_id, day, day_end, points, sum, min, max, first, last)
     SELECT workspace_id, kpi_id, date_bin('24 hours', \"timestamp\", '2000-01-01 00:00Z') AS day,
+           date_bin('24 hours', \"timestamp\", '2000-01-01 00:00Z') + interval '24 hours',
            count(*), sum(value), min(value), max(value), min(value), max(value)
       FROM public.kpi_data_points GROUP BY workspace_id, kpi_id, day;
 INSERT INTO public.goals (id, workspace_id, title, created_at)
@@ -315,6 +316,8 @@ fn statements(database: &Database) -> Vec<Statement> {
         Grid::new(TimeRange::new(hour(1), hour(73)).unwrap(), Step::week(Zone::UTC)).unwrap();
     let query = SeriesQuery::new(grid.clone());
     let kpis = [kpi.clone(), "k8".parse().unwrap()];
+    operation("series.grid", &mut |g| drop(g.series().grid(range, Unit::Day).unwrap()));
+    operation("series.whole_grid", &mut |g| drop(g.series().whole_grid(range, Unit::Day).unwrap()));
     operation("series.read", &mut |g| {
         let series = g.series().read(&kpis, &query).unwrap();
         assert_eq!(series[1].total().unwrap().points, 72);
@@ -410,6 +413,9 @@ fn statements(database: &Database) -> Vec<Statement> {
     });
     operation("workspace.change_slug", &mut |g| {
         g.workspace().change_slug("new-slug".parse().unwrap()).unwrap();
+    });
+    operation("workspace.change_time_zone", &mut |g| {
+        g.workspace().change_time_zone("Europe/Berlin".parse().unwrap()).unwrap();
     });
     operation("workspace.update", &mut |g| {
         let changes = WorkspaceChanges { name: Some("New".parse().unwrap()), ..Default::default() };
