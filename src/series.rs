@@ -14,7 +14,9 @@
 //! | summaries of parts, put together, are the summary of all | `summaries_of_parts_add_up` |
 //! | filling changes no value that is there | `filling_changes_no_value_that_is_there` |
 //! | a downsampled line has its ends, is a part of the samples and in their order | `downsampling_keeps_ends_and_order` |
-//! | rollups, points and a recomputation give one answer | `rollups_points_and_a_recomputation_agree` |
+//! | rollups, points and a recomputation give one answer, in any zone and while it changes | `rollups_points_and_a_recomputation_agree` |
+//! | days of the workspace's zone are read from rollups | `whole_periods_of_the_workspaces_zone_are_read_from_rollups` |
+//! | the server's days are the grid's | `the_servers_days_are_those_of_the_grid` |
 //! | figures are finite for any finite values | `every_figure_of_a_window_is_finite` |
 
 mod downsample;

@@ -149,8 +149,7 @@ impl World {
             late: 0,
         };
         let points = hours * KPIS * workspaces;
-        let mut world =
-            Self { points, plain, db, user, workspace, kpis, in_berlin, writing, test };
+        let mut world = Self { points, plain, db, user, workspace, kpis, in_berlin, writing, test };
         world.load(hours);
         world
     }

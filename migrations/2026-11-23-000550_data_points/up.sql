@@ -165,7 +165,7 @@ CREATE TABLE public.kpi_rollups (
     CONSTRAINT kpi_rollups_workspace_id_kpi_id_fkey FOREIGN KEY (workspace_id, kpi_id)
         REFERENCES public.kpis (workspace_id, id) ON DELETE CASCADE,
     -- Whoever looks for the rollups that reach into a span begins so much before it.
-    CONSTRAINT kpi_rollups_day_day_end_check CHECK (day_end > day AND day_end - day <= interval '50 hours')
+    CONSTRAINT kpi_rollups_day_day_end_check CHECK (day < day_end AND day_end - day <= interval '50 hours')
 );
 COMMENT ON TABLE public.kpi_rollups IS
     'What the data points of a KPI come to in a day of the workspace; kept by a trigger';

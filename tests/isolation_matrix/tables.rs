@@ -152,8 +152,8 @@ pub const TABLES: &[Table] = &[
         name: "kpi_rollups",
         own: BY_WORKSPACE,
         key: "concat_ws(' ', kpi_id, day)",
-        insert: "(workspace_id, kpi_id, day, points, sum, min, max, first, last)
-                 VALUES ('{ws}', '{kpi}', '2020-01-01 00:00:00+00', 1, 1, 1, 1, 1, 1)",
+        insert: "(workspace_id, kpi_id, day, day_end, points, sum, min, max, first, last)
+                 VALUES ('{ws}', '{kpi}', '2020-01-01 00:00:00+00', '2020-01-02 00:00:00+00', 1, 1, 1, 1, 1, 1)",
         update: "points = 1",
         give: "workspace_id = '{there}'",
         extras: &[],

@@ -12,7 +12,7 @@ use sesari_db::repo::{
     ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, Succession, UserChanges, UserFilter,
     Validity, Wanted, WorkspaceChanges,
 };
-use sesari_db::series::{Grid, Step, Zone};
+use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
     AuthProvider, GoalStatus, IntegrationProvider, Plan, SubscriptionStatus, SyncStatus, Weight,
@@ -183,6 +183,8 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &WorkspaceChanges { name: Some(a.text().parse()?), ..Default::default() });
     "workspace.rename": |t, a| t.workspace().rename(a.text().parse()?);
     "workspace.change_slug": |t, a| t.workspace().change_slug(a.slug().parse()?);
+    "workspace.change_time_zone": |t, a| t.workspace().change_time_zone(
+        if a.args.number > 0 { "Europe/Berlin" } else { "Asia/Kathmandu" }.parse()?);
     "workspace.delete": |t, a| t.workspace().delete();
     "audit_log.list": |t, a| t.audit_log().list(&AuditFilter::default(), &a.page());
     "audit_log.list of a row": |t, a| t.audit_log().list(
@@ -198,6 +200,8 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &[a.kpi()], &SeriesQuery::new(grid(a)?));
     "series.compare": |t, a| t.series().compare(
         &[a.kpi()], &SeriesQuery::new(grid(a)?).from_points_alone());
+    "series.grid": |t, a| t.series().grid(a.range(), Unit::Day).map(|grid| grid.len());
+    "series.whole_grid": |t, a| t.series().whole_grid(a.range(), Unit::Week).map(|grid| grid.len());
     "series.statistics": |t, a| t.series().statistics(&[a.kpi(), "kboth".parse()?], a.range(), &[0.5]);
     "series.goal_progress": |t, a| t.series().goal_progress(&a.goal(), &grid(a)?);
     "role": |t, a| t.role();
