@@ -15,7 +15,7 @@ mod time_zone;
 mod unicode;
 
 pub use choice::{
-    ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
+    ActorKind, AuthProvider, ScopeKind, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
     SyncStatus,
 };
 pub(crate) use number::POSTGRES_EPOCH;

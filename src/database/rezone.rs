@@ -27,7 +27,7 @@ impl Database {
     /// wait while its part of a batch is made. For members and services. Interrupted, it may be started
     /// again, and has nothing to do where it has been. A transaction that wrote points before the zone
     /// changed, and commits after this has gone by, may leave a day of the zone before: it is right too,
-    /// and [`verify_rollups`](crate::migrations::verify_rollups) finds it.
+    /// and [`verify_rollups`](crate::maintenance::verify_rollups) finds it.
     ///
     /// ```no_run
     /// # fn example(db: &sesari_db::Database, admin: sesari_db::id::UserId, workspace: &sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {
