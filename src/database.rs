@@ -4,11 +4,11 @@
 #[cfg(feature = "tokio")]
 mod async_database;
 mod builder;
-pub(crate) mod login_pool;
 pub(crate) mod fair_queue;
 mod health;
 mod import;
 pub(crate) mod isolation;
+pub(crate) mod login_pool;
 mod pooler;
 mod replica;
 mod retention;
@@ -31,14 +31,14 @@ use crate::tenancy::{
 };
 
 use builder::Units;
-use login_pool::LoginPool;
 use isolation::Declared;
+use login_pool::LoginPool;
 use replica::Replica;
 
 #[cfg(feature = "tokio")]
 pub use async_database::AsyncDatabase;
 pub use builder::DatabaseBuilder;
-pub use health::{PoolHealth, Health, ReplicaHealth};
+pub use health::{Health, PoolHealth, ReplicaHealth};
 pub use isolation::{
     Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
     rules,

@@ -1,7 +1,8 @@
-//! Upkeep of a database in production: context keys, the audit log, idempotency keys and rollups. For the
+//! Upkeep of a database in production: context keys, the audit log, idempotency keys, rollups and time zones. For the
 //! login that runs the [`migrations`](crate::migrations); the services' logins may do none of it.
 
 mod rollups;
+mod zones;
 
 use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
@@ -16,6 +17,7 @@ use crate::value::Timestamp;
 pub use self::rollups::{
     RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
 };
+pub use self::zones::{ZoneDifference, verify_time_zones};
 
 /// Installs a context key, so that contexts signed with it are valid. Installing the same key again
 /// changes nothing.

@@ -6,9 +6,6 @@
 //! start at once both succeed, and a failure leaves the database as it was. What has been applied is
 //! recorded in the schema `sesari_migrations`, apart from a service's own migrations.
 
-mod rollups;
-mod zones;
-
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
@@ -17,11 +14,6 @@ use diesel::sql_types::{Array, Bool, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::{Error, Result};
-
-pub use self::rollups::{
-    RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
-};
-pub use self::zones::{ZoneDifference, verify_time_zones};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 

@@ -15,8 +15,8 @@ mod time_zone;
 mod unicode;
 
 pub use choice::{
-    ActorKind, AuthProvider, ScopeKind, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
-    SyncStatus,
+    ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,
+    SubscriptionStatus, SyncStatus,
 };
 pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::login_pool::{LoginPool, REPLICA};
 use super::fair_queue::Limits;
 use super::isolation::{Declared, IsolationOptions, IsolationReport};
+use super::login_pool::{LoginPool, REPLICA};
 use super::replica::Replica;
 use super::{Database, Inner, pooler};
 use crate::clock::Clock;
@@ -379,7 +379,14 @@ impl DatabaseBuilder {
         role: DatabaseRole,
         opened: (SessionManager, PgConnection),
     ) -> Result<LoginPool> {
-        LoginPool::open(name, role, opened, self.limits(), self.pool_timeout, self.connection_lifetime)
+        LoginPool::open(
+            name,
+            role,
+            opened,
+            self.limits(),
+            self.pool_timeout,
+            self.connection_lifetime,
+        )
     }
 
     fn limits(&self) -> Limits {

@@ -8,8 +8,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Nullable, Text};
 
 use super::Database;
-use super::login_pool::LoginPool;
 use super::isolation::live_fingerprint;
+use super::login_pool::LoginPool;
 use super::replica::WriteMark;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
@@ -90,7 +90,8 @@ impl Database {
     pub fn health(&self) -> Health {
         let inner = &self.0;
         let tenant = probe(&inner.tenant);
-        let fingerprint = inner.tenant.with_side_connection(|conn| live_fingerprint(conn, &inner.tables)).ok();
+        let fingerprint =
+            inner.tenant.with_side_connection(|conn| live_fingerprint(conn, &inner.tables)).ok();
         Health {
             service: inner.service.as_deref().map(probe),
             replica: inner

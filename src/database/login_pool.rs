@@ -76,7 +76,10 @@ impl LoginPool {
 
     /// Asks by the connection beside the pool, one caller after the other. It is opened when it is
     /// wanted, and again where it turns out to be lost.
-    pub(super) fn with_side_connection<T>(&self, ask: impl Fn(&mut PgConnection) -> Result<T>) -> Result<T> {
+    pub(super) fn with_side_connection<T>(
+        &self,
+        ask: impl Fn(&mut PgConnection) -> Result<T>,
+    ) -> Result<T> {
         let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut conn) = side.take() {
             match ask(&mut conn) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Database;
-use super::login_pool::LoginPool;
 use super::fair_queue::{Permit, QueueKey};
+use super::login_pool::LoginPool;
 use super::replica::{Source, WriteMark};
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
@@ -127,7 +127,12 @@ impl<G: Guard> Scope<G> {
         }
     }
 
-    pub(super) fn begin(&self, pool: &LoginPool, permit: Permit, options: &BeginOptions) -> Result<Transaction> {
+    pub(super) fn begin(
+        &self,
+        pool: &LoginPool,
+        permit: Permit,
+        options: &BeginOptions,
+    ) -> Result<Transaction> {
         Transaction::begin(pool, permit, options, &self.actor, self.workspace.as_ref())
             .inspect_err(|error| observe::refused("begin", error))
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Database;
 use super::builder::MAX_TIMEOUT;
-use super::login_pool::LoginPool;
 use super::fair_queue::Permit;
+use super::login_pool::LoginPool;
 use super::replica::{Replica, Source, caught_up};
 use super::scope::{Guard, Scope};
 use crate::error::{AsError, Error, Result};

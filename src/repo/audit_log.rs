@@ -21,7 +21,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::audit_log;
 use crate::value::{ActorKind, ScopeKind, Timestamp};
 

@@ -5,10 +5,10 @@
 
 mod batch;
 mod import;
+mod iter;
 mod packed;
 mod retention;
 mod rows;
-mod iter;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -26,12 +26,12 @@ use crate::import::{
     CsvOptions, CsvRows, CsvWriter, ImportError, ImportOptions, Imported, RowError, numbered,
 };
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Invalid, Timestamp};
 
-pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
 pub use self::iter::PointIter;
+pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
 
 debug_by_name!(DataPointRepository);
 

@@ -12,7 +12,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};

@@ -9,7 +9,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
 

@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspace_users;
 use crate::tenancy::Actor;
 use crate::value::{Email, ImageUrl, PersonName, Role};

@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
 

@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 

@@ -10,7 +10,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspaces;
 use crate::series::Zone;
 use crate::value::{Role, Slug, TimeZone, WorkspaceName};

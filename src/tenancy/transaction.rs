@@ -13,8 +13,8 @@ use super::session::{Session, SessionManager, SharedFacts};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
 use crate::connection::{Command, Opening, PgConnection};
-use crate::database::login_pool::LoginPool;
 use crate::database::fair_queue::Permit;
+use crate::database::login_pool::LoginPool;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe;

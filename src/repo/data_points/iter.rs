@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use super::{DataPoint, DataPointRepository, TimeRange};
 use crate::error::Result;
 use crate::id::KpiId;
-use crate::page::{PageRequest, Page};
+use crate::page::{Page, PageRequest};
 
 /// The points of a range, one after the other. See
 /// [`DataPointRepository::iter`](super::DataPointRepository::iter).

@@ -32,7 +32,7 @@ pub struct ZoneDifference {
 ///
 /// ```no_run
 /// # fn example(conn: &mut sesari_db::PgConnection) -> sesari_db::Result<()> {
-/// use sesari_db::migrations::verify_time_zones;
+/// use sesari_db::maintenance::verify_time_zones;
 /// use sesari_db::series::Zone;
 ///
 /// for difference in verify_time_zones(conn, Zone::all())? {
