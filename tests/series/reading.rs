@@ -96,7 +96,7 @@ fn case() -> impl Strategy<Value = Case> {
     let zones = (zone(), moves, zone(), 0_u8..3).prop_map(|(home, moves, other, which)| {
         let zone = match (which, &moves) {
             (0, _) => other,
-            (1, Some((_, moved, _))) => *moved,
+            (1, Some((_, then, _))) => *then,
             _ => home,
         };
         (home, moves, zone)

