@@ -18,7 +18,9 @@ const CROWD: &str = "
 INSERT INTO users (id, email, name, image, provider, provider_id)
     SELECT 'u{x}' || i, '{x}' || i || '@example.com', 'Crowd {x}', 'https://example.com/{x}', 'google', 'u{x}' || i
       FROM generate_series(10, 33) AS i;
-INSERT INTO workspaces (id, name, slug) SELECT 'w{x}' || i, 'Crowd {x}', '{x}-' || i FROM generate_series(10, 33) AS i;
+INSERT INTO workspaces (id, name, slug, time_zone)
+    SELECT 'w{x}' || i, 'Crowd {x}', '{x}-' || i, CASE '{x}' WHEN 'left' THEN 'Europe/Rome' ELSE 'Europe/Oslo' END
+      FROM generate_series(10, 33) AS i;
 INSERT INTO workspace_users (id, user_id, workspace_id, role)
     SELECT 'm{x}' || i, 'u{x}' || i, 'w{x}' || i, 'owner' FROM generate_series(10, 33) AS i;
 INSERT INTO workspace_users (id, user_id, workspace_id, role)

@@ -51,7 +51,8 @@ INSERT INTO workspace_users (id, user_id, workspace_id, role, joined_at) VALUES
 const OWN: &str = "
 INSERT INTO users (id, email, name, provider, provider_id, created_at)
     VALUES ('u{x}', 'u{x}@example.com', 'Only {x}', 'google', 'u{x}', '2025-02-01');
-INSERT INTO workspaces (id, name, slug, created_at) VALUES ('w{x}', 'Only {x}', '{x}', '2025-02-01');
+INSERT INTO workspaces (id, name, slug, time_zone, created_at)
+    VALUES ('w{x}', 'Only {x}', '{x}', CASE '{x}' WHEN 'left' THEN 'Europe/Rome' ELSE 'Europe/Oslo' END, '2025-02-01');
 INSERT INTO workspace_users (id, user_id, workspace_id, role, joined_at)
     VALUES ('m{x}', 'u{x}', 'w{x}', 'owner', '2025-02-01');
 INSERT INTO workspaces (id, name, slug) VALUES ('wgone', 'Secret {x}', 'gone');
