@@ -176,8 +176,11 @@ struct Helper {
 
 impl Helper {
     fn command(mode: &str) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        // Whoever started the tests may ignore the signal, as `nohup` and a shell's background do.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=INT")
+            .arg(std::env::current_exe().expect("this program"))
             .args(["--exact", "testing::helper", "--nocapture", "--test-threads=1"])
             .env("SESARI_TESTING_HELPER", mode)
             .stdin(Stdio::null())
