@@ -3,11 +3,32 @@ SET LOCAL ROLE sesari_owner;
 
 -- kpi_data_points ------------------------------------------------------------------------------
 
+-- Two points of a KPI that come without a time in one statement would have one key, since a clock that
+-- counts milliseconds does not move on between them.
+CREATE FUNCTION sesari.next_point_time() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- In milliseconds since 1970; empty before the first, and whatever the transaction has made of it.
+    last text := current_setting('sesari.last_point_time', true);
+    next bigint := floor(extract(epoch FROM clock_timestamp()) * 1000);
+BEGIN
+    IF last ~ '^[0-9]{1,15}$' THEN
+        next := greatest(next, last::bigint + 1);
+    END IF;
+    PERFORM set_config('sesari.last_point_time', next::text, true);
+    RETURN to_timestamp(0) + next * interval '1 millisecond';
+END
+$$;
+COMMENT ON FUNCTION sesari.next_point_time IS
+    'The time of a data point that comes without one: the clock''s, in milliseconds, and later than any other that the transaction was given';
+GRANT EXECUTE ON FUNCTION sesari.next_point_time TO sesari_tenant;
+
 -- This is the table that grows. A point has no id: what it is says which one it is. The key carries
 -- the value, and is all that most reads touch. The columns of eight bytes come first, so that none is
 -- lost to alignment.
 CREATE TABLE public.kpi_data_points (
-    "timestamp" timestamptz NOT NULL DEFAULT now(),
+    "timestamp" timestamptz(3) NOT NULL DEFAULT sesari.next_point_time(),
     value double precision NOT NULL,
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     kpi_id text NOT NULL,
@@ -22,7 +43,7 @@ CREATE TABLE public.kpi_data_points (
     CONSTRAINT kpi_data_points_source_check CHECK (source = '' OR source ~ '^[a-z][a-z0-9_]{0,62}$')
 );
 COMMENT ON TABLE public.kpi_data_points IS 'History of the KPIs';
-COMMENT ON COLUMN public.kpi_data_points."timestamp" IS 'When it was measured, to the microsecond';
+COMMENT ON COLUMN public.kpi_data_points."timestamp" IS 'When it was measured, to the millisecond; by default when it is recorded';
 COMMENT ON COLUMN public.kpi_data_points.value IS 'Value, in the KPI''s unit';
 COMMENT ON COLUMN public.kpi_data_points.workspace_id IS 'The workspace; by default the one of the context';
 COMMENT ON COLUMN public.kpi_data_points.kpi_id IS 'The KPI measured';

@@ -29,7 +29,7 @@ rules! {
 
     every_column_is_of_a_type_whose_comparison_is_leakproof:
         "SELECT c.full_name || '.' || c.name || ' ' || c.type AS line FROM columns AS c
-          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'double precision', 'bigint', 'boolean', 'bytea')
+          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'double precision', 'bigint', 'boolean', 'bytea')
             AND (c.full_name, c.name) NOT IN (('public.audit_log', 'changes'), ('sesari.audit_pending', 'changes'))
          UNION ALL SELECT 'stale exception: audit_log.changes' WHERE NOT EXISTS (
             SELECT FROM columns AS c WHERE c.full_name = 'public.audit_log' AND c.name = 'changes' AND c.type = 'jsonb')
