@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 mod choice;
+mod fold;
 mod number;
 mod text;
 mod unicode;
@@ -17,6 +18,7 @@ pub use choice::{
     ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
     SyncStatus,
 };
+pub(crate) use fold::Folded;
 pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};
 pub(crate) use text::is_name;
