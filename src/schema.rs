@@ -167,7 +167,7 @@ diesel::table! {
         workspace_id -> Text,
         /// The KPI measured
         kpi_id -> Text,
-        /// Where it came from, such as manual, stripe or google_analytics; empty for none
+        /// Where it came from, such as manual, stripe or google_analytics; empty for none, null is stored so
         source -> Text,
     }
 }

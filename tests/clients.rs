@@ -7,6 +7,8 @@
 
 #[path = "clients/names.rs"]
 mod names;
+#[path = "clients/programs.rs"]
+mod programs;
 mod support;
 #[path = "clients/times.rs"]
 mod times;

@@ -8,5 +8,6 @@ DROP FUNCTION sesari.rebuild_rollups(text, text, text);
 DROP FUNCTION sesari.verify_rollups(text, text, text, integer);
 DROP FUNCTION sesari.wrong_days(text, text);
 DROP FUNCTION sesari.roll_up(text[], text[], timestamptz[], boolean, boolean);
+DROP FUNCTION sesari.fill_source();
 DROP FUNCTION sesari.next_point_time();
 RESET ROLE;

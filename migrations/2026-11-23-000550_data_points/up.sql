@@ -48,7 +48,7 @@ COMMENT ON COLUMN public.kpi_data_points.value IS 'Value, in the KPI''s unit';
 COMMENT ON COLUMN public.kpi_data_points.workspace_id IS 'The workspace; by default the one of the context';
 COMMENT ON COLUMN public.kpi_data_points.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_data_points.source IS
-    'Where it came from, such as manual, stripe or google_analytics; empty for none';
+    'Where it came from, such as manual, stripe or google_analytics; empty for none, null is stored so';
 SELECT sesari.forget_statistics('public.kpi_data_points');
 
 CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
@@ -59,6 +59,19 @@ CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
 CREATE TRIGGER kpi_data_points_negative_zero BEFORE INSERT OR UPDATE ON public.kpi_data_points
     FOR EACH ROW WHEN (NEW.value = 0 AND float8send(NEW.value) <> '\x0000000000000000')
     EXECUTE FUNCTION sesari.drop_negative_zero('kpi_data_points');
+
+-- Part of the key, so never null; clients to whom a missing source is null may write it as such.
+CREATE FUNCTION sesari.fill_source() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.source := '';
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sesari.fill_source IS 'Trigger: stores the empty source for null';
+CREATE TRIGGER kpi_data_points_no_source BEFORE INSERT OR UPDATE ON public.kpi_data_points
+    FOR EACH ROW WHEN (NEW.source IS NULL) EXECUTE FUNCTION sesari.fill_source();
 
 -- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
 -- goes down with its KPI is covered by the KPI's own entry.
