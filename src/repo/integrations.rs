@@ -20,7 +20,7 @@ use crate::credentials::{
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
@@ -167,7 +167,11 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Integrations, oldest first, without their credentials.
-    pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
+    pub fn list(
+        &mut self,
+        filter: &IntegrationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Integration>> {
         operation("integration.list", || {
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);

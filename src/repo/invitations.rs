@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::invitations;
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
 
@@ -179,7 +179,11 @@ impl<'g> InvitationRepository<'g> {
     }
 
     /// Invitations, oldest first.
-    pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
+    pub fn list(
+        &mut self,
+        filter: &InvitationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Invitation>> {
         operation("invitation.list", || {
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)

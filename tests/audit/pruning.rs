@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sesari_db::audit::{BreachKind, Verdict};
-use sesari_db::migrations::prune_audit_log;
+use sesari_db::maintenance::prune_audit_log;
 use sesari_db::repo::AuditFilter;
 use sesari_db::value::ActorKind;
 use sesari_db::{Error, TenantConnection};

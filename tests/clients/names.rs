@@ -3,9 +3,9 @@
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{KpiFilter, NewKpi};
-use sesari_db::{Database, migrations};
+use sesari_db::{Database, maintenance, migrations};
 
 use crate::support::{World, create_workspace, sign_up};
 
@@ -23,7 +23,7 @@ fn a_search_does_not_depend_on_the_servers_locale() {
     let mut deployer = PgConnection::establish(&there(world.test.admin_url())).unwrap();
     migrations::run(&mut deployer).unwrap();
     let key = world.test.context_key();
-    migrations::install_context_key(&mut deployer, key).unwrap();
+    maintenance::install_context_key(&mut deployer, key).unwrap();
     drop(deployer);
     let db = Database::builder(there(world.test.tenant_url()), key.clone())
         .service_url(there(world.test.service_url()))
@@ -46,7 +46,7 @@ fn a_search_does_not_depend_on_the_servers_locale() {
         ("none", vec![]),
     ] {
         let filter = KpiFilter { name_contains: Some(text.into()), ..KpiFilter::default() };
-        let page = tenant.kpis().list(&filter, &Page::default()).unwrap();
+        let page = tenant.kpis().list(&filter, &PageRequest::default()).unwrap();
         let names: Vec<_> = page.items.iter().map(|kpi| kpi.name.as_str()).collect();
         assert_eq!(names, found, "{text}");
     }
