@@ -6,7 +6,6 @@
 //! start at once both succeed, and a failure leaves the database as it was. What has been applied is
 //! recorded in the schema `sesari_migrations`, apart from a service's own migrations.
 
-use chrono::{DateTime, Utc};
 use diesel::connection::LoadConnection;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
