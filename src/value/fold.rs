@@ -50,14 +50,12 @@ fn fold(c: char) -> char {
     fn one(mut of: impl Iterator<Item = char>, or: char) -> char {
         of.next().filter(|_| of.next().is_none()).unwrap_or(or)
     }
-    match c {
-        // Its small letter is an i with a dot of its own.
-        '\u{130}' => 'I',
-        _ => {
-            let small = one(c.to_lowercase(), c);
-            one(small.to_uppercase(), small)
-        }
+    // The small one of the capital i with a dot is an i with a dot of its own.
+    if c == '\u{130}' {
+        return 'I';
     }
+    let small = one(c.to_lowercase(), c);
+    one(small.to_uppercase(), small)
 }
 
 /// By what they are compared as, the characters that are not compared as themselves. None has case

@@ -119,7 +119,9 @@ fn prisma_does_with_every_model_what_the_committed_file_says() {
         ("sign.ts", include_str!("../../docs/clients/sign.ts")),
     ];
     let write = |dir: &Path| {
-        sources.iter().for_each(|(name, text)| fs::write(dir.join(name), text).unwrap())
+        for (name, text) in sources {
+            fs::write(dir.join(name), text).unwrap();
+        }
     };
     let fetched = kept("prisma", sources[1].1, |dir| {
         write(dir);
