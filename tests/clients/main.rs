@@ -5,10 +5,9 @@
 //! with `SESARI_TEST_CLIENTS=required` they fail.
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
-#[path = "clients/names.rs"]
-mod names;
-#[path = "clients/programs.rs"]
-mod programs;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "clients/times.rs"]
+
+mod names;
+mod programs;
 mod times;
