@@ -1,5 +1,6 @@
 //! The command line. URLs and keys come from the environment alone: an argument shows in the list of
 //! processes.
+#![allow(clippy::doc_markdown, reason = "shown as plain text")]
 
 use std::path::PathBuf;
 
