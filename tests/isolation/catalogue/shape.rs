@@ -150,13 +150,19 @@ rules! {
     every_other_function_is_pinned_too:
         "SELECT name AS line FROM functions
           WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
-            AND name <> 'sesari.verified_context()'
-         UNION ALL SELECT 'stale exception: verified_context' WHERE NOT EXISTS (
-            SELECT FROM functions WHERE name = 'sesari.verified_context()' AND proconfig IS NULL)
+            AND name NOT IN ('sesari.verified_context()', 'sesari.key_of(text)')
+         UNION ALL SELECT 'stale exception: ' || wanted
+           FROM unnest(ARRAY['sesari.verified_context()', 'sesari.key_of(text)']) AS wanted
+          WHERE NOT EXISTS (SELECT FROM functions WHERE name = wanted AND proconfig IS NULL)
+         -- Inlined, and so without a path of its own: every name of it says its schema.
+         UNION ALL SELECT 'key_of is not what the planner puts in its place' FROM functions
+          WHERE name = 'sesari.key_of(text)' AND NOT (prosrc ~ '^ SELECT pg_catalog\\.jsonb_set\\(''\\{\\}'', '
+                'pg_catalog\\.string_to_array\\(workspace, ''\\.''\\), ''true''\\) $' AND NOT prosecdef)
          UNION ALL SELECT name || ' calls verified_context' FROM functions
           WHERE prosrc ~ 'verified_context' AND NOT prosecdef",
         broken by "ALTER FUNCTION sesari.new_id() RESET search_path",
         "ALTER FUNCTION sesari.verified_context() SET search_path = pg_catalog, pg_temp",
+        "ALTER FUNCTION sesari.key_of(text) SECURITY DEFINER",
         "ALTER FUNCTION sesari.current_user_id() SECURITY INVOKER";
 
     no_function_is_executable_by_everyone:
