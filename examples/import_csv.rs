@@ -7,7 +7,7 @@
 //!
 //! Times without an offset are read in the zone that `IMPORT_ZONE` names, UTC by default.
 //!
-//! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
+//! Finds its own server: `SESARI_TEST_URL` if set, else PostgreSQL's installed binaries, else Docker.
 //! Works in a throw-away database and leaves nothing behind.
 
 #[macro_use]

@@ -4,7 +4,7 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! Finds its own server: `DATABASE_URL` if set, else PostgreSQL's installed binaries, else Docker.
+//! Finds its own server: `SESARI_TEST_URL` if set, else PostgreSQL's installed binaries, else Docker.
 //! Works in a throw-away database and leaves nothing behind.
 
 #[macro_use]

@@ -10,7 +10,8 @@
 //! [`CsvOptions`] say how a file is laid out, with presets for the exports that many people have, and
 //! [`sniff`] proposes them from a file's first rows. Without any the first line names the columns, in any
 //! order: `timestamp` and `value`, and where wanted `source`, and `kpi_id` unless the whole file is of one
-//! KPI. Times are as in RFC 3339, numbers have a point and no separator, an empty source is none.
+//! KPI. Times are as in RFC 3339, and what is finer than a millisecond is cut off: two rows of one
+//! millisecond have one key. Numbers have a point and no separator, an empty source is none.
 //!
 //! Whatever the options: an integer that a 64-bit float would change is refused, and so is a number other
 //! than 0 that it would make 0; fractions are rounded to the nearest float. Fields may be quoted in whole.

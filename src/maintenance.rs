@@ -4,6 +4,7 @@
 mod rollups;
 mod zones;
 
+use chrono::{DateTime, Utc};
 use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -54,8 +55,9 @@ pub fn retire_context_key(conn: &mut impl LoadConnection<Backend = Pg>, id: &str
 /// Entries of the audit log, or idempotency keys, dropped in one transaction.
 const PRUNE_BATCH: i32 = 10_000;
 
-/// Drops the entries of a workspace's audit log from before a moment, or of the log of no
-/// workspace, the oldest first and in transactions of at most 10 000. Returns how many went.
+/// Drops the entries of a workspace's audit log from before a moment, to the microsecond as the log
+/// counts, or of the log of no workspace, the oldest first and in transactions of at most 10 000. Returns
+/// how many went.
 ///
 /// What is left stays verifiable: the database remembers the number and the hash of the last entry
 /// dropped, and each transaction leaves an entry, `audit_log.prune`, that says the same. Verify the
@@ -65,13 +67,15 @@ const PRUNE_BATCH: i32 = 10_000;
 /// again.
 ///
 /// # Errors
-/// [`Error::Denied`](crate::Error::Denied) when the login may not; otherwise those of any query. What was dropped before
-/// stays dropped.
+/// [`Error::Denied`](crate::Error::Denied) when the login may not;
+/// [`Error::Invalid`](crate::Error::Invalid) for a moment outside of the years 1 to 9999; otherwise those
+/// of any query. What was dropped before stays dropped.
 pub fn prune_audit_log(
     conn: &mut impl LoadConnection<Backend = Pg>,
     workspace: Option<&WorkspaceId>,
-    before: Timestamp,
+    before: DateTime<Utc>,
 ) -> Result<u64> {
+    Timestamp::new(before)?;
     in_batches(|| {
         diesel::select(
             diesel::dsl::sql::<BigInt>("sesari.prune_audit_log(")

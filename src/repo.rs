@@ -62,7 +62,7 @@ pub use members::{Member, MemberFilter, MemberRepository, Membership};
 pub use memberships::{MembershipRepository, SoleOwnership, Succession};
 pub use series::{SeriesQuery, SeriesRepository};
 pub use subscriptions::{
-    BillingEvent, MySubscriptionRepository, Subscription, SubscriptionFilter,
+    Applied, BillingEvent, MySubscriptionRepository, Subscription, SubscriptionFilter,
     SubscriptionRepository,
 };
 pub use users::{
@@ -108,6 +108,20 @@ where
     T: serde::Deserialize<'de>,
 {
     serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+diesel::define_sql_function! {
+    /// PostgreSQL's: cuts a time to a unit. Nullable as the columns are that it is set to.
+    fn date_trunc(unit: diesel::sql_types::Text, at: diesel::sql_types::Timestamptz)
+        -> diesel::sql_types::Nullable<diesel::sql_types::Timestamptz>;
+}
+
+/// When the transaction started, to the millisecond. The column's type would round it, and half of all
+/// times would be in the future.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn this_moment() -> _ {
+    let now: diesel::dsl::now = diesel::dsl::now;
+    date_trunc("milliseconds", now)
 }
 
 /// `Debug` for repositories: their connection has nothing to show.

@@ -159,7 +159,7 @@ diesel::table! {
 diesel::table! {
     /// History of the KPIs
     kpi_data_points (workspace_id, kpi_id, timestamp, source) {
-        /// When it was measured, to the microsecond
+        /// When it was measured, to the millisecond; by default when it is recorded
         timestamp -> Timestamptz,
         /// Value, in the KPI's unit
         value -> Float8,
@@ -167,7 +167,7 @@ diesel::table! {
         workspace_id -> Text,
         /// The KPI measured
         kpi_id -> Text,
-        /// Where it came from, such as manual, stripe or google_analytics; empty for none
+        /// Where it came from, such as manual, stripe or google_analytics; empty for none, null is stored so
         source -> Text,
     }
 }
@@ -249,6 +249,8 @@ diesel::table! {
         cancel_at_period_end -> Bool,
         /// When the newest billing event applied was made; an older one that arrives late is ignored
         last_event_at -> Timestamptz,
+        /// Place of that event among those of its time, if the caller knew it
+        last_event_sequence -> Nullable<Int8>,
         /// When the row was made; kept by a trigger
         created_at -> Timestamptz,
         /// When the row last changed; kept by a trigger

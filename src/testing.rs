@@ -17,7 +17,7 @@
 //! The first of these that is there; if none is, the error says what to install or set. There is
 //! no skipping.
 //!
-//! 1. The one that `DATABASE_URL` names, if set. Its user must be a superuser, or may create
+//! 1. The one that `SESARI_TEST_URL` names, if set. Its user must be a superuser, or may create
 //!    databases and roles. Databases are made beside the one named, which is not touched. Two login
 //!    roles, `sesari_test_tenant` and `sesari_test_service`, and the crate's own roles stay there.
 //!    Runs at the same time do not disturb each other, if they connect as the same user. What a run

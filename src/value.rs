@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 mod choice;
+mod fold;
 mod number;
 mod text;
 mod time_zone;
@@ -18,6 +19,7 @@ pub use choice::{
     ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,
     SubscriptionStatus, SyncStatus,
 };
+pub(crate) use fold::Folded;
 pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};
 pub(crate) use text::is_name;

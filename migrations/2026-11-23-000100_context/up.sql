@@ -476,22 +476,30 @@ GRANT EXECUTE ON FUNCTION sesari.is_text TO sesari_tenant, sesari_service;
 -- Arguments: table, column that says when the row was made, column that says when it changed or nothing.
 -- What a client sends is overridden and not refused, as some send times of their own with every row. Who
 -- administers the schema restores rows as they were; session_user is what no statement can change.
+--
+-- To the millisecond, which is as much as JavaScript's Date holds, and cut, so that no row is from the future.
+-- Clients compare updated_at with what they have read: it rises with each change, if need be ahead of the
+-- clock, by a second at most.
 CREATE FUNCTION sesari.keep_times() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    now_ms timestamptz := date_trunc('milliseconds', statement_timestamp());
 BEGIN
     IF NOT pg_has_role(session_user, 'sesari_owner', 'MEMBER') THEN
         IF TG_ARGV[1] = 'joined_at' THEN
-            NEW.joined_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.joined_at ELSE statement_timestamp() END;
+            NEW.joined_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.joined_at ELSE now_ms END;
         ELSE
-            NEW.created_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.created_at ELSE statement_timestamp() END;
+            NEW.created_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.created_at ELSE now_ms END;
         END IF;
         IF TG_ARGV[2] = 'updated_at' THEN
-            NEW.updated_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.updated_at ELSE statement_timestamp() END;
+            NEW.updated_at := CASE TG_OP WHEN 'UPDATE' THEN OLD.updated_at ELSE now_ms END;
         END IF;
     END IF;
     IF TG_OP = 'UPDATE' AND TG_ARGV[2] = 'updated_at' AND OLD IS DISTINCT FROM NEW THEN
-        NEW.updated_at := clock_timestamp();
+        now_ms := date_trunc('milliseconds', clock_timestamp());
+        NEW.updated_at := greatest(
+            now_ms, least(OLD.updated_at + interval '1 millisecond', now_ms + interval '1 second'));
     END IF;
     RETURN NEW;
 END

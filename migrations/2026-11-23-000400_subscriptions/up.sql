@@ -6,11 +6,12 @@ CREATE TABLE public.subscriptions (
     user_id text NOT NULL,
     status text NOT NULL,
     plan_type text NOT NULL,
-    current_period_end timestamptz,
+    current_period_end timestamptz(3),
     cancel_at_period_end boolean NOT NULL DEFAULT false,
-    last_event_at timestamptz NOT NULL DEFAULT now(),
-    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
-    updated_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    last_event_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
+    last_event_sequence bigint,
+    created_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
+    updated_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
     CONSTRAINT subscriptions_pkey PRIMARY KEY (id),
     CONSTRAINT subscriptions_user_id_key UNIQUE (user_id),
     CONSTRAINT subscriptions_user_id_fkey FOREIGN KEY (user_id)
@@ -36,6 +37,8 @@ COMMENT ON COLUMN public.subscriptions.current_period_end IS 'When the paid peri
 COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Whether it ends then for good';
 COMMENT ON COLUMN public.subscriptions.last_event_at IS
     'When the newest billing event applied was made; an older one that arrives late is ignored';
+COMMENT ON COLUMN public.subscriptions.last_event_sequence IS
+    'Place of that event among those of its time, if the caller knew it';
 COMMENT ON COLUMN public.subscriptions.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.subscriptions.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_subscriptions_created_at ON public.subscriptions (created_at, id);
@@ -47,7 +50,7 @@ CREATE TRIGGER subscriptions_key BEFORE UPDATE ON public.subscriptions
 CREATE TRIGGER subscriptions_audit AFTER INSERT OR UPDATE OR DELETE ON public.subscriptions
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'subscriptions', 'subscription.create', 'subscription.update', 'subscription.delete',
-        'updated_at,last_event_at', '');
+        'updated_at,last_event_at,last_event_sequence', '');
 
 ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.subscriptions FORCE ROW LEVEL SECURITY;

@@ -12,4 +12,6 @@ DROP FUNCTION sesari.rollup_differences(text, text, text);
 DROP FUNCTION sesari.roll_up(text, text, text[], timestamptz[], timestamptz[], boolean, boolean);
 DROP FUNCTION sesari.day_of(text, timestamptz);
 DROP FUNCTION sesari.first_shown(text, timestamp);
+DROP FUNCTION sesari.fill_source();
+DROP FUNCTION sesari.next_point_time();
 RESET ROLE;

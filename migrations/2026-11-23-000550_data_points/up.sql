@@ -3,11 +3,32 @@ SET LOCAL ROLE sesari_owner;
 
 -- kpi_data_points ------------------------------------------------------------------------------
 
+-- Two points of a KPI that come without a time in one statement would have one key, since a clock that
+-- counts milliseconds does not move on between them.
+CREATE FUNCTION sesari.next_point_time() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- In milliseconds since 1970; empty before the first, and whatever the transaction has made of it.
+    last text := current_setting('sesari.last_point_time', true);
+    next bigint := floor(extract(epoch FROM clock_timestamp()) * 1000);
+BEGIN
+    IF last ~ '^[0-9]{1,15}$' THEN
+        next := greatest(next, last::bigint + 1);
+    END IF;
+    PERFORM set_config('sesari.last_point_time', next::text, true);
+    RETURN to_timestamp(0) + next * interval '1 millisecond';
+END
+$$;
+COMMENT ON FUNCTION sesari.next_point_time IS
+    'The time of a data point that comes without one: the clock''s, in milliseconds, and later than any other that the transaction was given';
+GRANT EXECUTE ON FUNCTION sesari.next_point_time TO sesari_tenant;
+
 -- This is the table that grows. A point has no id: what it is says which one it is. The key carries
 -- the value, and is all that most reads touch. The columns of eight bytes come first, so that none is
 -- lost to alignment.
 CREATE TABLE public.kpi_data_points (
-    "timestamp" timestamptz NOT NULL DEFAULT now(),
+    "timestamp" timestamptz(3) NOT NULL DEFAULT sesari.next_point_time(),
     value double precision NOT NULL,
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     kpi_id text NOT NULL,
@@ -22,12 +43,12 @@ CREATE TABLE public.kpi_data_points (
     CONSTRAINT kpi_data_points_source_check CHECK (source = '' OR source ~ '^[a-z][a-z0-9_]{0,62}$')
 );
 COMMENT ON TABLE public.kpi_data_points IS 'History of the KPIs';
-COMMENT ON COLUMN public.kpi_data_points."timestamp" IS 'When it was measured, to the microsecond';
+COMMENT ON COLUMN public.kpi_data_points."timestamp" IS 'When it was measured, to the millisecond; by default when it is recorded';
 COMMENT ON COLUMN public.kpi_data_points.value IS 'Value, in the KPI''s unit';
 COMMENT ON COLUMN public.kpi_data_points.workspace_id IS 'The workspace; by default the one of the context';
 COMMENT ON COLUMN public.kpi_data_points.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_data_points.source IS
-    'Where it came from, such as manual, stripe or google_analytics; empty for none';
+    'Where it came from, such as manual, stripe or google_analytics; empty for none, null is stored so';
 SELECT sesari.forget_statistics('public.kpi_data_points');
 
 CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
@@ -38,6 +59,19 @@ CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
 CREATE TRIGGER kpi_data_points_negative_zero BEFORE INSERT OR UPDATE ON public.kpi_data_points
     FOR EACH ROW WHEN (NEW.value = 0 AND float8send(NEW.value) <> '\x0000000000000000')
     EXECUTE FUNCTION sesari.drop_negative_zero('kpi_data_points');
+
+-- Part of the key, so never null; clients to whom a missing source is null may write it as such.
+CREATE FUNCTION sesari.fill_source() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.source := '';
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sesari.fill_source IS 'Trigger: stores the empty source for null';
+CREATE TRIGGER kpi_data_points_no_source BEFORE INSERT OR UPDATE ON public.kpi_data_points
+    FOR EACH ROW WHEN (NEW.source IS NULL) EXECUTE FUNCTION sesari.fill_source();
 
 -- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
 -- goes down with its KPI is covered by the KPI's own entry.

@@ -52,7 +52,7 @@ CREATE TABLE public.idempotency_keys (
     operation text NOT NULL,
     fingerprint bytea,
     result text,
-    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
+    created_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (workspace_id, actor_kind, actor_id, key),
     CONSTRAINT idempotency_keys_workspace_id_fkey FOREIGN KEY (workspace_id)
         REFERENCES public.workspaces (id) ON DELETE CASCADE,

@@ -9,12 +9,12 @@ CREATE TABLE public.invitations (
     email text NOT NULL,
     role text NOT NULL,
     invited_by text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT statement_timestamp(),
-    expires_at timestamptz NOT NULL,
-    resent_at timestamptz,
-    revoked_at timestamptz,
-    declined_at timestamptz,
-    accepted_at timestamptz,
+    created_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
+    expires_at timestamptz(3) NOT NULL,
+    resent_at timestamptz(3),
+    revoked_at timestamptz(3),
+    declined_at timestamptz(3),
+    accepted_at timestamptz(3),
     accepted_by text,
     CONSTRAINT invitations_pkey PRIMARY KEY (workspace_id, id),
     CONSTRAINT invitations_workspace_id_fkey FOREIGN KEY (workspace_id)
@@ -123,7 +123,7 @@ BEGIN
             MESSAGE = 'an invitation is valid for 1 minute to 30 days',
             CONSTRAINT = 'invitations_expires_at_check';
     END IF;
-    RETURN statement_timestamp() + valid_for;
+    RETURN date_trunc('milliseconds', statement_timestamp()) + valid_for;
 END
 $$;
 COMMENT ON FUNCTION sesari.invitation_expiry IS 'When an invitation sent now expires';
@@ -162,7 +162,7 @@ BEGIN
     END IF;
     PERFORM sesari.reserve_invitation(workspace);
     -- One that has expired makes room.
-    UPDATE public.invitations SET revoked_at = statement_timestamp()
+    UPDATE public.invitations SET revoked_at = date_trunc('milliseconds', statement_timestamp())
      WHERE workspace_id = workspace AND email = new_email AND expires_at <= statement_timestamp()
        AND revoked_at IS NULL AND declined_at IS NULL AND accepted_at IS NULL;
     RETURN QUERY
@@ -235,7 +235,7 @@ BEGIN
     -- Whoever resends it answers for it from now on.
     RETURN QUERY
         UPDATE public.invitations AS i
-           SET invited_by = sesari.current_user_id(), expires_at = expiry, resent_at = statement_timestamp()
+           SET invited_by = sesari.current_user_id(), expires_at = expiry, resent_at = date_trunc('milliseconds', statement_timestamp())
          WHERE i.workspace_id = invitation.workspace_id AND i.id = invitation.id
         RETURNING i.*;
     UPDATE sesari.invitation_tokens AS t SET token_hash = sha256(token)
@@ -253,7 +253,7 @@ DECLARE
     invitation public.invitations := sesari.invitation_to_manage(wanted_id);
 BEGIN
     RETURN QUERY
-        UPDATE public.invitations AS i SET revoked_at = statement_timestamp()
+        UPDATE public.invitations AS i SET revoked_at = date_trunc('milliseconds', statement_timestamp())
          WHERE i.workspace_id = invitation.workspace_id AND i.id = invitation.id
         RETURNING i.*;
 END
@@ -350,7 +350,7 @@ BEGIN
             MESSAGE = 'whoever sent the invitation may not invite to this role any more',
             CONSTRAINT = 'invitations_inviter';
     END IF;
-    UPDATE public.invitations AS i SET accepted_at = statement_timestamp(), accepted_by = me
+    UPDATE public.invitations AS i SET accepted_at = date_trunc('milliseconds', statement_timestamp()), accepted_by = me
      WHERE i.workspace_id = invitation.workspace_id AND i.id = invitation.id;
     RETURN QUERY
         INSERT INTO public.workspace_users (id, workspace_id, user_id, role)
@@ -372,7 +372,7 @@ AS $$
 DECLARE
     invitation public.invitations := sesari.invitation_to_answer(workspace, wanted_id, token, true);
 BEGIN
-    UPDATE public.invitations AS i SET declined_at = statement_timestamp()
+    UPDATE public.invitations AS i SET declined_at = date_trunc('milliseconds', statement_timestamp())
      WHERE i.workspace_id = invitation.workspace_id AND i.id = invitation.id;
 END
 $$;

@@ -7,9 +7,9 @@ use crate::credentials::Secret;
 use crate::page::Page;
 use crate::progress::GoalProgress;
 use crate::repo::{
-    Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation, InvitationPreview, Kpi,
-    Membership, Profile, Recorded, Resealed, SentInvitation, Subscription, SyncSchedule, User,
-    Workspace,
+    Applied, Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation,
+    InvitationPreview, Kpi, Membership, Profile, Recorded, Resealed, SentInvitation, Subscription,
+    SyncSchedule, User, Workspace,
 };
 
 /// The rows that an operation returned, or changed without returning them.
@@ -54,6 +54,12 @@ impl Rows for bool {
 impl Rows for usize {
     fn rows(&self) -> usize {
         *self
+    }
+}
+
+impl Rows for Applied {
+    fn rows(&self) -> usize {
+        usize::from(matches!(self, Self::Newest(_)))
     }
 }
 

@@ -102,10 +102,10 @@ pub struct AuditFilter {
     pub actor_id: Option<String>,
     /// Only about this row.
     pub row_id: Option<String>,
-    /// Only at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Only before this moment.
-    pub before: Option<Timestamp>,
+    /// Only at this moment or later, in the years 1 to 9999. To the microsecond, as the log counts.
+    pub from: Option<DateTime<Utc>>,
+    /// Only before this moment, in the years 1 to 9999. To the microsecond.
+    pub before: Option<DateTime<Utc>>,
 }
 
 /// The audit log of a workspace, empty for anybody but owners and admins; or, in the service scope,
@@ -122,7 +122,7 @@ impl<'g> AuditLogRepository<'g> {
         Self { conn, workspace, scope: workspace.map_or("", WorkspaceId::as_str) }
     }
 
-    fn matching<'q>(&self, filter: &'q AuditFilter) -> audit_log::BoxedQuery<'q, Pg>
+    fn matching<'q>(&self, filter: &'q AuditFilter) -> Result<audit_log::BoxedQuery<'q, Pg>>
     where
         'g: 'q,
     {
@@ -137,19 +137,22 @@ impl<'g> AuditLogRepository<'g> {
         if let Some(row) = &filter.row_id {
             query = query.filter(audit_log::row_id.eq(row));
         }
+        for moment in [filter.from, filter.before].into_iter().flatten() {
+            Timestamp::new(moment)?;
+        }
         if let Some(from) = filter.from {
             query = query.filter(audit_log::occurred_at.ge(from));
         }
         if let Some(before) = filter.before {
             query = query.filter(audit_log::occurred_at.lt(before));
         }
-        query
+        Ok(query)
     }
 
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         operation("audit_log.list", || {
-            let mut query = self.matching(filter);
+            let mut query = self.matching(filter)?;
             if let Some(cursor) = page.cursor() {
                 query = query
                     .filter(audit_log::occurred_at.le(cursor.at))
@@ -166,7 +169,7 @@ impl<'g> AuditLogRepository<'g> {
 
     /// How many entries match.
     pub fn count(&mut self, filter: &AuditFilter) -> Result<i64> {
-        operation("audit_log.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
+        operation("audit_log.count", || Ok(self.matching(filter)?.count().get_result(self.conn)?))
     }
 
     /// The moment up to which the log is settled: what [`list`](Self::list) finds before it never

@@ -7,7 +7,9 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 
 use super::goal_kpis::{GoalKpi, GoalKpiRepository, LinkedKpi, check_links};
-use super::{Deleted, Kpi, changed, debug_by_name, found, not_deleted, page_of, present};
+use super::{
+    Deleted, Kpi, changed, debug_by_name, found, not_deleted, page_of, present, this_moment,
+};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
@@ -276,7 +278,7 @@ impl<'g> GoalRepository<'g> {
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq(id))
                 .filter(goals::deleted_at.is_null())
-                .set(goals::deleted_at.eq(diesel::dsl::now))
+                .set(goals::deleted_at.eq(this_moment()))
                 .execute(self.conn);
             changed(rows, GoalId::ENTITY)
         })

@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
 use super::integration_queue::lease_interval;
-use super::{changed, debug_by_name, found, page_of, static_query};
+use super::{changed, debug_by_name, found, page_of, static_query, this_moment};
 use crate::connection::PgConnection;
 use crate::credentials::{
     self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
@@ -360,7 +360,7 @@ impl<'g> IntegrationRepository<'g> {
                 .filter(integrations::workspace_id.eq(self.workspace))
                 .filter(integrations::id.eq(id))
                 .set((
-                    integrations::last_sync_at.eq(diesel::dsl::now),
+                    integrations::last_sync_at.eq(this_moment()),
                     integrations::sync_status.eq(status),
                     integrations::error_message.eq(error),
                 ))

@@ -3,15 +3,16 @@
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
-use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present};
+use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present, this_moment};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;
 use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
-use crate::value::{Category, Description, Finite, KpiName, Unit};
+use crate::value::{Category, Description, Finite, Folded, KpiName, Unit};
 
 debug_by_name!(KpiRepository);
 
@@ -121,7 +122,8 @@ pub struct KpiFilter {
     pub is_active: Option<bool>,
     /// Only of this group.
     pub category: Option<Category>,
-    /// Only those whose name contains this text, in upper or lower case.
+    /// Only those whose name contains this text, in upper or lower case, whatever the server's locale.
+    /// `ss` is `ß`, and the Turkish letters i are one.
     pub name_contains: Option<String>,
     /// Whether to list deleted ones.
     pub deleted: Deleted,
@@ -151,7 +153,10 @@ impl<'g> KpiRepository<'g> {
             query = query.filter(kpis::category.eq(category));
         }
         if let Some(text) = &filter.name_contains {
-            query = query.filter(kpis::name.ilike(contains(text)));
+            let Folded { text, from, to } = Folded::new(text);
+            let [small, capital] = Folded::SHARP_S;
+            let name = replace(replace(kpis::name, small, "ss"), capital, "ss");
+            query = query.filter(strpos(translate(name, from, to), text).gt(0));
         }
         match filter.deleted {
             Deleted::Exclude => query.filter(not_deleted!(kpis::deleted_at)),
@@ -231,7 +236,7 @@ impl<'g> KpiRepository<'g> {
                 .filter(kpis::workspace_id.eq(self.workspace))
                 .filter(kpis::id.eq(id))
                 .filter(kpis::deleted_at.is_null())
-                .set(kpis::deleted_at.eq(diesel::dsl::now))
+                .set(kpis::deleted_at.eq(this_moment()))
                 .execute(self.conn);
             changed(rows, KpiId::ENTITY)
         })
@@ -265,28 +270,13 @@ impl<'g> KpiRepository<'g> {
     }
 }
 
-/// A `LIKE` pattern for texts that contain this one.
-fn contains(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
+diesel::define_sql_function! { fn replace(text: Text, from: Text, to: Text) -> Text; }
+diesel::define_sql_function! { fn strpos(text: Text, part: Text) -> diesel::sql_types::Integer; }
+diesel::define_sql_function! { fn translate(text: Text, from: Text, to: Text) -> Text; }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_takes_wildcards_literally() {
-        assert_eq!(contains(r"50%_\"), r"%50\%\_\\%");
-    }
 
     #[test]
     fn changes_tell_an_absent_field_from_a_null_one() {

@@ -41,6 +41,16 @@ pub struct Subscription {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Subscription {
+    /// Whether it is as the event says.
+    fn is_as(&self, event: &BillingEvent) -> bool {
+        self.status == event.status
+            && self.plan_type == event.plan_type
+            && self.current_period_end == event.current_period_end.map(Timestamp::get)
+            && self.cancel_at_period_end == event.cancel_at_period_end
+    }
+}
+
 /// The state of a subscription as an event of the billing provider gives it.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
@@ -58,6 +68,37 @@ pub struct BillingEvent {
     /// When the provider made the event.
     #[diesel(column_name = last_event_at)]
     pub occurred_at: Timestamp,
+    /// Its place among events of the same time, if the caller knows it. Providers count time in seconds,
+    /// and what a user does in one of them arrives in any order.
+    #[serde(default)]
+    #[diesel(column_name = last_event_sequence)]
+    pub sequence: Option<i64>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[must_use = "a tie is for the caller to settle"]
+pub enum Applied {
+    /// It is the newest: the subscription is as it says, now or since it was applied before.
+    Newest(Subscription),
+    /// A newer one was applied before. It changes nothing.
+    Late,
+    /// One of the same time that says otherwise was applied before, and no
+    /// [`sequence`](BillingEvent::sequence) tells which is newer. It changes nothing: ask the provider for
+    /// the subscription's state, and apply that.
+    Tie,
+}
+
+impl Applied {
+    /// The subscription as the event says, if that is the newest.
+    #[must_use]
+    pub fn newest(self) -> Option<Subscription> {
+        match self {
+            Self::Newest(subscription) => Some(subscription),
+            Self::Late | Self::Tie => None,
+        }
+    }
 }
 
 /// Which subscriptions to list.
@@ -139,12 +180,11 @@ impl<'g> SubscriptionRepository<'g> {
         })
     }
 
-    /// Applies an event: creates the user's subscription or brings it up to date, in one statement.
-    /// Returns it, or `None` when a newer event was applied before: one that arrives late changes
-    /// nothing. Applying an event twice is the same as once.
+    /// Applies an event: creates the user's subscription or brings it up to date, in one statement. One
+    /// that changes nothing costs a second, which tells why. Applying an event twice is the same as once.
     ///
     /// `NotFound` when there is no such user.
-    pub fn apply(&mut self, event: &BillingEvent) -> Result<Option<Subscription>> {
+    pub fn apply(&mut self, event: &BillingEvent) -> Result<Applied> {
         operation("subscription.apply", || {
             let upsert = diesel::insert_into(subscriptions::table)
                 .values((event, subscriptions::id.eq(SubscriptionId::generate())))
@@ -158,12 +198,38 @@ impl<'g> SubscriptionRepository<'g> {
                     subscriptions::cancel_at_period_end
                         .eq(excluded(subscriptions::cancel_at_period_end)),
                     subscriptions::last_event_at.eq(excluded(subscriptions::last_event_at)),
+                    subscriptions::last_event_sequence
+                        .eq(excluded(subscriptions::last_event_sequence)),
                 ));
-            let newer = subscriptions::last_event_at.le(excluded(subscriptions::last_event_at));
-            Ok(diesel::query_dsl::methods::FilterDsl::filter(upsert, newer)
+            let newer = subscriptions::last_event_at.lt(excluded(subscriptions::last_event_at)).or(
+                subscriptions::last_event_at.eq(excluded(subscriptions::last_event_at)).and(
+                    subscriptions::last_event_sequence
+                        .lt(excluded(subscriptions::last_event_sequence)),
+                ),
+            );
+            let stored = diesel::query_dsl::methods::FilterDsl::filter(upsert, newer)
                 .returning(Subscription::as_returning())
                 .get_result(self.conn)
-                .optional()?)
+                .optional()?;
+            if let Some(subscription) = stored {
+                return Ok(Applied::Newest(subscription));
+            }
+            let (subscription, sequence): (Subscription, Option<i64>) = subscriptions::table
+                .filter(subscriptions::user_id.eq(&event.user_id))
+                .select((Subscription::as_select(), subscriptions::last_event_sequence))
+                .first(self.conn)?;
+            let told_apart = sequence.is_some() && event.sequence.is_some();
+            Ok(
+                if subscription.last_event_at != event.occurred_at.get()
+                    || told_apart && sequence != event.sequence
+                {
+                    Applied::Late
+                } else if subscription.is_as(event) {
+                    Applied::Newest(subscription)
+                } else {
+                    Applied::Tie
+                },
+            )
         })
     }
 

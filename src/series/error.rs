@@ -6,8 +6,8 @@ use crate::value::Invalid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeriesError {
-    /// The width of a step is 0, negative, or has a part finer than a microsecond.
-    #[error("the width of a step is not a whole number of microseconds above 0")]
+    /// The width of a step is 0, negative, or has a part finer than a millisecond.
+    #[error("the width of a step is not a whole number of milliseconds above 0")]
     Width,
 
     /// The range has more steps than [`Grid::MAX_BUCKETS`](super::Grid::MAX_BUCKETS).
@@ -38,7 +38,7 @@ pub enum SeriesError {
 impl From<SeriesError> for Invalid {
     fn from(error: SeriesError) -> Self {
         let (field, rule) = match error {
-            SeriesError::Width => ("width", "expected whole microseconds above 0"),
+            SeriesError::Width => ("width", "expected whole milliseconds above 0"),
             SeriesError::TooManyBuckets => ("grid", "expected at most 10000 buckets"),
             SeriesError::TooManyCells => ("grid", "expected at most 250000 buckets for all KPIs"),
             SeriesError::OutOfRange => ("grid", "the period before begins before the year 1"),

@@ -30,7 +30,8 @@ impl TryFrom<(i64, Timestamp)> for FixedWidth {
     type Error = SeriesError;
 
     fn try_from((micros, origin): (i64, Timestamp)) -> Result<Self, SeriesError> {
-        if micros > 0 { Ok(Self { micros, origin }) } else { Err(SeriesError::Width) }
+        Step::fixed(TimeDelta::microseconds(micros), origin)?;
+        Ok(Self { micros, origin })
     }
 }
 
@@ -44,10 +45,10 @@ impl Step {
     /// Steps of one width, counted from a moment: before it as well as after.
     ///
     /// # Errors
-    /// [`SeriesError::Width`] unless the width is a whole number of microseconds above 0.
+    /// [`SeriesError::Width`] unless the width is a whole number of milliseconds above 0.
     pub fn fixed(width: TimeDelta, origin: Timestamp) -> Result<Self, SeriesError> {
         match width.num_microseconds() {
-            Some(micros) if micros > 0 && width == TimeDelta::microseconds(micros) => {
+            Some(micros) if micros > 0 && width == TimeDelta::milliseconds(micros / 1000) => {
                 Ok(Self::Fixed(FixedWidth { micros, origin }))
             }
             _ => Err(SeriesError::Width),

@@ -1,6 +1,6 @@
 //! Plain login roles for the tests: no superuser, no way around row-level security.
 //!
-//! Roles belong to the whole server. On one that `DATABASE_URL` names, several runs share them at
+//! Roles belong to the whole server. On one that `SESARI_TEST_URL` names, several runs share them at
 //! once, so their names and passwords do not change from run to run, and they stay.
 
 use diesel::connection::SimpleConnection;

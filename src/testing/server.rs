@@ -189,12 +189,12 @@ fn choose(run: &str) -> Result<Started, TestingError> {
             "SESARI_TEST_SERVER is `{other}`: set it to `url`, `binaries` or `docker`, or unset it \
              to take the first of these that is there"
         ))),
-        None if variable("DATABASE_URL").is_some() => external::start(run),
+        None if variable("SESARI_TEST_URL").is_some() => external::start(run),
         None => match binaries::find()? {
             Some(bin) => binaries::start(&bin),
             None => docker::start().map_err(|error| match error {
                 TestingError::NoServer(docker) => TestingError::NoServer(format!(
-                    "DATABASE_URL is not set; there are no PostgreSQL binaries ({}); {docker}",
+                    "SESARI_TEST_URL is not set; there are no PostgreSQL binaries ({}); {docker}",
                     binaries::HOW_TO_INSTALL
                 )),
                 other => other,

@@ -85,8 +85,9 @@ impl Default for Weight {
 /// microseconds of Unix time.
 pub(crate) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-/// A moment in UTC, in the years 1 to 9999, to the microsecond: what PostgreSQL stores and RFC 3339
-/// can write. A finer part is cut off.
+/// A moment in UTC, in the years 1 to 9999, to the millisecond: what the tables store, RFC 3339 can
+/// write, and clients whose times hold no more, such as JavaScript's, send back unchanged. A finer
+/// part is cut off, towards the past: two moments of one millisecond are the same.
 #[derive(
     Debug,
     Clone,
@@ -106,13 +107,13 @@ pub(crate) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Checks the moment and cuts it to the microsecond.
+    /// Checks the moment and cuts it to the millisecond.
     ///
     /// # Errors
     /// [`Invalid`] outside of the years 1 to 9999.
     pub fn new(moment: DateTime<Utc>) -> Result<Self, Invalid> {
         // Through the number, which counts a leap second as the next one, as the database does.
-        DateTime::from_timestamp_micros(moment.timestamp_micros())
+        DateTime::from_timestamp_millis(moment.timestamp_millis())
             .filter(|moment| (1..=9999).contains(&moment.year()))
             .map(Self)
             .ok_or_else(|| Invalid::new("timestamp", "expected a time in the years 1 to 9999"))

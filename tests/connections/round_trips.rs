@@ -349,6 +349,7 @@ fn event(w: &World) -> Result<BillingEvent> {
         current_period_end: None,
         cancel_at_period_end: false,
         occurred_at: Timestamp::new(hour(1))?,
+        sequence: None,
     })
 }
 

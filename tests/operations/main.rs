@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command;
 mod migrations;
 mod pgbouncer;
 mod server_restart;

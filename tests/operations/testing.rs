@@ -340,7 +340,7 @@ fn a_kill_while_the_server_is_starting_leaves_nothing_behind() {
 /// A process that uses the server of this one as the one that is there already.
 fn beside(db: &TestDatabase, mode: &str) -> Command {
     let mut command = Helper::command(mode);
-    command.env("SESARI_TEST_SERVER", "url").env("DATABASE_URL", db.admin_url());
+    command.env("SESARI_TEST_SERVER", "url").env("SESARI_TEST_URL", db.admin_url());
     command
 }
 
@@ -388,10 +388,24 @@ fn databases_of_a_run_that_is_gone_are_dropped_by_the_next() {
 }
 
 #[test]
+fn a_server_that_holds_a_database_in_use_gets_no_logins_of_tests() {
+    let db = TestDatabase::new().unwrap();
+    let mut admin = db.admin().unwrap();
+    let name = format!("in_use_{}", std::process::id());
+    admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).unwrap();
+    let url = db.admin_url().replace(db.name(), &name);
+    sesari_db::migrations::run(&mut PgConnection::establish(&url).unwrap()).unwrap();
+    let output = beside(&db, "error").output().unwrap();
+    let output = String::from_utf8(output.stderr).unwrap();
+    admin.batch_execute(&format!("DROP DATABASE {name}")).unwrap();
+    assert!(output.contains(&name) && output.contains("another server"), "{output}");
+}
+
+#[test]
 fn a_server_that_cannot_be_had_is_an_error_that_says_what_to_do() {
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
     let cases: [Case<'_>; 5] = [
-        (&[("SESARI_TEST_SERVER", "url"), ("DATABASE_URL", "")], &["set DATABASE_URL"]),
+        (&[("SESARI_TEST_SERVER", "url"), ("SESARI_TEST_URL", "")], &["set SESARI_TEST_URL"]),
         (
             &[("SESARI_TEST_SERVER", "binaries"), ("SESARI_TEST_PG_BIN", "/nonexistent")],
             &["SESARI_TEST_PG_BIN", "`/nonexistent`", "`initdb`"],
@@ -402,8 +416,11 @@ fn a_server_that_cannot_be_had_is_an_error_that_says_what_to_do() {
         ),
         (&[("SESARI_TEST_SERVER", "none")], &["`url`, `binaries` or `docker`"]),
         (
-            &[("SESARI_TEST_SERVER", "url"), ("DATABASE_URL", "postgres://u:secret@127.0.0.1:1/d")],
-            &["cannot connect", "DATABASE_URL"],
+            &[
+                ("SESARI_TEST_SERVER", "url"),
+                ("SESARI_TEST_URL", "postgres://u:secret@127.0.0.1:1/d"),
+            ],
+            &["cannot connect", "SESARI_TEST_URL"],
         ),
     ];
     for (environment, expected) in cases {

@@ -65,7 +65,7 @@ const RULES: &[Rule] = &[
     rule_of(Critical, "login-owns", "the login could change what it owns", "ALTER TABLE {object} OWNER TO sesari_owner, or REVOKE <owner> FROM <login>"),
     rule_of(Critical, "migration-pending", "the schema is older than this crate", "run the migrations: sesari_db::migrations::run"),
     rule_of(Critical, "migration-unknown", "the schema is newer than this crate", "upgrade the service"),
-    rule_of(Critical, "migrations-unrecorded", "the schema is there and the record of its migrations is empty, as after a dump without data", "sesari_db::migrations::record, or cargo run --example migrate -- record"),
+    rule_of(Critical, "migrations-unrecorded", "the schema is there and the record of its migrations is empty, as after a dump without data", "sesari_db::migrations::record, or sesari migrate --record"),
     rule_of(Critical, "parameter-granted", "the login may set a superuser's setting", "REVOKE SET, ALTER SYSTEM ON PARAMETER {object} FROM <login>"),
     rule_of(Critical, "policy-changed", "a policy of this crate differs from its migration", RESTORE),
     rule_of(Critical, "policy-restrictive", "a restrictive policy is silently lost on shards", "DROP POLICY on {object}, and AND its condition to the permissive one"),

@@ -73,11 +73,11 @@ mod tests {
                     Just(f64::MAX), Just(5e-324), Just(0.0), Just(1e23),
                     Just(9_007_199_254_740_992.0), Just(-9_007_199_254_740_991.0),
                 ], 0..20),
-            micros in 0_i64..4_000_000_000_000_000,
+            millis in 0_i64..4_000_000_000_000,
         ) {
             let (kpi, source): (KpiId, Source) =
                 ("kpi1".parse().unwrap(), "stripe".parse().unwrap());
-            let at = DateTime::from_timestamp_micros(micros).unwrap();
+            let at = DateTime::from_timestamp_millis(millis).unwrap();
             let mut csv = Vec::new();
             let mut writer = CsvWriter::new(&mut csv).unwrap();
             for (n, value) in values.iter().enumerate() {

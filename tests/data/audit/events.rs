@@ -167,8 +167,9 @@ fn no_secret_is_in_it() {
         current_period_end: None,
         cancel_at_period_end: false,
         occurred_at: sesari_db::value::Timestamp::new(hour(1)).unwrap(),
+        sequence: None,
     };
-    guard.subscriptions().apply(&event).unwrap();
+    let _ = guard.subscriptions().apply(&event).unwrap();
     guard.commit().unwrap();
     assert_eq!(world.unowned("subscription.create").len(), 1);
     let text = world.ask("SELECT string_agg(e::text, E'\\n') FROM audit_log AS e");

@@ -8,7 +8,7 @@ use sesari_db::Error;
 use sesari_db::PgConnection;
 use sesari_db::audit::Chain;
 use sesari_db::repo::AuditFilter;
-use sesari_db::value::{Role, Timestamp};
+use sesari_db::value::Role;
 
 use crate::support::{World, sealing_keys};
 
@@ -142,8 +142,7 @@ fn all_entries_of_a_transaction_name_it_and_show_at_its_commit() {
 fn what_is_listed_before_the_settled_moment_never_changes() {
     let world = World::with_history(2);
     let settled = world.owner().audit_log().settled_before().unwrap().unwrap();
-    let past =
-        AuditFilter { before: Some(Timestamp::new(settled).unwrap()), ..AuditFilter::default() };
+    let past = AuditFilter { before: Some(settled), ..AuditFilter::default() };
     let listed = world.list(&past);
     assert_eq!(listed.len(), world.export().len());
     // On its way since before, and with its place in the chain.

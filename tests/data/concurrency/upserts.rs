@@ -104,10 +104,11 @@ fn the_newest_billing_event_wins_whoever_comes_first() {
                 current_period_end: None,
                 cancel_at_period_end: false,
                 occurred_at: Timestamp::new(hour(i64::try_from(i).unwrap())).unwrap(),
+                sequence: None,
             };
             let mut service = db.service(&service()).unwrap();
             barrier.wait();
-            service.subscriptions().apply(&event)?;
+            let _ = service.subscriptions().apply(&event)?;
             service.commit()
         });
         assert!(results.iter().all(Result::is_ok), "{results:?}");

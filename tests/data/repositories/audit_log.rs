@@ -1,11 +1,10 @@
 //! `audit_log`: who changed what.
 
-use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
 use serde_json::json;
 use sesari_db::TenantConnection;
 use sesari_db::repo::{AuditEntry, AuditFilter};
-use sesari_db::value::{Role, Timestamp};
+use sesari_db::value::Role;
 
 use super::tools::{page, parse, raw, walk};
 use crate::support::{World, add_member, hour, service};
@@ -18,10 +17,6 @@ fn all(tenant: &mut TenantConnection) -> Vec<AuditEntry> {
 
 fn chain(tenant: &mut TenantConnection) {
     tenant.connection().batch_execute("SET CONSTRAINTS ALL IMMEDIATE").unwrap();
-}
-
-fn moment(at: DateTime<Utc>) -> Timestamp {
-    Timestamp::new(at).unwrap()
 }
 
 fn newest(tenant: &mut TenantConnection) -> AuditEntry {
@@ -169,8 +164,8 @@ fn list_and_count_agree_on_every_filter_newest_first() {
                         action: action.map(String::from),
                         actor_id: actor.clone(),
                         row_id: row.clone(),
-                        from: from.map(moment),
-                        before: before.map(moment),
+                        from,
+                        before,
                     };
                     let matches = |entry: &&AuditEntry| {
                         action.is_none_or(|action| entry.action == action)

@@ -60,9 +60,11 @@ fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
     let mut tenant = world.as_member(&world.a);
     let goal = tenant.goals().create(&NewGoal::new(parse("Many"))).unwrap().id;
     assert!(tenant.goal_kpis().list(&goal).unwrap().is_empty());
-    let kpis: Vec<_> = (0..5)
+    let mut kpis: Vec<_> = (0..5)
         .map(|i| tenant.kpis().create(&NewKpi::new(parse(&format!("KPI {i}")))).unwrap())
         .collect();
+    // Of those of one millisecond the id decides.
+    kpis.sort_by_key(|kpi| (kpi.created_at, kpi.id.clone()));
     for kpi in kpis.iter().rev() {
         tenant.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.id.clone())).unwrap();
     }

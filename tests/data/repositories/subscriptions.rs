@@ -1,7 +1,7 @@
 //! `subscriptions`, as billing reports them.
 
 use sesari_db::id::{SubscriptionId, UserId};
-use sesari_db::repo::{BillingEvent, SubscriptionFilter};
+use sesari_db::repo::{Applied, BillingEvent, SubscriptionFilter};
 use sesari_db::value::{Plan, SubscriptionStatus, Timestamp};
 
 use super::tools::{assert_missing, walk};
@@ -15,6 +15,7 @@ fn event(user: &UserId, hours: i64, status: SubscriptionStatus, plan_type: Plan)
         current_period_end: None,
         cancel_at_period_end: false,
         occurred_at: Timestamp::new(hour(hours)).unwrap(),
+        sequence: None,
     }
 }
 
@@ -36,7 +37,7 @@ fn events_in_any_order_lead_to_the_newest() {
         let mut newest = 0;
         for i in order {
             let applied = service.subscriptions().apply(&events[i]).unwrap();
-            assert_eq!(applied.is_some(), i >= newest, "{order:?}: {i}");
+            assert_eq!(applied.newest().is_some(), i >= newest, "{order:?}: {i}");
             newest = newest.max(i);
             let stored = service.subscriptions().find_by_user(user).unwrap().unwrap();
             let expected = &events[newest];
@@ -57,9 +58,45 @@ fn an_event_applied_twice_is_applied_once() {
     let mut service = world.as_service();
     let event = event(&world.stranger, 1, SubscriptionStatus::Active, Plan::Pro);
     let first = service.subscriptions().apply(&event).unwrap();
-    assert!(first.is_some());
+    assert!(matches!(first, Applied::Newest(_)));
     assert_eq!(service.subscriptions().apply(&event).unwrap(), first);
     assert_eq!(service.subscriptions().count(&SubscriptionFilter::default()).unwrap(), 1);
+}
+
+/// A checkout makes several events in a second, and the provider's times are in seconds.
+#[test]
+fn events_of_one_time_are_settled_by_their_sequence_or_answered_as_a_tie() {
+    let world = World::new();
+    let mut service = world.as_service();
+    let mut apply = |event: &BillingEvent| {
+        let applied = service.subscriptions().apply(event).unwrap();
+        let stored = service.subscriptions().find_by_user(&event.user_id).unwrap().unwrap();
+        (applied, stored.status)
+    };
+    let with = |sequence, event: &BillingEvent| BillingEvent { sequence, ..event.clone() };
+    let paid = event(&world.stranger, 1, SubscriptionStatus::Active, Plan::Pro);
+    let unpaid = event(&world.stranger, 1, SubscriptionStatus::PastDue, Plan::Free);
+    // Nothing tells which is newer, whichever of them was numbered.
+    let _ = apply(&paid);
+    for tie in [with(None, &unpaid), with(Some(1), &unpaid)] {
+        assert_eq!(apply(&tie), (Applied::Tie, paid.status.clone()));
+    }
+    let user = sign_up(&world.db, "payer");
+    let [paid, unpaid] =
+        [paid, unpaid].map(|event| BillingEvent { user_id: user.clone(), ..event });
+    let _ = apply(&with(Some(2), &paid));
+    assert_eq!(apply(&with(Some(1), &unpaid)), (Applied::Late, paid.status.clone()));
+    assert_eq!(apply(&with(None, &unpaid)), (Applied::Tie, paid.status.clone()));
+    assert_eq!(apply(&with(Some(2), &unpaid)), (Applied::Tie, paid.status.clone()));
+    for repeat in [Some(2), None] {
+        assert!(matches!(apply(&with(repeat, &paid)).0, Applied::Newest(_)));
+    }
+    let (applied, status) = apply(&with(Some(3), &unpaid));
+    assert!(matches!(applied, Applied::Newest(_)));
+    assert_eq!(status, unpaid.status);
+    // A later time counts for more than any number.
+    let later = BillingEvent { occurred_at: Timestamp::new(hour(2)).unwrap(), ..paid };
+    assert!(matches!(apply(&later).0, Applied::Newest(_)));
 }
 
 #[test]
@@ -78,7 +115,8 @@ fn a_subscription_is_found_listed_counted_and_deleted() {
     for (i, status) in (0..).zip(statuses.iter().cycle().take(7)) {
         let user = sign_up(&world.db, &format!("payer-{i}"));
         let plan = Plan::ALL[i % 3].clone();
-        service.subscriptions().apply(&event(&user, 1, status.clone(), plan)).unwrap();
+        let event = event(&user, 1, status.clone(), plan);
+        service.subscriptions().apply(&event).unwrap().newest().unwrap();
     }
     let all = walk(1000, |page| service.subscriptions().list(&SubscriptionFilter::default(), page));
     assert_eq!(all.len(), 7);
@@ -115,7 +153,7 @@ fn a_user_sees_the_own_subscription_and_no_other() {
     let world = World::new();
     let mut service = world.as_service();
     let event = event(&world.a.owner, 1, SubscriptionStatus::Active, Plan::Pro);
-    let stored = service.subscriptions().apply(&event).unwrap();
+    let stored = service.subscriptions().apply(&event).unwrap().newest();
     service.commit().unwrap();
     assert_eq!(world.as_user(&world.a.owner).my_subscription().find().unwrap(), stored);
     for other in [&world.a.admin, &world.b.owner, &world.stranger] {
@@ -129,7 +167,8 @@ fn changes_are_in_the_services_audit_log() {
     let mut service = world.as_service();
     for (hours, plan) in [(1, Plan::Starter), (2, Plan::Pro), (3, Plan::Pro), (0, Plan::Free)] {
         let event = event(&world.stranger, hours, SubscriptionStatus::Active, plan);
-        service.subscriptions().apply(&event).unwrap();
+        let applied = service.subscriptions().apply(&event).unwrap();
+        assert_eq!(applied == Applied::Late, hours == 0);
     }
     service.subscriptions().delete(&world.stranger).unwrap();
     service.commit().unwrap();

@@ -60,7 +60,7 @@ fn newtype_and_database_agree_on_the_edges_of_time() {
         moment("2000-01-01T00:00:00Z"),
         moment("2024-02-29T12:00:00.123456789Z"),
         moment("0001-01-01T00:00:00Z"),
-        moment("0000-12-31T23:59:59.999999Z"),
+        moment("0000-12-31T23:59:59.999Z"),
         moment("0000-12-31T23:59:59.999999999Z"),
         moment("0000-01-01T00:00:00Z"),
         moment("-0001-06-01T00:00:00Z"),
@@ -79,8 +79,8 @@ fn newtype_and_database_agree_on_the_edges_of_time() {
     for moment in edges {
         let parsed = Timestamp::new(moment);
         for (constraint, insert) in FIELDS {
-            // PostgreSQL knows no finer part than a microsecond; the newtype has cut it off.
-            let sent = parsed.as_ref().map_or(moment.trunc_subsecs(6), |timestamp| timestamp.get());
+            // The columns round what is finer than a millisecond; the newtype has cut it off.
+            let sent = parsed.as_ref().map_or(moment.trunc_subsecs(3), |timestamp| timestamp.get());
             let verdict = judge.verdict::<Timestamptz, _>(insert, sent);
             let agreed = match &verdict {
                 Verdict::Accepted => parsed.is_ok(),
@@ -103,7 +103,7 @@ fn the_database_refuses_times_that_rust_cannot_even_write() {
         "'-infinity'",
         "'294276-12-31 23:59:59+00'",
         "'4713-01-01 00:00:00+00 BC'",
-        "'0001-12-31 23:59:59.999999+00 BC'",
+        "'0001-12-31 23:59:59.999+00 BC'",
         "'10000-01-01 00:00:00+00'",
     ] {
         for (constraint, insert) in FIELDS {

@@ -36,7 +36,7 @@ struct Column {
 fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "text" => "Text",
-        "timestamp with time zone" => "Timestamptz",
+        "timestamp with time zone" | "timestamp(3) with time zone" => "Timestamptz",
         "bigint" => "Int8",
         "double precision" => "Float8",
         "boolean" => "Bool",

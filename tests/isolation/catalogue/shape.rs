@@ -29,7 +29,7 @@ rules! {
 
     every_column_is_of_a_type_whose_comparison_is_leakproof:
         "SELECT c.full_name || '.' || c.name || ' ' || c.type AS line FROM columns AS c
-          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'double precision', 'bigint', 'boolean', 'bytea')
+          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'double precision', 'bigint', 'boolean', 'bytea')
             AND (c.full_name, c.name) NOT IN (('public.audit_log', 'changes'), ('sesari.audit_pending', 'changes'))
          UNION ALL SELECT 'stale exception: audit_log.changes' WHERE NOT EXISTS (
             SELECT FROM columns AS c WHERE c.full_name = 'public.audit_log' AND c.name = 'changes' AND c.type = 'jsonb')
@@ -150,13 +150,19 @@ rules! {
     every_other_function_is_pinned_too:
         "SELECT name AS line FROM functions
           WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
-            AND name <> 'sesari.verified_context()'
-         UNION ALL SELECT 'stale exception: verified_context' WHERE NOT EXISTS (
-            SELECT FROM functions WHERE name = 'sesari.verified_context()' AND proconfig IS NULL)
+            AND name NOT IN ('sesari.verified_context()', 'sesari.key_of(text)')
+         UNION ALL SELECT 'stale exception: ' || wanted
+           FROM unnest(ARRAY['sesari.verified_context()', 'sesari.key_of(text)']) AS wanted
+          WHERE NOT EXISTS (SELECT FROM functions WHERE name = wanted AND proconfig IS NULL)
+         -- Inlined, and so without a path of its own: every name of it says its schema.
+         UNION ALL SELECT 'key_of is not what the planner puts in its place' FROM functions
+          WHERE name = 'sesari.key_of(text)' AND NOT (prosrc ~ '^ SELECT pg_catalog\\.jsonb_set\\(''\\{\\}'', '
+                'pg_catalog\\.string_to_array\\(workspace, ''\\.''\\), ''true''\\) $' AND NOT prosecdef)
          UNION ALL SELECT name || ' calls verified_context' FROM functions
           WHERE prosrc ~ 'verified_context' AND NOT prosecdef",
         broken by "ALTER FUNCTION sesari.new_id() RESET search_path",
         "ALTER FUNCTION sesari.verified_context() SET search_path = pg_catalog, pg_temp",
+        "ALTER FUNCTION sesari.key_of(text) SECURITY DEFINER",
         "ALTER FUNCTION sesari.current_user_id() SECURITY INVOKER";
 
     no_function_is_executable_by_everyone:

@@ -114,9 +114,11 @@ fn write_as_service(world: &World, service: &mut ServiceConnection) {
         current_period_end: None,
         cancel_at_period_end: false,
         occurred_at: Timestamp::new(hour(1)).unwrap(),
+        sequence: None,
     };
-    service.subscriptions().apply(&event).unwrap().unwrap();
-    service.subscriptions().apply(&BillingEvent { user_id: eve.id.clone(), ..event }).unwrap();
+    service.subscriptions().apply(&event).unwrap().newest().unwrap();
+    let event = BillingEvent { user_id: eve.id.clone(), ..event };
+    let _ = service.subscriptions().apply(&event).unwrap();
     service.subscriptions().delete(&eve.id).unwrap();
     service.users().delete(&eve.id, &[]).unwrap();
 }

@@ -118,7 +118,7 @@ fn the_deployer_is_refused_as_the_login_of_a_service() {
 const FRESH: &str = "SESARI_TEST_MIGRATIONS_FRESH";
 
 /// Runs one of the tests below in a process, and so on a server, of its own: here other tests have
-/// made the roles. On a server that `DATABASE_URL` names, they may be there all the same.
+/// made the roles. On a server that `SESARI_TEST_URL` names, they may be there all the same.
 fn on_a_fresh_server(test: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("migrations::deployer::{test}"), "--ignored", "--nocapture"])

@@ -258,7 +258,8 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
         &SubscriptionFilter { plan_type: Some(Plan::Pro), ..SubscriptionFilter::default() });
     "subscriptions.apply": |s, a| s.subscriptions().apply(&BillingEvent {
         user_id: a.own_user(), status: SubscriptionStatus::PastDue, plan_type: Plan::Starter,
-        current_period_end: None, cancel_at_period_end: true, occurred_at: a.timestamp() });
+        current_period_end: None, cancel_at_period_end: true, occurred_at: a.timestamp(),
+        sequence: None });
     "subscriptions.delete": |s, a| s.subscriptions().delete(&a.own_user());
     "integration_queue.claim": |s, a| s.integration_queue().claim(
         9, Duration::from_mins(1 + u64::from(a.args.number)));

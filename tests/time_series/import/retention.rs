@@ -116,8 +116,7 @@ fn the_ends_of_time_are_no_trap() {
     let world = World::new();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
-    let ends =
-        ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999998Z"];
+    let ends = ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.998Z"];
     for end in ends {
         let new = NewDataPoint::new(kpi.clone(), 1.0, end.parse().unwrap()).unwrap();
         tenant.data_points().record(&new).unwrap();
@@ -125,8 +124,8 @@ fn the_ends_of_time_are_no_trap() {
     let moment = |text: &str| sesari_db::value::Timestamp::new(text.parse().unwrap()).unwrap();
     for (before, batch, expected) in [
         ("0001-01-01T00:00:00Z", 9, 0),
-        ("9999-12-31T23:59:59.999999Z", 1, 1),
-        ("9999-12-31T23:59:59.999999Z", 2, 2),
+        ("9999-12-31T23:59:59.999Z", 1, 1),
+        ("9999-12-31T23:59:59.999Z", 2, 2),
     ] {
         let deleted =
             tenant.data_points().delete_before(Some(&kpi), moment(before), batch).unwrap();
