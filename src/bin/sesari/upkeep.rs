@@ -116,6 +116,9 @@ pub(crate) fn verify(command: Verify) -> Outcome<Found> {
             for difference in &report.differences {
                 let part = match difference.part {
                     RollupPart::Day(day) => format!("day {}", day.to_rfc3339()),
+                    RollupPart::Moved(day) => {
+                        format!("day {} is not of the workspace's zone", day.to_rfc3339())
+                    }
                     RollupPart::CurrentValue => "current value".to_owned(),
                 };
                 line!("{} {} {part}", difference.workspace_id, difference.kpi_id);
