@@ -13,15 +13,16 @@
 
 mod classify;
 
+pub(crate) use classify::unnamed_constraint;
+
 use std::fmt;
 
-use crate::connection::{self, ConnectError};
 use crate::credentials::{OpenError, ResealError, SaltError, SealError};
-use crate::database::IsolationReport;
 use crate::id::{ParseIdError, WorkspaceId};
 use crate::idempotency::IdempotencyError;
 use crate::import::ImportError;
 use crate::invitation::InvitationError;
+use crate::series::SeriesError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -178,9 +179,11 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(String),
 
-    /// The login or the schema would not isolate tenants. Nothing was opened.
+    /// The login or the schema would not isolate tenants. Nothing was opened. Holds an
+    /// [`IsolationReport`](crate::database::IsolationReport), which its
+    /// [`in_error`](crate::database::IsolationReport::in_error) takes out.
     #[error("the database does not isolate tenants:\n{0}")]
-    Unsafe(IsolationReport),
+    Unsafe(Box<dyn std::error::Error + Send + Sync>),
 
     /// A migration failed. All of the run was rolled back.
     #[error("a migration failed, and all of the run was rolled back")]
@@ -433,6 +436,12 @@ impl From<crate::progress::InvalidInput> for Error {
     }
 }
 
+impl From<SeriesError> for Error {
+    fn from(error: SeriesError) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 impl From<SaltError> for Error {
     fn from(error: SaltError) -> Self {
         match error {
@@ -448,17 +457,6 @@ impl From<ResealError> for Error {
         match error {
             ResealError::Open(error) => Self::Open(error),
             ResealError::Seal(error) => Self::Seal(error),
-        }
-    }
-}
-
-impl From<ConnectError> for Error {
-    fn from(error: ConnectError) -> Self {
-        let reason = error.to_string();
-        match error.sqlstate() {
-            Some("53300") => Self::TooManyConnections { reason },
-            Some("57P03") => Self::CannotConnectNow { reason },
-            _ => Self::Connect { reason },
         }
     }
 }
@@ -528,7 +526,7 @@ impl DatabaseError {
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
         match &self.0 {
-            diesel::result::Error::DatabaseError(_, info) => connection::sqlstate(info.as_ref()),
+            diesel::result::Error::DatabaseError(_, info) => classify::sqlstate(info.as_ref()),
             _ => None,
         }
     }

@@ -32,9 +32,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use csv::{CsvOptions, NumberFormat, Sniffed, sniff};
-pub(crate) use csv::{CsvRows, CsvWriter, Shortest};
+pub(crate) use csv::{CsvRows, CsvWriter};
 
-use crate::repo::{NewDataPoint, OnExisting, Recorded};
+use crate::point::{NewDataPoint, OnExisting, Recorded};
 use crate::value::{Finite, Invalid};
 
 /// How an import goes about it.

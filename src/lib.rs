@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod actor;
 pub mod audit;
 pub mod clock;
 pub mod connection;
 pub mod credentials;
 pub mod database;
 pub mod error;
+mod hex;
 pub mod id;
 pub mod idempotency;
 pub mod import;
@@ -13,6 +15,7 @@ pub mod invitation;
 pub mod migrations;
 pub mod observe;
 pub mod page;
+mod point;
 pub mod progress;
 pub mod repo;
 /// The tables, as diesel sees them, for queries of your own. Generated from the database.

@@ -65,7 +65,6 @@ mod figures;
 #[cfg(not(feature = "metrics"))]
 #[path = "observe/no_figures.rs"]
 mod figures;
-mod rows;
 #[cfg(feature = "tracing")]
 mod spans;
 #[cfg(not(feature = "tracing"))]
@@ -79,7 +78,6 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "metrics")]
 pub use figures::describe_metrics;
 pub(crate) use figures::{overloaded, pool};
-pub(crate) use rows::Rows;
 pub(crate) use unit::Unit;
 
 use crate::error::{Error, Result};
@@ -92,11 +90,22 @@ pub(crate) fn set_slow(threshold: Duration) {
     SLOW.store(u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// Runs an operation of a repository, `<entity>.<verb>`, and tells of it.
+/// Runs an operation of a repository, `<entity>.<verb>`, that returns or changes one row, and records it.
 ///
-/// Operations do not nest: one that calls another leaves the telling to that one.
-pub(crate) fn operation<T: Rows>(
+/// Operations do not nest: one that calls another leaves the record to that one.
+pub(crate) fn operation<T>(name: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    counted(name, |_| 1, body)
+}
+
+/// The rows of an operation that returns a row or none.
+pub(crate) fn if_some<T>(row: &Option<T>) -> usize {
+    usize::from(row.is_some())
+}
+
+/// Runs an operation as [`operation`] does; `rows` says how many rows its result has.
+pub(crate) fn counted<T>(
     name: &'static str,
+    rows: impl FnOnce(&T) -> usize,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     // The clock is the dearest part: it is not asked while nobody listens.
@@ -107,7 +116,7 @@ pub(crate) fn operation<T: Rows>(
             timed(name, outcome(&result), begun.elapsed());
         }
         match &result {
-            Ok(value) => span.rows(value.rows()),
+            Ok(value) => span.rows(rows(value)),
             Err(error) => {
                 span.error(error.kind());
                 refused(name, error);

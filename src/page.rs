@@ -85,6 +85,20 @@ pub struct Paged<T> {
     pub next: Option<Cursor>,
 }
 
+impl<T> Paged<T> {
+    /// How many rows it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
 /// A place in a list. Its text form may be given to clients and taken back: it opens nothing that
 /// the asker could not see anyway.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

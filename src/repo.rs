@@ -17,7 +17,7 @@
 //! 3. A file here holds the row as callers see it, the `New...` and `...Changes` structs, the filter
 //!    and the queries. Each query filters on `workspace_id` itself.
 //!    Each public method runs in `observe::operation`, under the name that the audit log has for it,
-//!    and `observe` learns the table and the rows of new types.
+//!    and `observe` learns the table.
 //! 4. A method of the guard hands the repository out, borrowing the guard's connection.
 //! 5. The isolation matrix fails until it covers the table.
 

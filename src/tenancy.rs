@@ -42,7 +42,8 @@ mod user;
 #[cfg(feature = "tokio")]
 pub(crate) mod watch;
 
-pub use context::{Actor, ContextKey, ContextKeyRing, ServiceName};
+pub use crate::actor::{Actor, ServiceName};
+pub use context::{ContextKey, ContextKeyRing};
 pub use service::ServiceConnection;
 pub use tenant::{MemberRole, TenantConnection};
 pub use user::UserConnection;

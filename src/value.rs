@@ -17,8 +17,8 @@ pub use choice::{
     ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
     SyncStatus,
 };
-pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};
+pub(crate) use number::{POSTGRES_EPOCH, Shortest};
 pub(crate) use text::is_name;
 pub use text::{
     Category, Description, Email, GoalTitle, ImageUrl, KpiName, PersonName, ProviderId, Slug,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Checkpoint, Entry, hex};
+use super::{Checkpoint, Entry};
+use crate::hex;
 use crate::id::WorkspaceId;
 
 /// What a verification found.

@@ -322,7 +322,7 @@ impl DatabaseBuilder {
             report.expect_fingerprint(expected);
         }
         if !report.is_safe() {
-            return Err(Error::Unsafe(report));
+            return Err(report.into());
         }
         if let Some(threshold) = self.slow_operation {
             observe::set_slow(threshold);
@@ -405,7 +405,7 @@ impl DatabaseBuilder {
             if report.is_safe() {
                 builder.door(REPLICA, DatabaseRole::Tenant, opened)
             } else {
-                Err(Error::Unsafe(report))
+                Err(report.into())
             }
         };
         Some(Replica::new(open, self.replica_patience))

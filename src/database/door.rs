@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use r2d2::PooledConnection;
 
 use super::fair_queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::tenancy::Actor;
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::DatabaseRole;
 

@@ -25,9 +25,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::actor::Actor;
 use crate::error::{Error, QueueBound, Result};
 use crate::id::WorkspaceId;
-use crate::tenancy::Actor;
 
 /// On whose behalf a connection is used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

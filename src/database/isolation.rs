@@ -14,7 +14,6 @@ mod policy;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -24,6 +23,7 @@ use ring::digest;
 
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::migrations;
 use crate::tenancy::transaction::DatabaseRole;
 
@@ -268,6 +268,15 @@ impl IsolationReport {
         self.findings.dedup();
     }
 
+    /// The report in an [`Error::Unsafe`].
+    #[must_use]
+    pub fn in_error(error: &Error) -> Option<&Self> {
+        match error {
+            Error::Unsafe(report) => report.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether some finding is of this rule.
     #[must_use]
     pub fn has(&self, rule: &str) -> bool {
@@ -282,6 +291,14 @@ impl fmt::Debug for IsolationReport {
             .field("findings", &self.findings)
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for IsolationReport {}
+
+impl From<IsolationReport> for Error {
+    fn from(report: IsolationReport) -> Self {
+        Self::Unsafe(Box::new(report))
     }
 }
 
@@ -569,11 +586,7 @@ fn fingerprint(manifest: &BTreeSet<String>) -> String {
         context.update(line.as_bytes());
         context.update(b"\n");
     }
-    context.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(context.finish().as_ref())
 }
 
 /// Minor versions that close known holes in row-level security: CVE-2024-10976 (policies forgotten

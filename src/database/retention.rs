@@ -1,9 +1,9 @@
 //! Deleting old points, in transactions that nobody waits for long.
 
 use super::Database;
+use crate::actor::Actor;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::tenancy::Actor;
 use crate::value::Timestamp;
 
 /// KPIs asked for at a time.

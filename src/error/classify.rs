@@ -3,10 +3,23 @@
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
 use super::{DatabaseError, DepartureError, Error};
-use crate::connection::sqlstate;
 use crate::idempotency::IdempotencyError;
 use crate::invitation::InvitationError;
 use crate::value::Invalid;
+
+/// Before the SQLSTATE in what stands for the constraint's name.
+const SQLSTATE: &str = "SQLSTATE ";
+
+/// What a connection gives as the name of the constraint of an error that names none: diesel's trait has
+/// no place for the SQLSTATE.
+pub(crate) fn unnamed_constraint(sqlstate: &str) -> String {
+    format!("{SQLSTATE}{sqlstate}")
+}
+
+/// The SQLSTATE of an error that names no constraint.
+pub(super) fn sqlstate(information: &dyn DatabaseErrorInformation) -> Option<&str> {
+    information.constraint_name()?.strip_prefix(SQLSTATE)
+}
 
 pub(super) fn classify(error: Diesel) -> Error {
     match error {

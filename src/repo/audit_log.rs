@@ -20,7 +20,7 @@ use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::page::{Page, Paged};
 use crate::schema::audit_log;
 use crate::value::{ActorKind, Door, Timestamp};
@@ -148,7 +148,7 @@ impl<'g> AuditLogRepository<'g> {
 
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditEntry>> {
-        operation("audit_log.list", || {
+        counted("audit_log.list", Paged::len, || {
             let mut query = self.matching(filter);
             if let Some(cursor) = page.cursor() {
                 query = query
@@ -184,7 +184,7 @@ impl<'g> AuditLogRepository<'g> {
     /// in the order of the chain: what it takes to verify it elsewhere, by
     /// [`Chain`](crate::audit::Chain) or by another implementation.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        operation("audit_log.export", || {
+        counted("audit_log.export", Vec::len, || {
             walk::entries(self.conn, Source::Table, self.workspace, after, limit)
         })
     }

@@ -25,13 +25,14 @@ use crate::id::{KpiId, WorkspaceId};
 use crate::import::{
     CsvOptions, CsvRows, CsvWriter, ImportError, ImportOptions, Imported, RowError, numbered,
 };
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Invalid, Timestamp};
 
-pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
+pub use self::rows::DataPoint;
 pub use self::stream::PointStream;
+pub use crate::point::{NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
 
 debug_by_name!(DataPointRepository);
 
@@ -91,7 +92,7 @@ impl<'g> DataPointRepository<'g> {
     /// tells those of another value from mere repeats. `NotFound` when a KPI does not exist or is
     /// deleted.
     pub fn record_many(&mut self, new: &[NewDataPoint], existing: OnExisting) -> Result<Recorded> {
-        operation("data_point.record_many", || {
+        counted("data_point.record_many", Recorded::written, || {
             if new.is_empty() {
                 return Ok(Recorded::default());
             }
@@ -184,7 +185,7 @@ impl<'g> DataPointRepository<'g> {
         range: TimeRange,
         page: &Page,
     ) -> Result<Paged<DataPoint>> {
-        operation("data_point.range", || {
+        counted("data_point.range", Paged::len, || {
             let columns: packed::Columns =
                 PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
             let of = |(timestamp, source, value)| DataPoint {
@@ -253,7 +254,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// A point.
     pub fn find(&mut self, key: &PointKey) -> Result<Option<DataPoint>> {
-        operation("data_point.find", || {
+        counted("data_point.find", if_some, || {
             Ok(at(self.workspace, key)
                 .select(DataPoint::as_select())
                 .first(self.conn)
@@ -263,7 +264,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// A KPI's newest point: the last of its [`range`](Self::range).
     pub fn latest(&mut self, kpi: &KpiId) -> Result<Option<DataPoint>> {
-        operation("data_point.latest", || {
+        counted("data_point.latest", if_some, || {
             Ok(points::table
                 .filter(points::workspace_id.eq(self.workspace))
                 .filter(points::kpi_id.eq(kpi))
@@ -277,7 +278,7 @@ impl<'g> DataPointRepository<'g> {
     /// The newest point of each of many KPIs, in one query. KPIs without points are left out; the
     /// order is that of the ids.
     pub fn latest_of_many(&mut self, kpis: &[KpiId]) -> Result<Vec<DataPoint>> {
-        operation("data_point.latest_of_many", || {
+        counted("data_point.latest_of_many", Vec::len, || {
             Ok(LatestOfMany { workspace: self.workspace, kpis }.load(self.conn)?)
         })
     }
@@ -316,12 +317,18 @@ impl<'g> DataPointRepository<'g> {
         before: Timestamp,
         batch: u32,
     ) -> Result<usize> {
-        operation("data_points.delete_before", || {
-            let batch = retention::checked(batch)?;
-            let first = if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
-            let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
-            Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }.execute(self.conn)?)
-        })
+        counted(
+            "data_points.delete_before",
+            |deleted| *deleted,
+            || {
+                let batch = retention::checked(batch)?;
+                let first =
+                    if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
+                let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
+                Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }
+                    .execute(self.conn)?)
+            },
+        )
     }
 
     /// Up to so many KPIs that have points before a moment, by their ids, after this one.

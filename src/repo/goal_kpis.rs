@@ -8,7 +8,7 @@ use super::{Kpi, changed, debug_by_name, found, present};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Finite, Invalid, Weight};
 
@@ -160,7 +160,7 @@ impl<'g> GoalKpiRepository<'g> {
 
     /// The link of a KPI to a goal, also where either is deleted.
     pub fn find(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<Option<GoalKpi>> {
-        operation("goal_kpi.find", || {
+        counted("goal_kpi.find", if_some, || {
             Ok(goal_kpis::table
                 .filter(goal_kpis::workspace_id.eq(self.workspace))
                 .filter(goal_kpis::goal_id.eq(goal))
@@ -175,7 +175,7 @@ impl<'g> GoalKpiRepository<'g> {
     /// goal is measured by a handful. `Invalid` where it has more than
     /// [`MAX_LISTED`](Self::MAX_LISTED).
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
-        operation("goal_kpi.list", || {
+        counted("goal_kpi.list", Vec::len, || {
             let rows: Vec<(GoalKpi, Kpi)> = linked(self.workspace, goal)
                 .order((kpis::created_at, kpis::id))
                 .select((GoalKpi::as_select(), Kpi::as_select()))

@@ -11,7 +11,7 @@ use super::{Deleted, Kpi, changed, debug_by_name, found, not_deleted, page_of, p
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
@@ -178,7 +178,7 @@ impl<'g> GoalRepository<'g> {
 
     /// A goal that is not deleted.
     pub fn find(&mut self, id: &GoalId) -> Result<Option<Goal>> {
-        operation("goal.find", || {
+        counted("goal.find", if_some, || {
             Ok(goals::table
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq(id))
@@ -192,7 +192,7 @@ impl<'g> GoalRepository<'g> {
     /// A goal that is not deleted, with the KPIs that [`GoalKpiRepository::list`] has of it. `Invalid`
     /// where they are more than [`GoalKpiRepository::MAX_LISTED`].
     pub fn find_with_kpis(&mut self, id: &GoalId) -> Result<Option<GoalWithKpis>> {
-        operation("goal.find_with_kpis", || {
+        counted("goal.find_with_kpis", if_some, || {
             let rows: Vec<(Goal, Option<GoalKpi>, Option<Kpi>)> = with_links()
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq(id))
@@ -211,7 +211,7 @@ impl<'g> GoalRepository<'g> {
 
     /// Goals, oldest first.
     pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
-        operation("goal.list", || {
+        counted("goal.list", Paged::len, || {
             let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
             let rows = query.select(Goal::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
@@ -319,7 +319,7 @@ impl<'g> GoalRepository<'g> {
     /// The progress of many goals in one query. Goals that are not found are left out. `Invalid` where
     /// they have more than [`MAX_LINKS`](Self::MAX_LINKS) KPIs together.
     pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
-        operation("goal.progress", || {
+        counted("goal.progress", HashMap::len, || {
             type Link = (KpiId, f64, Option<DateTime<Utc>>, Option<f64>, Option<f64>, f64);
             type Row = (GoalId, Option<Link>);
             let rows: Vec<Row> = with_links()

@@ -4,11 +4,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool, Nullable, Text};
 
 use super::{changed, static_query};
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::idempotency::{IdempotencyError, IdempotencyKey, MAX_RESULT};
-use crate::tenancy::Actor;
 use crate::value::Invalid;
 
 /// What a key stands for.
@@ -18,14 +18,6 @@ pub(crate) enum Claim {
     Fresh,
     /// The work was done, and this JSON was its answer.
     Done(String),
-}
-
-/// The columns that say whose key it is, as `sesari.current_actor` does.
-fn parts(actor: &Actor) -> (&'static str, &str) {
-    match actor {
-        Actor::User(user) => ("user", user.as_str()),
-        Actor::Service(service) => ("service", service.as_str()),
-    }
 }
 
 struct ClaimQuery<'a> {
@@ -101,7 +93,7 @@ pub(crate) fn claim(
     operation: &str,
     key: &IdempotencyKey,
 ) -> Result<Claim> {
-    let (actor_kind, actor_id) = parts(actor);
+    let (actor_kind, actor_id) = (actor.kind(), actor.id());
     let (is_fresh, taken_for, fingerprint, result): (
         bool,
         String,
@@ -141,7 +133,7 @@ pub(crate) fn store(
     if result.len() > MAX_RESULT {
         return Err(Invalid::new("result", "expected at most 65536 bytes of JSON").into());
     }
-    let (actor_kind, actor_id) = parts(actor);
+    let (actor_kind, actor_id) = (actor.kind(), actor.id());
     let query = StoreQuery { workspace, actor_kind, actor_id, key: key.as_str(), result };
     changed(query.execute(conn), "idempotency key")
 }

@@ -12,7 +12,7 @@ use crate::connection::PgConnection;
 use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::counted;
 use crate::value::{IntegrationProvider, Invalid};
 
 /// The longest lease.
@@ -74,7 +74,7 @@ impl<'g> IntegrationQueueRepository<'g> {
     ///
     /// [`Error::Invalid`](crate::Error::Invalid) for a longer lease.
     pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
-        operation("integration_queue.claim", || {
+        counted("integration_queue.claim", Vec::len, || {
             let id = LeaseId::generate();
             let lease = lease_interval(lease)?;
             let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
@@ -93,7 +93,7 @@ impl<'g> IntegrationQueueRepository<'g> {
 
     /// Which sealing keys are in use. A key that is not listed can be retired.
     pub fn key_usage(&mut self) -> Result<Vec<KeyUsage>> {
-        operation("integration_queue.key_usage", || {
+        counted("integration_queue.key_usage", Vec::len, || {
             let rows: Vec<Usage> =
                 diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
                     .load(self.conn)?;
@@ -113,7 +113,7 @@ impl<'g> IntegrationQueueRepository<'g> {
         after: Option<&WorkspaceId>,
         how_many: u16,
     ) -> Result<Vec<WorkspaceId>> {
-        operation("integration_queue.workspaces_to_reseal", || {
+        counted("integration_queue.workspaces_to_reseal", Vec::len, || {
             let after = after.map_or("", WorkspaceId::as_str);
             Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
         })

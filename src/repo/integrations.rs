@@ -19,7 +19,7 @@ use crate::credentials::{
 };
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
@@ -154,7 +154,7 @@ impl<'g> IntegrationRepository<'g> {
 
     /// An integration, without its credentials.
     pub fn find(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
-        operation("integration.find", || self.row(id))
+        counted("integration.find", if_some, || self.row(id))
     }
 
     fn row(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
@@ -168,7 +168,7 @@ impl<'g> IntegrationRepository<'g> {
 
     /// Integrations, oldest first, without their credentials.
     pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
-        operation("integration.list", || {
+        counted("integration.list", Paged::len, || {
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;
@@ -273,7 +273,7 @@ impl<'g> IntegrationRepository<'g> {
 
     /// When an integration is synchronised, for every member.
     pub fn sync_schedule(&mut self, id: &IntegrationId) -> Result<Option<SyncSchedule>> {
-        operation("integration.sync_schedule", || {
+        counted("integration.sync_schedule", if_some, || {
             Ok(ScheduleOf { id }.get_result(self.conn).optional()?)
         })
     }
@@ -384,47 +384,56 @@ impl<'g> IntegrationRepository<'g> {
     ///
     /// [`Error::Invalid`] for a batch of 0.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
-        operation("integration.reseal", || {
-            let keys = self.keys()?;
-            if batch == 0 {
-                return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
-            }
-            let batch = batch.min(RESEALED_ROWS);
-            let after = after.map_or("", IntegrationId::as_str);
-            let rows: Vec<(IntegrationId, Sealed)> =
-                CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
-                    .load(self.conn)?;
-            let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
-            let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
-            let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
-            let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
-            for (id, sealed) in rows {
-                let binding =
-                    Binding::integration_credentials(self.workspace, &id, &sealed.provider);
-                let envelope = sealed.parse().and_then(|(envelope, salt)| {
-                    Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
-                });
-                match envelope {
-                    Ok(None) => {}
-                    Ok(Some(envelope)) => {
-                        self.store(&id, &envelope)?;
-                        resealed.moved += 1;
-                    }
-                    Err(Error::Open(_)) => resealed.refused.push(id),
-                    Err(error) => return Err(error),
+        counted(
+            "integration.reseal",
+            |resealed: &Resealed| resealed.moved,
+            || {
+                let keys = self.keys()?;
+                if batch == 0 {
+                    return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
                 }
-            }
-            Ok(resealed)
-        })
+                let batch = batch.min(RESEALED_ROWS);
+                let after = after.map_or("", IntegrationId::as_str);
+                let rows: Vec<(IntegrationId, Sealed)> = CredentialsToReseal {
+                    current: keys.sealing_key_id(),
+                    after,
+                    batch: batch.into(),
+                }
+                .load(self.conn)?;
+                let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
+                let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
+                let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
+                let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
+                for (id, sealed) in rows {
+                    let binding =
+                        Binding::integration_credentials(self.workspace, &id, &sealed.provider);
+                    let envelope = sealed.parse().and_then(|(envelope, salt)| {
+                        Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
+                    });
+                    match envelope {
+                        Ok(None) => {}
+                        Ok(Some(envelope)) => {
+                            self.store(&id, &envelope)?;
+                            resealed.moved += 1;
+                        }
+                        Err(Error::Open(_)) => resealed.refused.push(id),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(resealed)
+            },
+        )
     }
 
     /// Destroys what the workspace's sealing key is derived with: its envelopes stay shut for good,
     /// those in backups too unless the backup has the salt. For owners; false for anybody else, and
     /// when there was nothing to destroy. Credentials stored afterwards get a new salt.
     pub fn shred_credentials(&mut self) -> Result<bool> {
-        operation("workspace.shred_credentials", || {
-            Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?)
-        })
+        counted(
+            "workspace.shred_credentials",
+            |shredded| usize::from(*shredded),
+            || Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?),
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::invitations;
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
@@ -168,7 +168,7 @@ impl<'g> InvitationRepository<'g> {
 
     /// An invitation.
     pub fn find(&mut self, id: &InvitationId) -> Result<Option<Invitation>> {
-        operation("invitation.find", || {
+        counted("invitation.find", if_some, || {
             Ok(invitations::table
                 .filter(invitations::workspace_id.eq(self.workspace))
                 .filter(invitations::id.eq(id))
@@ -180,7 +180,7 @@ impl<'g> InvitationRepository<'g> {
 
     /// Invitations, oldest first.
     pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
-        operation("invitation.list", || {
+        counted("invitation.list", Paged::len, || {
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())

@@ -8,7 +8,7 @@ use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, presen
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
@@ -162,7 +162,7 @@ impl<'g> KpiRepository<'g> {
 
     /// A KPI that is not deleted.
     pub fn find(&mut self, id: &KpiId) -> Result<Option<Kpi>> {
-        operation("kpi.find", || {
+        counted("kpi.find", if_some, || {
             Ok(kpis::table
                 .filter(kpis::workspace_id.eq(self.workspace))
                 .filter(kpis::id.eq(id))
@@ -175,7 +175,7 @@ impl<'g> KpiRepository<'g> {
 
     /// KPIs, oldest first.
     pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
-        operation("kpi.list", || {
+        counted("kpi.list", Paged::len, || {
             let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
             let rows = query.select(Kpi::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))

@@ -7,13 +7,13 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Nullable, Text};
 
 use super::{changed, debug_by_name, found, page_of};
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::workspace_users;
-use crate::tenancy::Actor;
 use crate::value::{Email, ImageUrl, PersonName, Role};
 
 debug_by_name!(MemberRepository);
@@ -95,7 +95,7 @@ impl<'g> MemberRepository<'g> {
 
     /// A member.
     pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
-        operation("member.find", || {
+        counted("member.find", if_some, || {
             let memberships = workspace_users::table
                 .filter(workspace_users::workspace_id.eq(self.workspace))
                 .filter(workspace_users::user_id.eq(user))
@@ -108,7 +108,7 @@ impl<'g> MemberRepository<'g> {
 
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
-        operation("member.list", || {
+        counted("member.list", Paged::len, || {
             let memberships = page_of!(
                 self.matching(filter),
                 page,

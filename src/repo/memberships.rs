@@ -10,7 +10,7 @@ use super::{Membership, debug_by_name, static_query};
 use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::page::{Page, Paged};
 use crate::value::{Invalid, Role, WorkspaceName};
 
@@ -76,7 +76,7 @@ impl<'g> MembershipRepository<'g> {
     /// The workspaces that nobody but this user owns, in the order of joining: what
     /// [`leave`](Self::leave) and the deletion of the user need a decision for.
     pub fn sole_ownerships(&mut self, user: &UserId, page: &Page) -> Result<Paged<SoleOwnership>> {
-        operation("member.sole_ownerships", || {
+        counted("member.sole_ownerships", Paged::len, || {
             let rows = SoleOwnerships {
                 user,
                 after_at: page.cursor().map(|cursor| cursor.at),
@@ -100,16 +100,21 @@ impl<'g> MembershipRepository<'g> {
         decisions: &[Succession],
         at_most: u16,
     ) -> Result<usize> {
-        operation("member.leave_all", || {
-            if !(1..=Self::MAX_LEAVE).contains(&at_most) {
-                return Err(Invalid::new("at_most", "expected 1 to 500 workspaces").into());
-            }
-            let (workspaces, heirs) = columns(decisions)?;
-            let (departures, undecided): (i64, Vec<String>) =
-                Leave { user, workspaces, heirs, at_most: at_most.into() }.get_result(self.conn)?;
-            decided(undecided)?;
-            Ok(usize::try_from(departures).unwrap_or_default())
-        })
+        counted(
+            "member.leave_all",
+            |left| *left,
+            || {
+                if !(1..=Self::MAX_LEAVE).contains(&at_most) {
+                    return Err(Invalid::new("at_most", "expected 1 to 500 workspaces").into());
+                }
+                let (workspaces, heirs) = columns(decisions)?;
+                let (departures, undecided): (i64, Vec<String>) =
+                    Leave { user, workspaces, heirs, at_most: at_most.into() }
+                        .get_result(self.conn)?;
+                decided(undecided)?;
+                Ok(usize::try_from(departures).unwrap_or_default())
+            },
+        )
     }
 
     /// Deletes a workspace that has no owner, with everything in it but its audit log. `NotFound` when

@@ -15,7 +15,7 @@ use super::{TimeRange, debug_by_name};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::counted;
 use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
     Summary, check_percentiles, goal_series,
@@ -69,7 +69,7 @@ impl<'g> SeriesRepository<'g> {
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
-        operation("series.read", || {
+        counted("series.read", Vec::len, || {
             check_cells(kpis.len(), query.grid.len())?;
             let reading = Reading::of(&[&query.grid], query.points_only);
             let mut summaries = self.summaries(kpis, &reading)?;
@@ -79,7 +79,7 @@ impl<'g> SeriesRepository<'g> {
 
     /// The series of each KPI, and the same of the [period before](Grid::before).
     pub fn compare(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Comparison>> {
-        operation("series.compare", || {
+        counted("series.compare", Vec::len, || {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
             let reading = Reading::of(&[&before, &query.grid], query.points_only);
@@ -104,7 +104,7 @@ impl<'g> SeriesRepository<'g> {
         range: TimeRange,
         percentiles: &[f64],
     ) -> Result<Vec<Option<Statistics>>> {
-        operation("series.statistics", || {
+        counted("series.statistics", Vec::len, || {
             check_percentiles(percentiles)?;
             check_cells(kpis.len(), percentiles.len().max(1))?;
             let query = StatisticsOf {
@@ -130,7 +130,7 @@ impl<'g> SeriesRepository<'g> {
     /// stands until the next one, from before the first bucket too; before the first of all the KPI is
     /// left out, as not measured. `Invalid` where KPIs times buckets are more than [`Grid::MAX_CELLS`].
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
-        operation("series.goal_progress", || {
+        counted("series.goal_progress", Vec::len, || {
             // How many KPIs the goal has is known to the server alone: one more than may be is read.
             let most = Grid::MAX_CELLS / grid.len().max(1);
             let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);

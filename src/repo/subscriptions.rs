@@ -10,7 +10,7 @@ use super::{changed, debug_by_name, page_of, static_query};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
@@ -94,7 +94,7 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A user's subscription.
     pub fn find_by_user(&mut self, user: &UserId) -> Result<Option<Subscription>> {
-        operation("subscription.find_by_user", || {
+        counted("subscription.find_by_user", if_some, || {
             Ok(subscriptions::table
                 .filter(subscriptions::user_id.eq(user))
                 .select(Subscription::as_select())
@@ -105,7 +105,7 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A subscription.
     pub fn find(&mut self, id: &SubscriptionId) -> Result<Option<Subscription>> {
-        operation("subscription.find", || {
+        counted("subscription.find", if_some, || {
             Ok(subscriptions::table
                 .find(id)
                 .select(Subscription::as_select())
@@ -120,7 +120,7 @@ impl<'g> SubscriptionRepository<'g> {
         filter: &SubscriptionFilter,
         page: &Page,
     ) -> Result<Paged<Subscription>> {
-        operation("subscription.list", || {
+        counted("subscription.list", Paged::len, || {
             let query = page_of!(
                 Self::matching(filter),
                 page,
@@ -145,7 +145,7 @@ impl<'g> SubscriptionRepository<'g> {
     ///
     /// `NotFound` when there is no such user.
     pub fn apply(&mut self, event: &BillingEvent) -> Result<Option<Subscription>> {
-        operation("subscription.apply", || {
+        counted("subscription.apply", if_some, || {
             let upsert = diesel::insert_into(subscriptions::table)
                 .values((event, subscriptions::id.eq(SubscriptionId::generate())))
                 .on_conflict(subscriptions::user_id)
@@ -192,7 +192,7 @@ impl<'g> MySubscriptionRepository<'g> {
 
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
-        operation("my_subscription.find", || {
+        counted("my_subscription.find", if_some, || {
             Ok(MySubscription { user: self.user }.get_result(self.conn).optional()?)
         })
     }

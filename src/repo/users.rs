@@ -10,7 +10,7 @@ use super::{Succession, debug_by_name, found, page_of, present, static_query};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
@@ -115,14 +115,14 @@ impl<'g> UserRepository<'g> {
 
     /// A user.
     pub fn find(&mut self, id: &UserId) -> Result<Option<User>> {
-        operation("user.find", || {
+        counted("user.find", if_some, || {
             Ok(users::table.find(id).select(User::as_select()).first(self.conn).optional()?)
         })
     }
 
     /// A user by e-mail address.
     pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
-        operation("user.find_by_email", || {
+        counted("user.find_by_email", if_some, || {
             Ok(users::table
                 .filter(users::email.eq(email))
                 .select(User::as_select())
@@ -133,7 +133,7 @@ impl<'g> UserRepository<'g> {
 
     /// Users, oldest first.
     pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
-        operation("user.list", || {
+        counted("user.list", Paged::len, || {
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
             let rows = query.select(User::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
@@ -261,7 +261,7 @@ impl<'g> MeRepository<'g> {
 
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
-        operation("me.find", || {
+        counted("me.find", if_some, || {
             Ok(MyProfile { user: self.user }.get_result(self.conn).optional()?)
         })
     }

@@ -9,7 +9,7 @@ use super::{changed, debug_by_name, found, static_query};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, Paged};
 use crate::schema::workspaces;
 use crate::value::{Role, Slug, WorkspaceName};
@@ -77,7 +77,7 @@ impl<'g> WorkspaceRepository<'g> {
 
     /// The workspace, or `None` for an actor who is not in it.
     pub fn find(&mut self) -> Result<Option<Workspace>> {
-        operation("workspace.find", || {
+        counted("workspace.find", if_some, || {
             Ok(workspaces::table
                 .filter(workspaces::id.eq(self.workspace))
                 .select(Workspace::as_select())
@@ -148,21 +148,21 @@ impl<'g> MyWorkspaceRepository<'g> {
 
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
-        operation("my_workspace.find", || {
+        counted("my_workspace.find", if_some, || {
             Ok(MyWorkspaces { id: Some(id), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// One of the user's workspaces by its name in addresses.
     pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
-        operation("my_workspace.find_by_slug", || {
+        counted("my_workspace.find_by_slug", if_some, || {
             Ok(MyWorkspaces { slug: Some(slug), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
-        operation("my_workspace.list", || {
+        counted("my_workspace.list", Paged::len, || {
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::context::ServiceName;
 use super::transaction::{Transaction, guard_methods};
+use crate::actor::ServiceName;
 use crate::id::WorkspaceId;
 use crate::repo::{
     AuditLogRepository, DeletedWorkspaceAuditLogRepository, DiagnosisRepository,

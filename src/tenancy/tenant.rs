@@ -5,8 +5,8 @@ use std::fmt;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
-use super::context::Actor;
 use super::transaction::{Transaction, guard_methods};
+use crate::actor::Actor;
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use r2d2::PooledConnection;
 
-use super::context::Actor;
 use super::session::{Session, SessionManager, SharedFacts};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
+use crate::actor::Actor;
 use crate::connection::{Command, Opening, PgConnection};
 use crate::database::door::Door;
 use crate::database::fair_queue::Permit;

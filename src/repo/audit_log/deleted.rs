@@ -5,7 +5,7 @@ use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::WorkspaceId;
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::repo::debug_by_name;
 
 debug_by_name!(DeletedWorkspaceAuditLogRepository);
@@ -27,7 +27,7 @@ impl<'g> DeletedWorkspaceAuditLogRepository<'g> {
     /// Up to so many entries after the one of this number, 0 for the first, as they are hashed and
     /// in the order of the chain.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        operation("deleted_audit_log.export", || {
+        counted("deleted_audit_log.export", Vec::len, || {
             walk::entries(self.conn, Source::DeletedWorkspace, Some(self.workspace), after, limit)
         })
     }

@@ -5,8 +5,9 @@ use diesel::prelude::*;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
 
-use super::rows::{NewDataPoint, stored};
+use super::rows::stored;
 use crate::id::{KpiId, WorkspaceId};
+use crate::point::NewDataPoint;
 use crate::repo::static_query;
 use crate::value::{Finite, Timestamp};
 

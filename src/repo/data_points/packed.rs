@@ -5,9 +5,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 
-use super::rows::{TimeRange, source_of};
+use super::rows::source_of;
 use crate::id::{KpiId, WorkspaceId};
 use crate::page::Page;
+use crate::point::TimeRange;
 use crate::repo::static_query;
 use crate::value::{POSTGRES_EPOCH, Source, Timestamp};
 
