@@ -12,6 +12,7 @@ pub mod id;
 pub mod idempotency;
 pub mod import;
 pub mod invitation;
+pub mod maintenance;
 pub mod migrations;
 pub mod observe;
 pub mod page;

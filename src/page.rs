@@ -11,12 +11,12 @@ use crate::value::{Invalid, Timestamp};
 
 /// Which part of a list to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct PageRequest {
     limit: u32,
     after: Option<Cursor>,
 }
 
-impl Page {
+impl PageRequest {
     /// The most rows that a page may have.
     pub const MAX_LIMIT: u32 = 1000;
 
@@ -37,7 +37,7 @@ impl Page {
         Self { limit: Self::MAX_LIMIT, after: None }
     }
 
-    /// The next rows after [`Paged::next`].
+    /// The next rows after [`Page::next`].
     #[must_use]
     pub fn after(self, cursor: Cursor) -> Self {
         Self { after: Some(cursor), ..self }
@@ -57,7 +57,7 @@ impl Page {
         &self,
         mut rows: Vec<T>,
         position: impl Fn(&T) -> (DateTime<Utc>, &str),
-    ) -> Paged<T> {
+    ) -> Page<T> {
         let limit = self.limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -65,11 +65,11 @@ impl Page {
             let (at, id) = position(last);
             Cursor { at, id: id.to_owned() }
         });
-        Paged { items: rows, next }
+        Page { items: rows, next }
     }
 }
 
-impl Default for Page {
+impl Default for PageRequest {
     /// The first 50 rows.
     fn default() -> Self {
         Self { limit: 50, after: None }
@@ -78,14 +78,14 @@ impl Default for Page {
 
 /// A page of rows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Paged<T> {
+pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
     /// Where the next page starts, or `None` after the last row.
     pub next: Option<Cursor>,
 }
 
-impl<T> Paged<T> {
+impl<T> Page<T> {
     /// How many rows it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_page_has_between_one_and_a_thousand_rows() {
-        assert!(Page::first(0).is_err());
-        assert!(Page::first(1001).is_err());
-        assert!(Page::first(1000).is_ok());
+        assert!(PageRequest::first(0).is_err());
+        assert!(PageRequest::first(1001).is_err());
+        assert!(PageRequest::first(1000).is_ok());
     }
 }

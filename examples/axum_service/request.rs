@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::page::{Cursor, Page};
+use sesari_db::page::{Cursor, PageRequest};
 use sesari_db::{Error, Scope, TenantConnection, UserConnection};
 
 use crate::app::App;
@@ -115,8 +115,8 @@ pub struct Paging {
 }
 
 impl Paging {
-    pub fn page(self) -> Result<Page, Error> {
-        let page = Page::first(self.limit.unwrap_or(50))?;
+    pub fn page(self) -> Result<PageRequest, Error> {
+        let page = PageRequest::first(self.limit.unwrap_or(50))?;
         Ok(match self.after {
             Some(cursor) => page.after(cursor),
             None => page,

@@ -12,7 +12,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
@@ -210,8 +210,8 @@ impl<'g> GoalRepository<'g> {
     }
 
     /// Goals, oldest first.
-    pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
-        counted("goal.list", Paged::len, || {
+    pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
+        counted("goal.list", Page::len, || {
             let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
             let rows = query.select(Goal::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))

@@ -20,7 +20,7 @@ use crate::credentials::{
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
@@ -167,8 +167,12 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Integrations, oldest first, without their credentials.
-    pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
-        counted("integration.list", Paged::len, || {
+    pub fn list(
+        &mut self,
+        filter: &IntegrationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Integration>> {
+        counted("integration.list", Page::len, || {
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::invitations;
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
 
@@ -179,8 +179,12 @@ impl<'g> InvitationRepository<'g> {
     }
 
     /// Invitations, oldest first.
-    pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
-        counted("invitation.list", Paged::len, || {
+    pub fn list(
+        &mut self,
+        filter: &InvitationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Invitation>> {
+        counted("invitation.list", Page::len, || {
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())

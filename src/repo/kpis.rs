@@ -9,7 +9,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
 
@@ -174,8 +174,8 @@ impl<'g> KpiRepository<'g> {
     }
 
     /// KPIs, oldest first.
-    pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
-        counted("kpi.list", Paged::len, || {
+    pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
+        counted("kpi.list", Page::len, || {
             let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
             let rows = query.select(Kpi::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))

@@ -12,7 +12,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspace_users;
 use crate::value::{Email, ImageUrl, PersonName, Role};
 
@@ -107,8 +107,8 @@ impl<'g> MemberRepository<'g> {
     }
 
     /// Members with their names, in the order in which they joined.
-    pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
-        counted("member.list", Paged::len, || {
+    pub fn list(&mut self, filter: &MemberFilter, page: &PageRequest) -> Result<Page<Member>> {
+        counted("member.list", Page::len, || {
             let memberships = page_of!(
                 self.matching(filter),
                 page,

@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::{counted, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::value::{Invalid, Role, WorkspaceName};
 
 debug_by_name!(MembershipRepository);
@@ -75,8 +75,12 @@ impl<'g> MembershipRepository<'g> {
 
     /// The workspaces that nobody but this user owns, in the order of joining: what
     /// [`leave`](Self::leave) and the deletion of the user need a decision for.
-    pub fn sole_ownerships(&mut self, user: &UserId, page: &Page) -> Result<Paged<SoleOwnership>> {
-        counted("member.sole_ownerships", Paged::len, || {
+    pub fn sole_ownerships(
+        &mut self,
+        user: &UserId,
+        page: &PageRequest,
+    ) -> Result<Page<SoleOwnership>> {
+        counted("member.sole_ownerships", Page::len, || {
             let rows = SoleOwnerships {
                 user,
                 after_at: page.cursor().map(|cursor| cursor.at),

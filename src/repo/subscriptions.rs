@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
 
@@ -118,9 +118,9 @@ impl<'g> SubscriptionRepository<'g> {
     pub fn list(
         &mut self,
         filter: &SubscriptionFilter,
-        page: &Page,
-    ) -> Result<Paged<Subscription>> {
-        counted("subscription.list", Paged::len, || {
+        page: &PageRequest,
+    ) -> Result<Page<Subscription>> {
+        counted("subscription.list", Page::len, || {
             let query = page_of!(
                 Self::matching(filter),
                 page,

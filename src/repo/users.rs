@@ -1,4 +1,4 @@
-//! `users`: all of them through the service's door, and oneself through the user's.
+//! `users`: all of them in the service scope, and oneself in the user scope.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 
@@ -132,8 +132,8 @@ impl<'g> UserRepository<'g> {
     }
 
     /// Users, oldest first.
-    pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
-        counted("user.list", Paged::len, || {
+    pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
+        counted("user.list", Page::len, || {
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
             let rows = query.select(User::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))

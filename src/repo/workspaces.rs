@@ -10,7 +10,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspaces;
 use crate::value::{Role, Slug, WorkspaceName};
 
@@ -161,8 +161,8 @@ impl<'g> MyWorkspaceRepository<'g> {
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
-    pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
-        counted("my_workspace.list", Paged::len, || {
+    pub fn list(&mut self, page: &PageRequest) -> Result<Page<MyWorkspace>> {
+        counted("my_workspace.list", Page::len, || {
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;

@@ -29,7 +29,7 @@ const MAX_KEY: usize = 64;
 const PROOF: &[u8] = b"sesari.has_context_key";
 
 /// A key that signs contexts. The database holds the same key, see
-/// [`migrations::install_context_key`](crate::migrations::install_context_key).
+/// [`maintenance::install_context_key`](crate::maintenance::install_context_key).
 ///
 /// `Debug` shows its id alone.
 #[derive(Clone)]

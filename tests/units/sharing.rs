@@ -92,7 +92,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
         threads.spawn(|| {
             let guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
             opened.send(()).unwrap();
-            until(LONG, "the end has begun", || world.db.health().is_retired);
+            until(LONG, "the end has begun", || world.db.health().is_draining);
             guard.commit().unwrap();
         });
         wait.recv_timeout(LONG).unwrap();
@@ -108,7 +108,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
 #[test]
 fn a_retired_database_goes_on_and_is_not_ready() {
     let world = World::new();
-    world.db.retire();
+    world.db.drain();
     assert!(!world.db.health().is_ready());
     world.db.tenant(&world.a.owner, &world.a.workspace).unwrap().commit().unwrap();
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, patch};
 use axum::{Json, Router};
 use sesari_db::id::{GoalId, KpiId, WorkspaceId};
-use sesari_db::page::Paged;
+use sesari_db::page::Page;
 use sesari_db::progress::GoalProgress;
 use sesari_db::repo::{
     Goal, GoalChanges, GoalFilter, GoalKpi, GoalKpiChanges, LinkedKpi, NewGoal, NewGoalKpi,
@@ -33,7 +33,7 @@ async fn list(
     caller: Caller,
     Path(workspace): Path<WorkspaceId>,
     Query(paging): Query<Paging>,
-) -> Answer<Paged<Goal>> {
+) -> Answer<Page<Goal>> {
     let page = paging.page()?;
     let list = app.db.run("goal.list", caller.tenant(&workspace).read_only(), move |tenant| {
         tenant.goals().list(&GoalFilter::default(), &page)

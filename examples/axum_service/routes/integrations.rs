@@ -8,7 +8,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use sesari_db::credentials::Secret;
 use sesari_db::id::{IntegrationId, WorkspaceId};
-use sesari_db::page::Paged;
+use sesari_db::page::Page;
 use sesari_db::repo::{Integration, IntegrationFilter, NewIntegration};
 use sesari_db::value::IntegrationProvider;
 
@@ -29,7 +29,7 @@ async fn list(
     caller: Caller,
     Path(workspace): Path<WorkspaceId>,
     Query(paging): Query<Paging>,
-) -> Answer<Paged<Integration>> {
+) -> Answer<Page<Integration>> {
     let page = paging.page()?;
     let scope = caller.tenant(&workspace).read_only();
     let list = app.db.run("integration.list", scope, move |tenant| {

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use sesari_db::Error;
 use sesari_db::id::{KpiId, WorkspaceId};
-use sesari_db::page::{Cursor, Paged};
+use sesari_db::page::{Cursor, Page};
 use sesari_db::repo::{
     DataPoint, Kpi, KpiChanges, KpiFilter, NewDataPoint, NewKpi, OnExisting, Recorded, TimeRange,
 };
@@ -33,7 +33,7 @@ async fn list(
     caller: Caller,
     Path(workspace): Path<WorkspaceId>,
     Query(paging): Query<Paging>,
-) -> Answer<Paged<Kpi>> {
+) -> Answer<Page<Kpi>> {
     let page = paging.page()?;
     let list = app.db.run("kpi.list", caller.tenant(&workspace).read_only(), move |tenant| {
         tenant.kpis().list(&KpiFilter::default(), &page)
@@ -111,7 +111,7 @@ async fn points(
     caller: Caller,
     Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
     Query(span): Query<Span>,
-) -> Answer<Paged<DataPoint>> {
+) -> Answer<Page<DataPoint>> {
     let range = TimeRange::new(Timestamp::new(span.from)?, Timestamp::new(span.to)?)?;
     let page = Paging { after: span.after, limit: span.limit }.page()?;
     let scope = caller.tenant(&workspace).read_only();
