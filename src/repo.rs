@@ -18,7 +18,7 @@
 //!    and the queries. Each query filters on `workspace_id` itself.
 //!    Each public method runs in `observe::operation`, under the name that the audit log has for it,
 //!    and `observe` learns the table.
-//! 4. A method of the guard hands the repository out, borrowing the guard's connection.
+//! 4. The same file gives the guard a method that hands the repository out, borrowing the guard's connection.
 //! 5. The isolation matrix fails until it covers the table.
 
 mod audit_log;
@@ -26,7 +26,7 @@ mod data_points;
 mod diagnosis;
 mod goal_kpis;
 mod goals;
-pub(crate) mod idempotency_keys;
+mod idempotency_keys;
 mod integration_queue;
 mod integrations;
 mod invitations;

@@ -45,5 +45,6 @@ pub(crate) mod watch;
 pub use crate::actor::{Actor, ServiceName};
 pub use context::{ContextKey, ContextKeyRing};
 pub use service::ServiceConnection;
+pub(crate) use tenant::InWorkspace;
 pub use tenant::{MemberRole, TenantConnection};
 pub use user::UserConnection;

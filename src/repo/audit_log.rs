@@ -23,6 +23,7 @@ use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::observe::{counted, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::audit_log;
+use crate::tenancy::{InWorkspace, ServiceConnection, TenantConnection};
 use crate::value::{ActorKind, ScopeKind, Timestamp};
 
 debug_by_name!(AuditLogRepository);
@@ -114,6 +115,21 @@ pub struct AuditLogRepository<'g> {
     conn: &'g mut PgConnection,
     workspace: Option<&'g WorkspaceId>,
     scope: &'g str,
+}
+
+impl ServiceConnection {
+    /// Who changed what of that which belongs to no workspace: subscriptions, keys of the context.
+    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
+        AuditLogRepository::new(self.conn(), None)
+    }
+}
+
+impl TenantConnection {
+    /// Who changed what. Shows entries to owners and admins.
+    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        AuditLogRepository::new(conn, Some(workspace))
+    }
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]

@@ -33,6 +33,7 @@ use crate::value::{Finite, Invalid, Timestamp};
 pub use self::iter::PointIter;
 pub use self::rows::DataPoint;
 pub use crate::point::{NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
+use crate::tenancy::{InWorkspace, TenantConnection};
 
 debug_by_name!(DataPointRepository);
 
@@ -57,12 +58,16 @@ pub struct DataPointRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// The history of its KPIs.
+    pub fn data_points(&mut self) -> DataPointRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        DataPointRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> DataPointRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     /// Records one point. `Conflict` when its key is taken; `NotFound` when the KPI does not exist
     /// or is deleted.
     pub fn record(&mut self, new: &NewDataPoint) -> Result<DataPoint> {

@@ -10,6 +10,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{UserId, WorkspaceId};
 use crate::observe::operation;
+use crate::tenancy::ServiceConnection;
 
 debug_by_name!(DiagnosisRepository);
 
@@ -107,12 +108,15 @@ pub struct DiagnosisRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// Why a user sees nothing.
+    pub fn diagnosis(&mut self) -> DiagnosisRepository<'_> {
+        DiagnosisRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> DiagnosisRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     /// Why the user does not get at a row in the workspace. Rows are named by their id, data points and
     /// rollups by that of their KPI; the tables are those of workspaces, such as `kpis`. Reads through
     /// the table where the row is not in the workspace.

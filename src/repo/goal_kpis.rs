@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
 use crate::schema::{goal_kpis, goals, kpis};
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Finite, Invalid, Weight};
 
 debug_by_name!(GoalKpiRepository);
@@ -90,6 +91,14 @@ pub struct GoalKpiRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Which KPIs measure which goal.
+    pub fn goal_kpis(&mut self) -> GoalKpiRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        GoalKpiRepository { conn, workspace }
+    }
+}
+
 /// A goal's links with their KPIs, deleted KPIs left out.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn linked<'q>(workspace: &'q WorkspaceId, goal: &'q GoalId) -> _ {
@@ -118,10 +127,6 @@ pub(super) fn check_links(read: usize, most: i64) -> Result<()> {
 impl<'g> GoalKpiRepository<'g> {
     /// The most links that are read at once.
     pub const MAX_LISTED: i64 = 10_000;
-
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
 
     /// Links a KPI to a goal. `NotFound` unless both exist and neither is deleted; `Conflict` when
     /// they are linked already.

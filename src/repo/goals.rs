@@ -15,6 +15,7 @@ use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
 
 debug_by_name!(GoalRepository);
@@ -146,14 +147,18 @@ pub struct GoalRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Its goals.
+    pub fn goals(&mut self) -> GoalRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        GoalRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> GoalRepository<'g> {
     /// The most links to KPIs of which progress is computed at once.
     pub const MAX_LINKS: i64 = 100_000;
-
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
 
     fn matching<'q>(&self, filter: &'q GoalFilter) -> goals::BoxedQuery<'q, Pg>
     where

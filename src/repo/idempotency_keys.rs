@@ -4,16 +4,80 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool, Nullable, Text};
 
 use super::{changed, static_query};
-use crate::actor::Actor;
-use crate::connection::PgConnection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::idempotency::{IdempotencyError, IdempotencyKey, MAX_RESULT};
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::Invalid;
+
+impl TenantConnection {
+    /// Does the work of `body` once under this key, and answers with what it answered then. The answer
+    /// is stored in this transaction: it is there for others when the guard was committed. See
+    /// [`idempotency`](crate::idempotency).
+    ///
+    /// `operation` names the work, in one line of 1 to 200 characters: under another name the key is
+    /// refused. The body runs in a savepoint; what it did is undone when it returns `Err`, and the key
+    /// is free again.
+    ///
+    /// The answer is stored as JSON, of at most [`MAX_RESULT`](crate::idempotency::MAX_RESULT) bytes,
+    /// and is given again to the same membership in the same role alone. Return the id of what was made
+    /// rather than all that is known of it.
+    ///
+    /// # Errors
+    /// The body's error; [`Error::Idempotency`] when the key stands for something else, was used
+    /// under another role or membership, is in use by this very transaction, or its answer cannot be read; [`Error::Invalid`] when the answer is too
+    /// long or cannot be written as JSON; [`Error::LockTimeout`] when another transaction under the
+    /// same key takes too long; [`Error::Denied`] for somebody who is not a member;
+    /// [`Error::ReadOnly`] through a read-only guard; or those of any query.
+    pub fn once<T, E>(
+        &mut self,
+        operation: &str,
+        key: &IdempotencyKey,
+        body: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        E: From<Error>,
+    {
+        self.transaction(|tenant| tenant.once_or_roll_back(operation, key, body))
+    }
+
+    /// [`once`](Self::once) without its savepoint: after an error the transaction must be rolled back,
+    /// or the key stays taken without an answer.
+    pub(crate) fn once_or_roll_back<T, E>(
+        &mut self,
+        operation: &str,
+        key: &IdempotencyKey,
+        body: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+        E: From<Error>,
+    {
+        match claim(self.parts(), operation, key)? {
+            Claim::Done(json) => read(&json).map_err(E::from),
+            Claim::Fresh => {
+                let answer = body(self)?;
+                let json = serde_json::to_string(&answer).map_err(|_| {
+                    Error::Invalid(Invalid::new("result", "cannot be written as JSON"))
+                })?;
+                // An answer that nobody could read would be found out when it is too late.
+                read::<T>(&json)?;
+                store(self.parts(), key, &json)?;
+                Ok(answer)
+            }
+        }
+    }
+}
+
+/// An answer from its JSON.
+fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|_| IdempotencyError::Unreadable.into())
+}
 
 /// What a key stands for.
 #[derive(Debug)]
-pub(crate) enum Claim {
+enum Claim {
     /// Nothing yet: the work is this transaction's to do, and its answer to be stored.
     Fresh,
     /// The work was done, and this JSON was its answer.
@@ -86,10 +150,8 @@ static_query!(StoreQuery: (), |query, pass| {
 /// [`Error::ReadOnly`](crate::Error::ReadOnly) through a read-only guard;
 /// [`Error::LockTimeout`](crate::Error::LockTimeout) when the other transaction takes too long; and
 /// those of any query.
-pub(crate) fn claim(
-    conn: &mut PgConnection,
-    workspace: &WorkspaceId,
-    actor: &Actor,
+fn claim(
+    InWorkspace { conn, workspace, actor, .. }: InWorkspace<'_>,
     operation: &str,
     key: &IdempotencyKey,
 ) -> Result<Claim> {
@@ -123,10 +185,8 @@ pub(crate) fn claim(
 /// [`Error::Invalid`](crate::Error::Invalid) when it is longer than [`MAX_RESULT`], or the key was
 /// answered before; [`Error::NotFound`](crate::Error::NotFound) when the key was not claimed, or the
 /// actor is no member any more, or in another role; and those of any query.
-pub(crate) fn store(
-    conn: &mut PgConnection,
-    workspace: &WorkspaceId,
-    actor: &Actor,
+fn store(
+    InWorkspace { conn, workspace, actor, .. }: InWorkspace<'_>,
     key: &IdempotencyKey,
     result: &str,
 ) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::counted;
+use crate::tenancy::ServiceConnection;
 use crate::value::{IntegrationProvider, Invalid};
 
 /// The longest lease.
@@ -60,12 +61,15 @@ pub struct IntegrationQueueRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// Which integrations are due, of all workspaces.
+    pub fn integration_queue(&mut self) -> IntegrationQueueRepository<'_> {
+        IntegrationQueueRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> IntegrationQueueRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     /// Claims up to so many integrations that are due, for a lease of at most seven days. Workspaces
     /// take turns, however much of each is due and since when; of one workspace the longest due goes
     /// first. None goes to two workers; one whose worker died can be claimed again when its lease has

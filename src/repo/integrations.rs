@@ -22,6 +22,7 @@ use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::integrations;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
 debug_by_name!(IntegrationRepository);
@@ -120,16 +121,16 @@ pub struct IntegrationRepository<'g> {
     keys: Option<&'g SealingKeyRing>,
 }
 
+impl TenantConnection {
+    /// Its connections to outside services.
+    pub fn integrations(&mut self) -> IntegrationRepository<'_> {
+        let InWorkspace { conn, workspace, sealing_keys: keys, .. } = self.parts();
+        IntegrationRepository { conn, workspace, keys }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> IntegrationRepository<'g> {
-    pub(crate) fn new(
-        conn: &'g mut PgConnection,
-        workspace: &'g WorkspaceId,
-        keys: Option<&'g SealingKeyRing>,
-    ) -> Self {
-        Self { conn, workspace, keys }
-    }
-
     fn keys(&self) -> Result<&'g SealingKeyRing> {
         self.keys.ok_or_else(|| Error::Config("no sealing_keys are configured".into()))
     }

@@ -17,6 +17,7 @@ use crate::invitation::InvitationToken;
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::invitations;
+use crate::tenancy::{InWorkspace, TenantConnection, UserConnection};
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
 
 debug_by_name!(InvitationRepository, MyInvitationRepository);
@@ -139,12 +140,16 @@ pub struct InvitationRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Who was invited to it. Shows invitations to owners and admins.
+    pub fn invitations(&mut self) -> InvitationRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        InvitationRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> InvitationRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     fn matching(&self, filter: &InvitationFilter) -> invitations::BoxedQuery<'g, Pg> {
         let query =
             invitations::table.filter(invitations::workspace_id.eq(self.workspace)).into_boxed();
@@ -259,12 +264,15 @@ pub struct MyInvitationRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl UserConnection {
+    /// Invitations to the user, by their tokens.
+    pub fn invitations(&mut self) -> MyInvitationRepository<'_> {
+        MyInvitationRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MyInvitationRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     /// What the user is invited to.
     pub fn look(&mut self, token: &InvitationToken) -> Result<InvitationPreview> {
         operation("my_invitation.look", || Ok(LookAtInvitation { token }.get_result(self.conn)?))

@@ -11,6 +11,7 @@ use crate::id::{KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Category, Description, Finite, KpiName, Unit};
 
 debug_by_name!(KpiRepository);
@@ -133,12 +134,16 @@ pub struct KpiRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Its KPIs.
+    pub fn kpis(&mut self) -> KpiRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        KpiRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> KpiRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     fn matching<'q>(&self, filter: &'q KpiFilter) -> kpis::BoxedQuery<'q, Pg>
     where
         'g: 'q,

@@ -14,6 +14,7 @@ use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::workspace_users;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Email, ImageUrl, PersonName, Role};
 
 debug_by_name!(MemberRepository);
@@ -62,6 +63,14 @@ pub struct MemberRepository<'g> {
     actor: &'g Actor,
 }
 
+impl TenantConnection {
+    /// Its members.
+    pub fn members(&mut self) -> MemberRepository<'_> {
+        let InWorkspace { conn, workspace, actor, .. } = self.parts();
+        MemberRepository { conn, workspace, actor }
+    }
+}
+
 type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
 
 impl From<Columns> for Member {
@@ -72,14 +81,6 @@ impl From<Columns> for Member {
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MemberRepository<'g> {
-    pub(crate) fn new(
-        conn: &'g mut PgConnection,
-        workspace: &'g WorkspaceId,
-        actor: &'g Actor,
-    ) -> Self {
-        Self { conn, workspace, actor }
-    }
-
     fn matching<'q>(&self, filter: &'q MemberFilter) -> workspace_users::BoxedQuery<'q, Pg>
     where
         'g: 'q,

@@ -12,6 +12,7 @@ use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::{counted, operation};
 use crate::page::{Page, PageRequest};
+use crate::tenancy::ServiceConnection;
 use crate::value::{Invalid, Role, WorkspaceName};
 
 debug_by_name!(MembershipRepository);
@@ -19,6 +20,13 @@ debug_by_name!(MembershipRepository);
 /// Memberships of all workspaces, for a [`ServiceConnection`](crate::ServiceConnection).
 pub struct MembershipRepository<'g> {
     conn: &'g mut PgConnection,
+}
+
+impl ServiceConnection {
+    /// Memberships of all workspaces, to make and to end.
+    pub fn memberships(&mut self) -> MembershipRepository<'_> {
+        MembershipRepository { conn: self.conn() }
+    }
 }
 
 /// A workspace that nobody but one user owns.
@@ -54,10 +62,6 @@ pub enum Succession {
 impl<'g> MembershipRepository<'g> {
     /// The most workspaces that one call of [`leave`](Self::leave) leaves.
     pub const MAX_LEAVE: u16 = 500;
-
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
 
     /// Makes a user a member without an invitation. That the user agreed is the service's to know.
     /// `Conflict` when the user is a member already, `NotFound` when there is no such user or workspace.

@@ -20,6 +20,7 @@ use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
     Summary, check_percentiles, goal_series,
 };
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::Timestamp;
 
 debug_by_name!(SeriesRepository);
@@ -60,12 +61,16 @@ pub struct SeriesRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Its history in buckets, and figures of it.
+    pub fn series(&mut self) -> SeriesRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        SeriesRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> SeriesRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {

@@ -13,6 +13,7 @@ use crate::id::{SubscriptionId, UserId};
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::subscriptions;
+use crate::tenancy::{ServiceConnection, UserConnection};
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
 
 debug_by_name!(SubscriptionRepository, MySubscriptionRepository);
@@ -75,12 +76,15 @@ pub struct SubscriptionRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// All subscriptions.
+    pub fn subscriptions(&mut self) -> SubscriptionRepository<'_> {
+        SubscriptionRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> SubscriptionRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     fn matching(filter: &SubscriptionFilter) -> subscriptions::BoxedQuery<'_, Pg> {
         let mut query = subscriptions::table.into_boxed();
         if let Some(status) = &filter.status {
@@ -184,12 +188,16 @@ pub struct MySubscriptionRepository<'g> {
     user: &'g UserId,
 }
 
+impl UserConnection {
+    /// The user's subscription.
+    pub fn my_subscription(&mut self) -> MySubscriptionRepository<'_> {
+        let (conn, user) = self.parts();
+        MySubscriptionRepository { conn, user }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MySubscriptionRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
-        Self { conn, user }
-    }
-
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
         counted("my_subscription.find", if_some, || {

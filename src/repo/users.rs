@@ -13,6 +13,7 @@ use crate::id::UserId;
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::users;
+use crate::tenancy::{ServiceConnection, UserConnection};
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 
 debug_by_name!(UserRepository, MeRepository);
@@ -96,12 +97,15 @@ pub struct UserRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// All users.
+    pub fn users(&mut self) -> UserRepository<'_> {
+        UserRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> UserRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     fn matching(filter: &UserFilter) -> users::BoxedQuery<'_, Pg> {
         let mut query = users::table.into_boxed();
         if let Some(provider) = &filter.provider {
@@ -253,12 +257,16 @@ pub struct MeRepository<'g> {
     user: &'g UserId,
 }
 
+impl UserConnection {
+    /// The user's own row.
+    pub fn me(&mut self) -> MeRepository<'_> {
+        let (conn, user) = self.parts();
+        MeRepository { conn, user }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MeRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
-        Self { conn, user }
-    }
-
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
         counted("me.find", if_some, || {

@@ -12,6 +12,7 @@ use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::workspaces;
+use crate::tenancy::{InWorkspace, TenantConnection, UserConnection};
 use crate::value::{Role, Slug, WorkspaceName};
 
 debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
@@ -69,12 +70,16 @@ pub struct WorkspaceRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// The workspace itself.
+    pub fn workspace(&mut self) -> WorkspaceRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        WorkspaceRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> WorkspaceRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     /// The workspace, or `None` for an actor who is not in it.
     pub fn find(&mut self) -> Result<Option<Workspace>> {
         counted("workspace.find", if_some, || {
@@ -140,12 +145,15 @@ pub struct MyWorkspaceRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl UserConnection {
+    /// The user's workspaces, and the way to make one.
+    pub fn my_workspaces(&mut self) -> MyWorkspaceRepository<'_> {
+        MyWorkspaceRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MyWorkspaceRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
         counted("my_workspace.find", if_some, || {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe::operation;
 use crate::repo::debug_by_name;
+use crate::tenancy::ServiceConnection;
 use crate::value::Invalid;
 
 debug_by_name!(RefusalRepository);
@@ -63,12 +64,15 @@ pub struct RefusalRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// The record of what was refused.
+    pub fn refusals(&mut self) -> RefusalRepository<'_> {
+        RefusalRepository { conn: self.conn() }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> RefusalRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
     /// Writes an entry. `Invalid` for one that has more than 1000 bytes of text.
     pub fn record(&mut self, refusal: &Refusal) -> Result<()> {
         operation("access.refuse", || {
