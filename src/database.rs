@@ -4,11 +4,8 @@
 #[cfg(feature = "tokio")]
 mod async_database;
 mod builder;
-pub(crate) mod fair_queue;
 mod health;
 mod import;
-pub(crate) mod isolation;
-pub(crate) mod login_pool;
 mod pooler;
 mod replica;
 mod retention;
@@ -24,24 +21,24 @@ use std::time::{Duration, Instant};
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
+use crate::isolation::{self, Declared};
+use crate::tenancy::login_pool::LoginPool;
 use crate::tenancy::transaction::{BeginOptions, Timeouts};
 use crate::tenancy::{
     Actor, ContextKeyRing, ServiceConnection, ServiceName, TenantConnection, UserConnection,
 };
 
 use builder::Units;
-use isolation::Declared;
-use login_pool::LoginPool;
 use replica::Replica;
 
+pub use crate::isolation::{
+    Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
+    rules,
+};
 #[cfg(feature = "tokio")]
 pub use async_database::AsyncDatabase;
 pub use builder::DatabaseBuilder;
 pub use health::{Health, PoolHealth, ReplicaHealth};
-pub use isolation::{
-    Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
-    rules,
-};
 pub use replica::WriteMark;
 pub use rotation::Rotation;
 pub use scope::{Guard, Scope};

@@ -12,17 +12,20 @@ pub mod id;
 pub mod idempotency;
 pub mod import;
 pub mod invitation;
+mod isolation;
 pub mod maintenance;
 pub mod migrations;
 pub mod observe;
 pub mod page;
 mod point;
 pub mod progress;
+mod queue;
 pub mod repo;
 /// The tables, as diesel sees them, for queries of your own. Generated from the database.
 #[allow(clippy::doc_markdown, reason = "the text is the database's own comments")]
 pub mod schema;
 pub mod series;
+mod tables;
 pub mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -152,26 +152,6 @@ fn outcome<T>(result: &Result<T>) -> &'static str {
     result.as_ref().err().map_or("ok", Error::kind)
 }
 
-/// The tables by the entities that operations are named after.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "a field of spans"))]
-fn table(operation: &str) -> Option<&'static str> {
-    let (entity, _) = operation.split_once('.')?;
-    Some(match entity {
-        "access" | "audit_log" | "deleted_audit_log" => "audit_log",
-        "data_point" | "data_points" | "series" => "kpi_data_points",
-        "goal" => "goals",
-        "goal_kpi" => "goal_kpis",
-        "integration" | "integration_queue" => "integrations",
-        "invitation" | "my_invitation" => "invitations",
-        "kpi" => "kpis",
-        "me" | "user" => "users",
-        "member" | "my_workspace" => "workspace_users",
-        "my_subscription" | "subscription" => "subscriptions",
-        "workspace" => "workspaces",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,7 @@
 //! Guarded by `tests/isolation_matrix.rs`, `tests/pool.rs` and `tests/attacks.rs`.
 
 pub(crate) mod context;
+pub(crate) mod login_pool;
 mod service;
 pub(crate) mod session;
 mod tenant;

@@ -16,11 +16,11 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
-use super::fair_queue::{Permit, QueueKey, timed_out};
 use super::unit::{Failure, Next, PoolChoice, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
 use crate::error::{AsError, DatabaseError, Error, Result};
 use crate::idempotency::IdempotencyKey;
+use crate::queue::{Permit, QueueKey, timed_out};
 use crate::tenancy::TenantConnection;
 use crate::tenancy::watch::{Stage, Watch};
 

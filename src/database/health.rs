@@ -8,11 +8,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Nullable, Text};
 
 use super::Database;
-use super::isolation::live_fingerprint;
-use super::login_pool::LoginPool;
 use super::replica::WriteMark;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
+use crate::isolation::live_fingerprint;
+use crate::tenancy::login_pool::LoginPool;
 
 /// What [`Database::health`] found.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]

@@ -6,6 +6,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::id::WorkspaceId;
+use crate::tables;
 
 const TARGET: &str = "sesari_db";
 
@@ -25,7 +26,7 @@ pub(super) fn operation<T>(name: &'static str, body: impl FnOnce(&OperationSpan)
         "otel.kind" = "client",
         "db.system.name" = "postgresql",
         "db.operation.name" = name,
-        "db.collection.name" = super::table(name),
+        "db.collection.name" = tables::of_operation(name),
         "db.response.returned_rows" = Empty,
         "error.type" = Empty,
     );

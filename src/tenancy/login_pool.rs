@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use r2d2::PooledConnection;
 
-use super::fair_queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
 use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
+use crate::queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::DatabaseRole;
 
 /// The name of the replica's pool. The others are `tenant` and `service`.
-pub(super) const REPLICA: &str = "replica";
+pub(crate) const REPLICA: &str = "replica";
 
 pub(crate) struct LoginPool {
     pub(crate) connections: r2d2::Pool<SessionManager>,
@@ -28,7 +28,7 @@ pub(crate) struct LoginPool {
 
 impl LoginPool {
     /// The pool over a connection that was checked.
-    pub(super) fn open(
+    pub(crate) fn open(
         name: &'static str,
         role: DatabaseRole,
         (manager, conn): (SessionManager, PgConnection),
@@ -57,7 +57,7 @@ impl LoginPool {
     }
 
     /// Waits for a turn.
-    pub(super) fn enter(&self, key: QueueKey, until: Instant) -> Result<Permit> {
+    pub(crate) fn enter(&self, key: QueueKey, until: Instant) -> Result<Permit> {
         self.queue.ask(key)?.wait(until.saturating_duration_since(Instant::now()))
     }
 
@@ -76,7 +76,7 @@ impl LoginPool {
 
     /// Asks by the connection beside the pool, one caller after the other. It is opened when it is
     /// wanted, and again where it turns out to be lost.
-    pub(super) fn with_side_connection<T>(
+    pub(crate) fn with_side_connection<T>(
         &self,
         ask: impl Fn(&mut PgConnection) -> Result<T>,
     ) -> Result<T> {
@@ -96,12 +96,12 @@ impl LoginPool {
         Ok(answer)
     }
 
-    pub(super) fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.queue.name() == REPLICA
     }
 
     /// Lets nobody in any more. Connections that come back are closed with the pool.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.queue.close();
         self.side.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -25,26 +25,10 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::hex;
 use crate::migrations;
+use crate::tables;
 use crate::tenancy::transaction::DatabaseRole;
 
 pub use catalogue::{Rule, rule, rules};
-
-/// The tables of this crate outside of its private schema.
-const TABLES: [&str; 13] = [
-    "public.audit_log",
-    "public.goal_kpis",
-    "public.goals",
-    "public.idempotency_keys",
-    "public.integrations",
-    "public.invitations",
-    "public.kpi_data_points",
-    "public.kpi_rollups",
-    "public.kpis",
-    "public.subscriptions",
-    "public.users",
-    "public.workspace_users",
-    "public.workspaces",
-];
 
 const MANIFEST: &str = include_str!("isolation/manifest.txt");
 const MANIFEST_SQL: &str = include_str!("isolation/manifest.sql");
@@ -518,7 +502,7 @@ fn rule_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .load(conn)?;
     Ok(rows.into_iter().map(|row| Finding::new(row.rule, row.object, row.explanation)).collect())
 }
@@ -531,7 +515,7 @@ fn system_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .bind::<Array<Text>, _>(LEAKPROOF.lines().collect::<Vec<_>>())
         .load(conn)?;
     let finding = |SystemRow { found, remedy }: SystemRow| Finding {
@@ -549,7 +533,7 @@ fn policy_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .load(conn)?;
     let finding = |row: PolicyRow| {
         if policy::is_late(&row.verb, row.reads.as_deref()) {
@@ -667,7 +651,8 @@ fn recorded(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
 
 /// The live catalogue in the form of the manifest.
 fn live_manifest(conn: &mut PgConnection, more: &[String]) -> Result<BTreeSet<String>> {
-    let tables: Vec<&str> = TABLES.into_iter().chain(more.iter().map(String::as_str)).collect();
+    let more = more.iter().map(String::as_str);
+    let tables: Vec<&str> = tables::names().map(|name: &str| name).chain(more).collect();
     lines(diesel::sql_query(MANIFEST_SQL).bind::<Array<Text>, _>(tables), conn)
 }
 
@@ -704,7 +689,7 @@ fn is_additional_index(line: &str) -> bool {
     else {
         return false;
     };
-    let ours = TABLES.contains(&table) || table.starts_with("sesari.");
+    let ours = tables::names().any(|ours| ours == table) || table.starts_with("sesari.");
     if !ours || MANIFEST.lines().any(|expected| expected == line) {
         return false;
     }
@@ -744,7 +729,7 @@ mod tests {
         let live: Vec<String> = live_manifest(&mut conn, &[]).unwrap().into_iter().collect();
         let text = live.join("\n") + "\n";
         if std::env::var_os("SESARI_UPDATE").is_some() {
-            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/database/isolation/manifest.txt");
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/isolation/manifest.txt");
             std::fs::write(path, text).unwrap();
         } else {
             assert_eq!(manifest_findings(&live.into_iter().collect()), []);
