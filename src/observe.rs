@@ -98,6 +98,7 @@ pub(crate) fn operation<T>(name: &'static str, body: impl FnOnce() -> Result<T>)
 }
 
 /// The rows of an operation that returns a row or none.
+#[expect(clippy::ref_option, reason = "what `counted` calls it with")]
 pub(crate) fn if_some<T>(row: &Option<T>) -> usize {
     usize::from(row.is_some())
 }

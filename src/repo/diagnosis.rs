@@ -116,7 +116,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> DiagnosisRepository<'g> {
+impl DiagnosisRepository<'_> {
     /// Why the user does not get at a row in the workspace. Rows are named by their id, data points and
     /// rollups by that of their KPI; the tables are those of workspaces, such as `kpis`. Reads through
     /// the table where the row is not in the workspace.

@@ -124,7 +124,7 @@ pub(super) fn check_links(read: usize, most: i64) -> Result<()> {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> GoalKpiRepository<'g> {
+impl GoalKpiRepository<'_> {
     /// The most links that are read at once.
     pub const MAX_LISTED: i64 = 10_000;
 

@@ -69,7 +69,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> IntegrationQueueRepository<'g> {
+impl IntegrationQueueRepository<'_> {
     /// Claims up to so many integrations that are due, for a lease of at most seven days. Workspaces
     /// take turns, however much of each is due and since when; of one workspace the longest due goes
     /// first. None goes to two workers; one whose worker died can be claimed again when its lease has

@@ -272,7 +272,7 @@ impl UserConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MyInvitationRepository<'g> {
+impl MyInvitationRepository<'_> {
     /// What the user is invited to.
     pub fn look(&mut self, token: &InvitationToken) -> Result<InvitationPreview> {
         operation("my_invitation.look", || Ok(LookAtInvitation { token }.get_result(self.conn)?))

@@ -59,7 +59,7 @@ pub enum Succession {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MembershipRepository<'g> {
+impl MembershipRepository<'_> {
     /// The most workspaces that one call of [`leave`](Self::leave) leaves.
     pub const MAX_LEAVE: u16 = 500;
 

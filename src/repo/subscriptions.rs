@@ -84,7 +84,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> SubscriptionRepository<'g> {
+impl SubscriptionRepository<'_> {
     fn matching(filter: &SubscriptionFilter) -> subscriptions::BoxedQuery<'_, Pg> {
         let mut query = subscriptions::table.into_boxed();
         if let Some(status) = &filter.status {
@@ -197,7 +197,7 @@ impl UserConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MySubscriptionRepository<'g> {
+impl MySubscriptionRepository<'_> {
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
         counted("my_subscription.find", if_some, || {

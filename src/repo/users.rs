@@ -105,7 +105,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> UserRepository<'g> {
+impl UserRepository<'_> {
     fn matching(filter: &UserFilter) -> users::BoxedQuery<'_, Pg> {
         let mut query = users::table.into_boxed();
         if let Some(provider) = &filter.provider {
@@ -266,7 +266,7 @@ impl UserConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MeRepository<'g> {
+impl MeRepository<'_> {
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
         counted("me.find", if_some, || {

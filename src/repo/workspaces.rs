@@ -79,7 +79,7 @@ impl TenantConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> WorkspaceRepository<'g> {
+impl WorkspaceRepository<'_> {
     /// The workspace, or `None` for an actor who is not in it.
     pub fn find(&mut self) -> Result<Option<Workspace>> {
         counted("workspace.find", if_some, || {
@@ -153,7 +153,7 @@ impl UserConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MyWorkspaceRepository<'g> {
+impl MyWorkspaceRepository<'_> {
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
         counted("my_workspace.find", if_some, || {

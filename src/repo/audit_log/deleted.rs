@@ -30,7 +30,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> DeletedWorkspaceAuditLogRepository<'g> {
+impl DeletedWorkspaceAuditLogRepository<'_> {
     /// Up to so many entries after the one of this number, 0 for the first, as they are hashed and
     /// in the order of the chain.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {

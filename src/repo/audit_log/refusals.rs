@@ -72,7 +72,7 @@ impl ServiceConnection {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> RefusalRepository<'g> {
+impl RefusalRepository<'_> {
     /// Writes an entry. `Invalid` for one that has more than 1000 bytes of text.
     pub fn record(&mut self, refusal: &Refusal) -> Result<()> {
         operation("access.refuse", || {
