@@ -355,20 +355,32 @@ impl Error {
     /// Whether the same transaction, run again from its beginning, may succeed, and whether it is
     /// certain that it has not been committed.
     ///
-    /// [`Error::OutcomeUnknown`] is not retryable: it may have been.
+    /// [`Error::OutcomeUnknown`] is not retryable: it may have been. A unit of work runs again after these
+    /// by itself, except after the limits ([`LockTimeout`](Self::LockTimeout),
+    /// [`PoolTimeout`](Self::PoolTimeout), [`Overloaded`](Self::Overloaded),
+    /// [`TooManyConnections`](Self::TooManyConnections), [`CannotConnectNow`](Self::CannotConnectNow)): it
+    /// has waited for as long as it was told to, and others wait too.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        self.is_conflict_or_loss()
+            || matches!(
+                self,
+                Self::LockTimeout
+                    | Self::PoolTimeout { .. }
+                    | Self::Overloaded { .. }
+                    | Self::TooManyConnections { .. }
+                    | Self::CannotConnectNow { .. }
+            )
+    }
+
+    /// Whether another transaction, or the loss of a connection, ended this one before its commit.
+    pub(crate) fn is_conflict_or_loss(&self) -> bool {
         matches!(
             self,
             Self::SerializationFailure
                 | Self::Deadlock
-                | Self::LockTimeout
-                | Self::PoolTimeout { .. }
-                | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
                 | Self::IdleInTransactionTimeout
-                | Self::TooManyConnections { .. }
-                | Self::CannotConnectNow { .. }
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
         )

@@ -31,9 +31,11 @@ pub mod tenancy;
 pub mod testing;
 pub mod value;
 
+pub use chrono;
 pub use connection::PgConnection;
 #[cfg(feature = "tokio")]
 pub use database::AsyncDatabase;
 pub use database::{Database, DatabaseBuilder, Scope};
+pub use diesel;
 pub use error::{Error, Result};
 pub use tenancy::{ServiceConnection, TenantConnection, UserConnection};

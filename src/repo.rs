@@ -151,6 +151,18 @@ macro_rules! static_query {
 }
 use static_query;
 
+/// Makes a struct of binds a query of one text, with `$1` for the first bind: a literal, or a `.sql` file
+/// beside the repository.
+macro_rules! statement {
+    ($name:ident: $row:ty, $sql:expr, |$query:ident| [$($bind:expr => $type:ty),* $(,)?]) => {
+        $crate::repo::static_query!($name: $row, |$query, pass| {
+            pass.push_sql($sql);
+            $(pass.push_bind_param_value_only::<$type, _>($bind)?;)*
+        });
+    };
+}
+use statement;
+
 /// The filter of a list on rows that are not deleted. Without statistics the planner expects one row in
 /// two hundred to be null, and would read and sort a whole workspace for a page; of this form it expects
 /// half.

@@ -311,16 +311,8 @@ impl<G: Guard> Unit<G> {
     }
 
     fn is_repeatable(&self, error: &Error) -> bool {
-        match error {
-            Error::SerializationFailure
-            | Error::Deadlock
-            | Error::ConnectionLost(_)
-            | Error::IdleInTransactionTimeout
-            | Error::ContextExpired
-            | Error::ReadOnlyServer => true,
-            Error::OutcomeUnknown(_) => self.repeat == Repeat::Always,
-            _ => false,
-        }
+        error.is_conflict_or_loss()
+            || self.repeat == Repeat::Always && matches!(error, Error::OutcomeUnknown(_))
     }
 }
 

@@ -18,7 +18,7 @@ use self::batch::{Collisions, Columns, FailOnExisting, FirstTaken, KeepExisting,
 use self::packed::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
-use super::{changed, debug_by_name, found, static_query};
+use super::{changed, debug_by_name, found, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
@@ -353,23 +353,7 @@ struct LatestOfMany<'a> {
     kpis: &'a [KpiId],
 }
 
-static_query!(
-    LatestOfMany: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>,
-    |query, pass| {
-        // One descent of the index for each KPI, whatever the length of its history.
-        pass.push_sql(
-            "SELECT p.workspace_id, p.kpi_id, p.\"timestamp\", p.source, p.value \
-             FROM (SELECT DISTINCT kpi_id FROM unnest(",
-        );
-        pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
-        pass.push_sql(
-            ") AS k (kpi_id)) AS k CROSS JOIN LATERAL (SELECT * FROM public.kpi_data_points AS p \
-             WHERE p.workspace_id = ",
-        );
-        pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(
-            " AND p.kpi_id = k.kpi_id ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS p \
-             ORDER BY p.kpi_id",
-        );
-    }
-);
+statement!(LatestOfMany: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>, include_str!("data_points/latest_of_many.sql"), |query| [
+    query.kpis => Array<Text>,
+    query.workspace => Text,
+]);

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool, Nullable, Text};
 
-use super::{changed, static_query};
+use super::{changed, statement};
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::idempotency::{IdempotencyError, IdempotencyKey, MAX_RESULT};
@@ -95,28 +95,14 @@ struct ClaimQuery<'a> {
 
 // An insert that meets the same key in a transaction under way waits for its end. The update changes
 // nothing, and makes the statement return the row as it is then, whatever its snapshot shows.
-static_query!(ClaimQuery: (Bool, Text, Nullable<Binary>, Nullable<Text>), |query, pass| {
-    pass.push_sql(
-        "INSERT INTO public.idempotency_keys AS k \
-         (workspace_id, actor_kind, actor_id, key, operation, fingerprint, membership) VALUES (",
-    );
-    pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.actor_kind)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.actor_id)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.key)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.operation)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Binary>, _>(&query.fingerprint)?;
-    pass.push_sql(
-        ", (SELECT a.membership FROM sesari.current_actor() AS a)) \
-         ON CONFLICT (workspace_id, actor_kind, actor_id, key) DO UPDATE SET result = k.result \
-         RETURNING xmax = 0, operation, fingerprint, result",
-    );
-});
+statement!(ClaimQuery: (Bool, Text, Nullable<Binary>, Nullable<Text>), include_str!("idempotency_keys/claim.sql"), |query| [
+    query.workspace => Text,
+    &query.actor_kind => Text,
+    &query.actor_id => Text,
+    &query.key => Text,
+    &query.operation => Text,
+    &query.fingerprint => Nullable<Binary>,
+]);
 
 struct StoreQuery<'a> {
     workspace: &'a WorkspaceId,
@@ -126,18 +112,13 @@ struct StoreQuery<'a> {
     result: &'a str,
 }
 
-static_query!(StoreQuery: (), |query, pass| {
-    pass.push_sql("UPDATE public.idempotency_keys SET result = ");
-    pass.push_bind_param::<Text, _>(&query.result)?;
-    pass.push_sql(" WHERE workspace_id = ");
-    pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(" AND actor_kind = ");
-    pass.push_bind_param::<Text, _>(&query.actor_kind)?;
-    pass.push_sql(" AND actor_id = ");
-    pass.push_bind_param::<Text, _>(&query.actor_id)?;
-    pass.push_sql(" AND key = ");
-    pass.push_bind_param::<Text, _>(&query.key)?;
-});
+statement!(StoreQuery: (), include_str!("idempotency_keys/store.sql"), |query| [
+    &query.result => Text,
+    query.workspace => Text,
+    &query.actor_kind => Text,
+    &query.actor_id => Text,
+    &query.key => Text,
+]);
 
 /// Takes the key for this transaction, or says what was answered under it. Waits for a transaction
 /// that has taken the same key.

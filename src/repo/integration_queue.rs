@@ -7,7 +7,7 @@ use diesel::data_types::PgInterval;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Interval, Text, Timestamptz};
 
-use super::{debug_by_name, static_query};
+use super::{debug_by_name, statement};
 use crate::connection::PgConnection;
 use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
@@ -130,17 +130,12 @@ struct ClaimIntegrations<'a> {
     lease: PgInterval,
 }
 
-static_query!(ClaimIntegrations: (Text, Text, Text, Timestamptz), |query, pass| {
-    pass.push_sql(
-        "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations(",
-    );
-    pass.push_bind_param::<Text, _>(query.claim)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.how_many)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.lease)?;
-    pass.push_sql(")");
-});
+statement!(ClaimIntegrations: (Text, Text, Text, Timestamptz), "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations($1, \
+     $2, $3)", |query| [
+    query.claim => Text,
+    &query.how_many => Integer,
+    &query.lease => Interval,
+]);
 
 struct WorkspacesToReseal<'a> {
     current: &'a SealingKeyId,
@@ -148,15 +143,11 @@ struct WorkspacesToReseal<'a> {
     how_many: i32,
 }
 
-static_query!(WorkspacesToReseal: Text, |query, pass| {
-    pass.push_sql("SELECT id FROM sesari.workspaces_to_reseal(");
-    pass.push_bind_param::<Text, _>(query.current.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.after)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.how_many)?;
-    pass.push_sql(") AS w (id)");
-});
+statement!(WorkspacesToReseal: Text, "SELECT id FROM sesari.workspaces_to_reseal($1, $2, $3) AS w (id)", |query| [
+    query.current.as_str() => Text,
+    query.after => Text,
+    &query.how_many => Integer,
+]);
 
 #[derive(QueryableByName)]
 struct Usage {

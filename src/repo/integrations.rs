@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
 use super::integration_queue::lease_interval;
-use super::{changed, debug_by_name, found, page_of, static_query};
+use super::{changed, debug_by_name, found, page_of, statement};
 use crate::connection::PgConnection;
 use crate::credentials::{
     self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
@@ -477,21 +477,17 @@ struct ReadCredentials<'a> {
     id: &'a IntegrationId,
 }
 
-static_query!(ReadCredentials: (Text, Text, Nullable<Binary>), |query, pass| {
-    pass.push_sql("SELECT provider, credentials, salt FROM sesari.read_credentials(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
+statement!(ReadCredentials: (Text, Text, Nullable<Binary>), "SELECT provider, credentials, salt FROM sesari.read_credentials($1)", |query| [
+    query.id => Text,
+]);
 
 struct ScheduleOf<'a> {
     id: &'a IntegrationId,
 }
 
-static_query!(ScheduleOf: (Nullable<Timestamptz>, Nullable<Timestamptz>), |query, pass| {
-    pass.push_sql("SELECT next_sync_at, leased_until FROM sesari.sync_schedule(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
+statement!(ScheduleOf: (Nullable<Timestamptz>, Nullable<Timestamptz>), "SELECT next_sync_at, leased_until FROM sesari.sync_schedule($1)", |query| [
+    query.id => Text,
+]);
 
 struct CredentialsToReseal<'a> {
     current: &'a SealingKeyId,
@@ -499,12 +495,8 @@ struct CredentialsToReseal<'a> {
     batch: i32,
 }
 
-static_query!(CredentialsToReseal: (Text, (Text, Text, Nullable<Binary>)), |query, pass| {
-    pass.push_sql("SELECT id, provider, credentials, salt FROM sesari.credentials_to_reseal(");
-    pass.push_bind_param::<Text, _>(query.current.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.after)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.batch)?;
-    pass.push_sql(")");
-});
+statement!(CredentialsToReseal: (Text, (Text, Text, Nullable<Binary>)), "SELECT id, provider, credentials, salt FROM sesari.credentials_to_reseal($1, $2, $3)", |query| [
+    query.current.as_str() => Text,
+    query.after => Text,
+    &query.batch => Integer,
+]);

@@ -9,7 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Interval, Nullable, Text, Timestamptz};
 
-use super::{Membership, debug_by_name, found, page_of, static_query};
+use super::{Membership, debug_by_name, found, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
@@ -301,8 +301,12 @@ impl MyInvitationRepository<'_> {
 
 type InvitationSql = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Invitation, Pg>>;
 
-const COLUMNS: &str = "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, \
-     resent_at, revoked_at, declined_at, accepted_at, accepted_by FROM ";
+macro_rules! columns {
+    () => {
+        "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, resent_at, \
+         revoked_at, declined_at, accepted_at, accepted_by FROM "
+    };
+}
 
 struct CreateInvitation<'a> {
     new: &'a NewInvitation,
@@ -310,95 +314,63 @@ struct CreateInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(CreateInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.create_invitation(");
-    pass.push_bind_param::<Text, _>(query.token.invitation_id())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.new.email)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.new.role)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.interval)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Binary, _>(query.token.secret())?;
-    pass.push_sql(")");
-});
+statement!(CreateInvitation: InvitationSql, concat!(columns!(), "sesari.create_invitation($1, $2, $3, $4, $5)"), |query| [
+    query.token.invitation_id() => Text,
+    &query.new.email => Text,
+    &query.new.role => Text,
+    &query.interval => Interval,
+    query.token.secret() => Binary,
+]);
 
 struct ResendInvitation<'a> {
     interval: PgInterval,
     token: &'a InvitationToken,
 }
 
-static_query!(ResendInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.resend_invitation(");
-    pass.push_bind_param::<Text, _>(query.token.invitation_id())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.interval)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Binary, _>(query.token.secret())?;
-    pass.push_sql(")");
-});
+statement!(ResendInvitation: InvitationSql, concat!(columns!(), "sesari.resend_invitation($1, $2, $3)"), |query| [
+    query.token.invitation_id() => Text,
+    &query.interval => Interval,
+    query.token.secret() => Binary,
+]);
 
 struct RevokeInvitation<'a> {
     id: &'a InvitationId,
 }
 
-static_query!(RevokeInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.revoke_invitation(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
-
-/// Adds a token's three parts as arguments.
-macro_rules! push_token {
-    ($pass:ident, $token:expr) => {
-        $pass.push_bind_param::<Text, _>($token.workspace_id())?;
-        $pass.push_sql(", ");
-        $pass.push_bind_param::<Text, _>($token.invitation_id())?;
-        $pass.push_sql(", ");
-        $pass.push_bind_param::<Binary, _>($token.secret())?;
-    };
-}
+statement!(RevokeInvitation: InvitationSql, concat!(columns!(), "sesari.revoke_invitation($1)"), |query| [
+    query.id => Text,
+]);
 
 struct LookAtInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(LookAtInvitation: (Text, Text, Nullable<Text>, Timestamptz), |query, pass| {
-    pass.push_sql(
-        "SELECT workspace_name, role, inviter_name, expires_at FROM sesari.look_at_invitation(",
-    );
-    push_token!(pass, query.token);
-    pass.push_sql(")");
-});
+statement!(LookAtInvitation: (Text, Text, Nullable<Text>, Timestamptz), "SELECT workspace_name, role, inviter_name, expires_at FROM \
+     sesari.look_at_invitation($1, $2, $3)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+]);
 
 struct AcceptInvitation<'a> {
     token: &'a InvitationToken,
     membership: &'a MembershipId,
 }
 
-static_query!(
-    AcceptInvitation: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.accept_invitation(",
-        );
-        push_token!(pass, query.token);
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.membership)?;
-        pass.push_sql(")");
-    }
-);
+statement!(AcceptInvitation: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>, "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.accept_invitation($1, \
+     $2, $3, $4)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+    query.membership => Text,
+]);
 
 struct DeclineInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(DeclineInvitation: (), |query, pass| {
-    pass.push_sql("SELECT sesari.decline_invitation(");
-    push_token!(pass, query.token);
-    pass.push_sql(")");
-});
+statement!(DeclineInvitation: (), "SELECT sesari.decline_invitation($1, $2, $3)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+]);

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
-use super::{Membership, debug_by_name, static_query};
+use super::{Membership, debug_by_name, statement};
 use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
@@ -182,20 +182,13 @@ struct AddMember<'a> {
     role: Role,
 }
 
-static_query!(
-    AddMember: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
-    |query, pass| {
-        pass.push_sql("SELECT id, workspace_id, user_id, role, joined_at FROM sesari.add_member(");
-        pass.push_bind_param::<Text, _>(query.id)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.user)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.role)?;
-        pass.push_sql(")");
-    }
-);
+statement!(AddMember: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>, "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.add_member($1, $2, $3, \
+     $4)", |query| [
+    query.id => Text,
+    query.workspace => Text,
+    query.user => Text,
+    &query.role => Text,
+]);
 
 struct SoleOwnerships<'a> {
     user: &'a UserId,
@@ -204,17 +197,12 @@ struct SoleOwnerships<'a> {
     fetch: i32,
 }
 
-static_query!(SoleOwnerships: (Text, Text, Timestamptz), |query, pass| {
-    pass.push_sql("SELECT workspace_id, name, joined_at FROM sesari.sole_ownerships(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.after_at)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.after_id)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.fetch)?;
-    pass.push_sql(")");
-});
+statement!(SoleOwnerships: (Text, Text, Timestamptz), "SELECT workspace_id, name, joined_at FROM sesari.sole_ownerships($1, $2, $3, $4)", |query| [
+    query.user => Text,
+    &query.after_at => Nullable<Timestamptz>,
+    &query.after_id => Nullable<Text>,
+    &query.fetch => Integer,
+]);
 
 struct Leave<'a> {
     user: &'a UserId,
@@ -223,17 +211,12 @@ struct Leave<'a> {
     at_most: i32,
 }
 
-static_query!(Leave: (BigInt, Array<Text>), |query, pass| {
-    pass.push_sql("SELECT departures, undecided FROM sesari.leave_workspaces(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Text>, _>(&query.workspaces)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Nullable<Text>>, _>(&query.heirs)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.at_most)?;
-    pass.push_sql(")");
-});
+statement!(Leave: (BigInt, Array<Text>), "SELECT departures, undecided FROM sesari.leave_workspaces($1, $2, $3, $4)", |query| [
+    query.user => Text,
+    &query.workspaces => Array<Text>,
+    &query.heirs => Array<Nullable<Text>>,
+    &query.at_most => Integer,
+]);
 
 struct DeleteUser<'a> {
     user: &'a UserId,
@@ -241,22 +224,16 @@ struct DeleteUser<'a> {
     heirs: Vec<Option<&'a UserId>>,
 }
 
-static_query!(DeleteUser: (Bool, Array<Text>), |query, pass| {
-    pass.push_sql("SELECT is_deleted, undecided FROM sesari.delete_user(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Text>, _>(&query.workspaces)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Nullable<Text>>, _>(&query.heirs)?;
-    pass.push_sql(")");
-});
+statement!(DeleteUser: (Bool, Array<Text>), "SELECT is_deleted, undecided FROM sesari.delete_user($1, $2, $3)", |query| [
+    query.user => Text,
+    &query.workspaces => Array<Text>,
+    &query.heirs => Array<Nullable<Text>>,
+]);
 
 struct DeleteOwnerless<'a> {
     workspace: &'a WorkspaceId,
 }
 
-static_query!(DeleteOwnerless: Bool, |query, pass| {
-    pass.push_sql("SELECT sesari.delete_ownerless_workspace(");
-    pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(")");
-});
+statement!(DeleteOwnerless: Bool, "SELECT sesari.delete_ownerless_workspace($1)", |query| [
+    query.workspace => Text,
+]);

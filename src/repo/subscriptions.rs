@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
-use super::{changed, debug_by_name, page_of, static_query};
+use super::{changed, debug_by_name, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
@@ -210,13 +210,8 @@ struct MySubscription<'a> {
     user: &'a UserId,
 }
 
-static_query!(
-    MySubscription: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Subscription, Pg>>,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, user_id, status, plan_type, current_period_end, cancel_at_period_end, \
-             last_event_at, created_at, updated_at FROM sesari.my_subscription() WHERE user_id = ",
-        );
-        pass.push_bind_param::<Text, _>(query.user)?;
-    }
-);
+statement!(MySubscription: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Subscription, Pg>>, "SELECT id, user_id, status, plan_type, current_period_end, cancel_at_period_end, \
+     last_event_at, created_at, updated_at FROM sesari.my_subscription() WHERE user_id = \
+     $1", |query| [
+    query.user => Text,
+]);

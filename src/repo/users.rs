@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, page_of, present, static_query};
+use super::{Succession, debug_by_name, found, page_of, present, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
@@ -201,25 +201,15 @@ struct SignIn<'a> {
 type UserColumns =
     (Text, Text, Nullable<Text>, Nullable<Text>, Text, Text, Timestamptz, Timestamptz);
 
-static_query!(SignIn: UserColumns, |query, pass| {
-    let NewUser { id, email, name, image, provider, provider_id } = query.account;
-    pass.push_sql(
-        "SELECT id, email, name, image, provider, provider_id, created_at, updated_at \
-         FROM sesari.sign_in(",
-    );
-    pass.push_bind_param::<Text, _>(id)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(email)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(name)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(image)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(provider)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(provider_id)?;
-    pass.push_sql(")");
-});
+statement!(SignIn: UserColumns, "SELECT id, email, name, image, provider, provider_id, created_at, updated_at FROM \
+     sesari.sign_in($1, $2, $3, $4, $5, $6)", |query| [
+    &query.account.id => Text,
+    &query.account.email => Text,
+    &query.account.name => Nullable<Text>,
+    &query.account.image => Nullable<Text>,
+    &query.account.provider => Text,
+    &query.account.provider_id => Text,
+]);
 
 /// A user, as the user and fellow members see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
@@ -297,12 +287,10 @@ struct MyProfile<'a> {
     user: &'a UserId,
 }
 
-static_query!(MyProfile: ProfileColumns, |query, pass| {
-    pass.push_sql(
-        "SELECT id, email, name, image, created_at, updated_at FROM sesari.my_profile() WHERE id = ",
-    );
-    pass.push_bind_param::<Text, _>(query.user)?;
-});
+statement!(MyProfile: ProfileColumns, "SELECT id, email, name, image, created_at, updated_at FROM sesari.my_profile() WHERE \
+     id = $1", |query| [
+    query.user => Text,
+]);
 
 struct ChangeMyProfile<'a> {
     changes_name: bool,
@@ -311,17 +299,11 @@ struct ChangeMyProfile<'a> {
     image: Option<&'a ImageUrl>,
 }
 
-static_query!(ChangeMyProfile: ProfileColumns, |query, pass| {
-    pass.push_sql(
-        "SELECT id, email, name, image, created_at, updated_at \
-         FROM sesari.change_my_profile(changes_name => ",
-    );
-    pass.push_bind_param::<Bool, _>(&query.changes_name)?;
-    pass.push_sql(", new_name => ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.name)?;
-    pass.push_sql(", changes_image => ");
-    pass.push_bind_param::<Bool, _>(&query.changes_image)?;
-    pass.push_sql(", new_image => ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.image)?;
-    pass.push_sql(")");
-});
+statement!(ChangeMyProfile: ProfileColumns, "SELECT id, email, name, image, created_at, updated_at FROM \
+     sesari.change_my_profile(changes_name => $1, new_name => $2, changes_image => $3, \
+     new_image => $4)", |query| [
+    &query.changes_name => Bool,
+    &query.name => Nullable<Text>,
+    &query.changes_image => Bool,
+    &query.image => Nullable<Text>,
+]);

@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, static_query};
+use super::{changed, debug_by_name, found, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
@@ -217,42 +217,23 @@ impl MyWorkspaces<'_> {
     }
 }
 
-static_query!(
-    MyWorkspaces: (WorkspaceColumns, Text, Timestamptz),
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, name, slug, created_at, updated_at, role, joined_at FROM sesari.my_workspaces(",
-        );
-        pass.push_bind_param::<Nullable<Text>, _>(&query.id)?;
-        pass.push_sql(") WHERE slug = coalesce(");
-        pass.push_bind_param::<Nullable<Text>, _>(&query.slug)?;
-        pass.push_sql(", slug) AND (joined_at, id) > (coalesce(");
-        pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.after.0)?;
-        pass.push_sql(", '-infinity'), coalesce(");
-        pass.push_bind_param::<Nullable<Text>, _>(&query.after.1)?;
-        pass.push_sql(", '')) ORDER BY joined_at, id LIMIT ");
-        pass.push_bind_param::<BigInt, _>(&query.limit)?;
-    }
-);
+statement!(MyWorkspaces: (WorkspaceColumns, Text, Timestamptz), include_str!("workspaces/mine.sql"), |query| [
+    &query.id => Nullable<Text>,
+    &query.slug => Nullable<Text>,
+    &query.after.0 => Nullable<Timestamptz>,
+    &query.after.1 => Nullable<Text>,
+    &query.limit => BigInt,
+]);
 
 struct CreateWorkspace<'a> {
     new: &'a NewWorkspace,
     membership: &'a MembershipId,
 }
 
-static_query!(
-    CreateWorkspace: WorkspaceColumns,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace(",
-        );
-        pass.push_bind_param::<Text, _>(&query.new.id)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.membership)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.new.name)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.new.slug)?;
-        pass.push_sql(")");
-    }
-);
+statement!(CreateWorkspace: WorkspaceColumns, "SELECT id, name, slug, created_at, updated_at FROM sesari.create_workspace($1, $2, \
+     $3, $4)", |query| [
+    &query.new.id => Text,
+    query.membership => Text,
+    &query.new.name => Text,
+    &query.new.slug => Text,
+]);
