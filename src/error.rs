@@ -79,11 +79,11 @@ pub enum Error {
     /// Too many callers are waiting already. Nothing was done; to be handled as a 503.
     #[error("too many callers wait for a database connection: {bound}")]
     Overloaded {
-        /// Which bound it was.
+        /// Which limit was reached.
         bound: QueueBound,
     },
 
-    /// The unit of work did not come to its commit before its deadline. Nothing was committed.
+    /// The deadline of the unit of work passed before its commit was sent. Nothing was committed.
     #[error("the deadline passed before the commit")]
     DeadlineExceeded,
 
@@ -218,11 +218,11 @@ pub enum Error {
     Database(DatabaseError),
 }
 
-/// A bound of the queue for connections.
+/// A limit of the queue for connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueueBound {
-    /// The whole queue is full: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
+    /// The limit of the queue: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
     Queue,
     /// The workspace's part of it is, see
     /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
@@ -263,7 +263,7 @@ impl Error {
         Self::OutcomeUnknown(DatabaseError::new(error))
     }
 
-    /// Whether the server is in question, and not what was asked of it.
+    /// Whether the server or its connections failed, rather than what was asked.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(
             self,
@@ -275,7 +275,7 @@ impl Error {
         )
     }
 
-    /// The error of a begin, where only a server that takes no writes refuses the access mode.
+    /// The error of a `BEGIN`: only a server that takes no writes refuses its access mode.
     pub(crate) fn of_begin(self) -> Self {
         match self {
             Self::ReadOnly => Self::ReadOnlyServer,
@@ -485,8 +485,8 @@ impl From<diesel::result::Error> for Error {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepartureError {
-    /// Nobody else owns these workspaces, and there is no decision for them, or one for a heir who is
-    /// no member. The first 1000, by id. Nothing was done.
+    /// Nobody else owns these workspaces, and there is no decision for them, or one for an heir who is
+    /// not a member. The first 1000, by id. Nothing was done.
     #[error("{} workspaces would have no owner: decide who owns each, or that it is deleted", workspaces.len())]
     Undecided {
         /// The workspaces.

@@ -48,7 +48,7 @@ const SUPERUSER: &str = "login-is-superuser";
 const UNRECORDED: &str = "migrations-unrecorded";
 const HARDENING_SQL: &str = include_str!("isolation/hardening.sql");
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -57,7 +57,7 @@ pub enum Severity {
     Info,
     /// Isolation holds, or rests on something that the check cannot judge.
     Warning,
-    /// Tenants would not be isolated, or nobody can tell: no [`Database`](crate::Database) is built.
+    /// Tenants would not be isolated, or the check cannot tell: no [`Database`](crate::Database) is built.
     Critical,
 }
 
@@ -239,7 +239,7 @@ impl IsolationReport {
     pub(crate) fn expect_fingerprint(&mut self, expected: &str) {
         if self.fingerprint != expected {
             let explanation =
-                format!("has the fingerprint {}, expected was {expected}", self.fingerprint);
+                format!("has the fingerprint {}; expected {expected}", self.fingerprint);
             self.findings.push(Finding::new("fingerprint-changed", "schema", explanation));
             self.sort();
         }
@@ -601,8 +601,8 @@ fn needed_version(version: i32) -> Option<i32> {
 }
 
 fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
-    // Looked up without naming it: a login without any right to the schema must be told so, by the
-    // rules, and not stumble here.
+    // Asked of the catalogue: for a login without rights to the schema, a call would fail here before the rules
+    // could say so.
     let may_ask: Option<bool> = diesel::select(diesel::dsl::sql::<Nullable<Bool>>(
         "(SELECT pg_catalog.has_schema_privilege(session_user, n.oid, 'USAGE') \
                  AND pg_catalog.has_function_privilege(session_user, p.oid, 'EXECUTE') \

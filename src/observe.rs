@@ -1,4 +1,4 @@
-//! Spans, events and metrics: what a service sees of this crate at work.
+//! Spans, events and metrics.
 //!
 //! With the feature `tracing` (on by default) every unit of work and every operation of a repository
 //! is a span, with the attribute names that OpenTelemetry has for databases; what is slow and what
@@ -6,9 +6,8 @@
 //! [`metrics`](https://docs.rs/metrics) facade, for whichever exporter the service installs. Without
 //! the features nothing of it is compiled.
 //!
-//! # What is never told
-//! No value of a row, no id of a row, no text of the server, no statement, and nothing of a user but
-//! that it is one. A span of a unit of work names its workspace. The labels of metrics are names from
+//! # What is never recorded
+//! Values and ids of rows, texts of the server, statements, and who a user is. A span of a unit of work names its workspace. The labels of metrics are names from
 //! this crate's and the caller's source code: their number does not grow with the data.
 //!
 //! # Spans
@@ -109,7 +108,7 @@ pub(crate) fn counted<T>(
     rows: impl FnOnce(&T) -> usize,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    // The clock is the dearest part: it is not asked while nobody listens.
+    // Reading the clock costs most: skip it while nothing listens.
     let begun = (cfg!(feature = "metrics") || spans::heard()).then(Instant::now);
     spans::operation(name, |span| {
         let result = body();
@@ -135,9 +134,8 @@ fn timed(name: &'static str, outcome: &'static str, took: Duration) {
     }
 }
 
-/// Tells of a refusal, if the error is one.
-/// A refused context is told of once, where the transaction begins, and not again by the operation
-/// that began it.
+/// Records a refusal, if the error is one. A refused context is recorded once, where the transaction begins, and
+/// not again by the operation that began it.
 pub(crate) fn refused(operation: &'static str, error: &Error) {
     let is_refusal = match error {
         Error::ContextExpired | Error::ContextKeyUnknown => operation == "begin",

@@ -1,6 +1,5 @@
-//! Keyset pages: a page starts after the last row of the one before, not at an offset, so that
-//! rows inserted meanwhile neither repeat nor hide others, and the thousandth page costs what the
-//! first does.
+//! Keyset pages. A page starts after the last row of the one before, not at an offset: rows inserted meanwhile
+//! neither repeat nor hide others, and every page costs the same.
 
 use std::fmt;
 use std::str::FromStr;

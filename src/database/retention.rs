@@ -1,4 +1,4 @@
-//! Deleting old points, in transactions that nobody waits for long.
+//! Deletes old points in short transactions.
 
 use super::Database;
 use crate::actor::Actor;
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::value::Timestamp;
 
-/// KPIs asked for at a time.
+/// KPIs read at a time.
 const PAGE: u16 = 1000;
 
 impl Database {

@@ -11,6 +11,7 @@ const PAGE: u16 = 100;
 
 /// How far a rotation of the sealing key has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Rotation {
     /// Workspaces done.
     pub workspaces: usize,

@@ -30,7 +30,7 @@ pub(super) fn classify(error: Diesel) -> Error {
         Diesel::BrokenTransactionManager | Diesel::RollbackErrorOnCommit { .. } => {
             Error::ConnectionLost(DatabaseError::new(error))
         }
-        // One of ours on its way through diesel.
+        // An error of this crate that diesel passed on.
         Diesel::QueryBuilderError(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
             Err(other) => Error::Database(DatabaseError::new(Diesel::QueryBuilderError(other))),
@@ -45,7 +45,7 @@ pub(super) fn classify(error: Diesel) -> Error {
     }
 }
 
-/// What an error is that keeps the one it was made of.
+/// An error that keeps the one it was made from.
 enum Unnamed {
     Lost,
     Full,
@@ -93,7 +93,7 @@ fn by_sqlstate(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error,
         "42501" => Error::Denied,
         "40P01" => Error::Deadlock,
         "55P03" => Error::LockTimeout,
-        // One code for both, and no field that tells them apart.
+        // One code for both, and only the message tells them apart.
         "57014" if info.message().contains("user request") => Error::Cancelled,
         "57014" => Error::StatementTimeout,
         "25P03" => Error::IdleInTransactionTimeout,
@@ -120,7 +120,7 @@ fn is_of_existing_key(info: &dyn DatabaseErrorInformation) -> bool {
     message.contains("idempotency_keys") && message.contains("USING")
 }
 
-/// PgBouncer says it in English alone, and under a code that it uses for everything.
+/// PgBouncer has only English messages, and one code for all of them.
 fn is_of_statement_pooler(info: &dyn DatabaseErrorInformation) -> bool {
     info.message().contains("statement pooling mode")
 }

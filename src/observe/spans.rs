@@ -1,4 +1,4 @@
-//! Spans and events. The only place that knows `tracing`.
+//! Spans and events: the only code that uses `tracing`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::tables;
 
 const TARGET: &str = "sesari_db";
 
-/// Whether anybody listens to events.
+/// Whether a subscriber takes events.
 pub(super) fn heard() -> bool {
     tracing::enabled!(target: TARGET, tracing::Level::WARN)
 }

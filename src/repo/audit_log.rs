@@ -45,6 +45,7 @@ debug_by_name!(AuditLogRepository);
 /// entries show once it has committed.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = audit_log, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct AuditEntry {
     /// Its id.
     pub id: AuditEntryId,

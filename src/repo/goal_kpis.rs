@@ -18,6 +18,7 @@ debug_by_name!(GoalKpiRepository);
 /// The link of a KPI to a goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goal_kpis, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct GoalKpi {
     /// Its id.
     pub id: GoalKpiId,
@@ -35,6 +36,7 @@ pub struct GoalKpi {
 
 /// A link with its KPI.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct LinkedKpi {
     /// The link.
     pub link: GoalKpi,

@@ -23,6 +23,7 @@ debug_by_name!(GoalRepository);
 /// A goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goals, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Goal {
     /// Its id.
     pub id: GoalId,
@@ -46,6 +47,7 @@ pub struct Goal {
 
 /// A goal with the KPIs that measure it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct GoalWithKpis {
     /// The goal.
     pub goal: Goal,

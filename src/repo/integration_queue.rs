@@ -33,6 +33,7 @@ debug_by_name!(IntegrationQueueRepository);
 
 /// A claim on an integration that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Claim {
     /// Where to enter as a background service.
     pub workspace_id: WorkspaceId,
@@ -48,6 +49,7 @@ pub struct Claim {
 
 /// How many envelopes a sealing key holds shut.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct KeyUsage {
     /// The key.
     pub key_id: SealingKeyId,

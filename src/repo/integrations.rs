@@ -33,6 +33,7 @@ const MAX_ERROR: usize = 1000;
 /// An integration, without its credentials.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = integrations, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Integration {
     /// Its id.
     pub id: IntegrationId,
@@ -86,6 +87,7 @@ pub struct IntegrationFilter {
 
 /// When an integration is synchronised.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct SyncSchedule {
     /// When it is due next. While a worker has it: none, unless somebody asked for one meanwhile.
     pub next_sync_at: Option<DateTime<Utc>>,
@@ -100,6 +102,7 @@ const RESEALED_BYTES: usize = 1_000_000;
 
 /// What [`IntegrationRepository::reseal`] did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Resealed {
     /// Envelopes moved to the current key.
     pub moved: usize,

@@ -25,6 +25,7 @@ debug_by_name!(InvitationRepository, MyInvitationRepository);
 /// An invitation, as owners and admins see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = invitations, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Invitation {
     /// Its id.
     pub id: InvitationId,
@@ -103,6 +104,7 @@ impl NewInvitation {
 
 /// An invitation to be delivered, with the token that nobody can read again afterwards.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SentInvitation {
     /// The invitation.
     pub invitation: Invitation,
@@ -245,6 +247,7 @@ impl<'g> InvitationRepository<'g> {
 
 /// What somebody is invited to.
 #[derive(Debug, Clone, PartialEq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct InvitationPreview {
     /// Display name of the workspace.
     pub workspace_name: WorkspaceName,

@@ -19,6 +19,7 @@ debug_by_name!(KpiRepository);
 /// A KPI.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = kpis, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Kpi {
     /// Its id.
     pub id: KpiId,

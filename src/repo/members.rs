@@ -22,6 +22,7 @@ debug_by_name!(MemberRepository);
 /// A membership.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspace_users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Membership {
     /// Its id.
     pub id: MembershipId,
@@ -37,6 +38,7 @@ pub struct Membership {
 
 /// A member, with what fellow members may know.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Member {
     /// The membership.
     pub membership: Membership,

@@ -31,6 +31,7 @@ impl ServiceConnection {
 
 /// A workspace that nobody but one user owns.
 #[derive(Debug, Clone, PartialEq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct SoleOwnership {
     /// The workspace.
     pub workspace_id: WorkspaceId,

@@ -21,6 +21,7 @@ debug_by_name!(SubscriptionRepository, MySubscriptionRepository);
 /// A subscription.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = subscriptions, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Subscription {
     /// Its id.
     pub id: SubscriptionId,

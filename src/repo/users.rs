@@ -21,6 +21,7 @@ debug_by_name!(UserRepository, MeRepository);
 /// A user, as services see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct User {
     /// The user's id.
     pub id: UserId,
@@ -214,6 +215,7 @@ statement!(SignIn: UserColumns, "SELECT id, email, name, image, provider, provid
 /// A user, as the user and fellow members see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Profile {
     /// The user's id.
     pub id: UserId,

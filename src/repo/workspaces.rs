@@ -20,6 +20,7 @@ debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspaces, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Workspace {
     /// Its id.
     pub id: WorkspaceId,
@@ -131,6 +132,7 @@ impl WorkspaceRepository<'_> {
 
 /// A workspace with the user's part in it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct MyWorkspace {
     /// The workspace.
     pub workspace: Workspace,

@@ -1,4 +1,4 @@
-//! The services' pool.
+//! The guard of a service outside of any workspace.
 
 use std::fmt;
 

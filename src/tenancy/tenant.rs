@@ -1,4 +1,4 @@
-//! The tenant's pool.
+//! The guard of an actor inside one workspace.
 
 use std::fmt;
 

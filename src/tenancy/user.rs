@@ -1,4 +1,4 @@
-//! The signed-in user's pool.
+//! The guard of a signed-in user outside of any workspace.
 
 use std::fmt;
 

@@ -48,6 +48,7 @@ impl From<StoredSource> for Option<Source> {
     serde::Deserialize,
 )]
 #[diesel(table_name = points, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct DataPoint {
     /// Its workspace.
     pub workspace_id: WorkspaceId,
