@@ -8,18 +8,7 @@
 //! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with
 //! any [`Error`] of a query.
 //!
-//! # Adding a repository
-//! 1. A migration makes the table, its comments, indexes, row-level security, policies and grants
-//!    together. `workspace_id` leads every key.
-//! 2. `diesel print-schema` regenerates `schema.rs`, and `SESARI_UPDATE=1 cargo test --lib manifest`
-//!    the manifest in `database/isolation`, which names the table in `TABLES`. `error/classify.rs`
-//!    learns what the table's foreign keys refer to.
-//! 3. A file here holds the row as callers see it, the `New...` and `...Changes` structs, the filter
-//!    and the queries. Each query filters on `workspace_id` itself.
-//!    Each public method runs in `observe::operation`, under the name that the audit log has for it,
-//!    and `observe` learns the table.
-//! 4. The same file gives the guard a method that hands the repository out, borrowing the guard's connection.
-//! 5. The isolation matrix fails until it covers the table.
+//! `CONTRIBUTING.md` is the recipe for a new table and its repository.
 
 mod audit_log;
 mod data_points;
