@@ -427,9 +427,21 @@ impl AsError for Error {
     }
 }
 
-impl AsError for Box<dyn std::error::Error + Send + Sync> {
+/// For `anyhow::Error`, boxed errors and whatever else holds any error: the first of this crate among it and its
+/// sources.
+impl<E> AsError for E
+where
+    E: From<Error> + AsRef<dyn std::error::Error + Send + Sync>,
+{
     fn as_error(&self) -> Option<&Error> {
-        self.downcast_ref()
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self.as_ref());
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref() {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
     }
 }
 
@@ -583,3 +595,23 @@ impl fmt::Debug for DatabaseError {
 }
 
 impl std::error::Error for DatabaseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `anyhow` has it: any error, below a context.
+    #[derive(Debug, thiserror::Error)]
+    #[error("importing")]
+    struct Context(#[source] Error);
+
+    #[test]
+    fn an_error_of_this_crate_is_found_below_others() {
+        type Boxed = Box<dyn std::error::Error + Send + Sync>;
+        let plain = Boxed::from(Error::Deadlock);
+        assert!(matches!(plain.as_error(), Some(Error::Deadlock)));
+        let below: Boxed = Context(Error::LockTimeout).into();
+        assert!(matches!(below.as_error(), Some(Error::LockTimeout)));
+        assert!(Boxed::from("no error of ours").as_error().is_none());
+    }
+}

@@ -50,7 +50,8 @@ impl Database {
         }
         let mut last = None;
         loop {
-            let mut tenant = self.tenant_read_only(actor.clone(), workspace)?;
+            let mut tenant =
+                self.begin(&super::Scope::tenant(actor.clone(), workspace).read_only())?;
             let kpis = tenant.data_points().kpis_before(before, last.as_ref(), PAGE)?;
             tenant.commit()?;
             for kpi in &kpis {

@@ -82,7 +82,7 @@ impl Database {
         current: &SealingKeyId,
         after: Option<&WorkspaceId>,
     ) -> Result<Vec<WorkspaceId>> {
-        let mut guard = self.service_read_only(service)?;
+        let mut guard = self.begin(&super::Scope::service(service).read_only())?;
         let workspaces = guard.integration_queue().workspaces_to_reseal(current, after, PAGE)?;
         guard.commit()?;
         Ok(workspaces)

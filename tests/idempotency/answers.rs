@@ -170,7 +170,10 @@ fn a_read_only_guard_does_nothing_once() {
     let key = key();
     ask(&world, &key).unwrap();
     for key in [key, super::key()] {
-        let mut tenant = world.db.tenant_read_only(&world.a.owner, &world.a.workspace).unwrap();
+        let mut tenant = world
+            .db
+            .begin(&sesari_db::Scope::tenant(&world.a.owner, &world.a.workspace).read_only())
+            .unwrap();
         let refused = tenant.once("make a kpi", &key, make_kpi);
         assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
     }
