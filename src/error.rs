@@ -17,7 +17,8 @@ pub(crate) use classify::unnamed_constraint;
 
 use std::fmt;
 
-use crate::credentials::{OpenError, ResealError, SaltError, SealError};
+use crate::credentials::advanced::SaltError;
+use crate::credentials::{OpenError, ResealError, SealError};
 use crate::id::{ParseIdError, WorkspaceId};
 use crate::idempotency::IdempotencyError;
 use crate::import::ImportError;

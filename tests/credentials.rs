@@ -22,10 +22,8 @@ mod vectors;
 #[path = "credentials/wrong.rs"]
 mod wrong;
 
-use sesari_db::credentials::{
-    Binding, Envelope, OpenError, SealedColumn, SealingKey, SealingKeyRing, SealingSalt, Secret,
-    open, seal,
-};
+use sesari_db::credentials::advanced::{Binding, Envelope, SealedColumn, SealingSalt, open, seal};
+use sesari_db::credentials::{OpenError, SealingKey, SealingKeyRing, Secret};
 use sesari_db::id::{IntegrationId, WorkspaceId};
 use sesari_db::value::IntegrationProvider;
 

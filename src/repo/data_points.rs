@@ -59,7 +59,7 @@ pub struct DataPointRepository<'g> {
 }
 
 impl TenantConnection {
-    /// The history of its KPIs.
+    /// The history of the workspace's KPIs.
     pub fn data_points(&mut self) -> DataPointRepository<'_> {
         let InWorkspace { conn, workspace, .. } = self.parts();
         DataPointRepository { conn, workspace }
@@ -136,8 +136,8 @@ impl<'g> DataPointRepository<'g> {
     ///
     /// Under [`OnExisting::Fail`] a key that is taken ends the import with
     /// [`ImportError::KeyTaken`](crate::import::ImportError::KeyTaken), which names the line; or with
-    /// `Conflict`, and the transaction with it, where somebody else takes it in that moment. `NotFound` when a KPI is deleted by somebody else in the moment between
-    /// being asked for and its points being written.
+    /// `Conflict`, and the transaction with it, where another transaction takes it meanwhile.
+    /// `NotFound` when another transaction deletes a KPI between the look-up and the write.
     ///
     /// The transaction holds what it wrote, and so its KPIs against other writers, until it ends.
     /// [`Database::import`](crate::Database::import) commits after each batch.
@@ -226,8 +226,8 @@ impl<'g> DataPointRepository<'g> {
         PointIter::new(self, kpi.clone(), range)
     }
 
-    /// Writes all points of a [`range`](Self::range) as CSV, read as [`iter`](Self::iter) reads
-    /// them, and says how many. [`import_csv`](Self::import_csv) reads them back to the bit.
+    /// Writes all points of a [`range`](Self::range) as CSV, reading them as [`iter`](Self::iter) does, and
+    /// returns how many. [`import_csv`](Self::import_csv) reads them back to the bit.
     ///
     /// [`ImportError::Write`](crate::import::ImportError::Write) when the writer fails.
     pub fn export_csv(

@@ -59,7 +59,7 @@ impl GoalWithKpis {
     /// The goal's progress, as [`GoalRepository::progress`] has it, with its KPIs in the same order.
     ///
     /// # Errors
-    /// As [`goal_progress`], which what was read gives no reason to.
+    /// As [`goal_progress`]; values that were read cause none.
     pub fn progress(&self) -> Result<GoalProgress, InvalidInput> {
         let input = |linked: &LinkedKpi| KpiProgressInput {
             kpi_id: linked.kpi.id.clone(),
@@ -150,7 +150,7 @@ pub struct GoalRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Its goals.
+    /// The workspace's goals.
     pub fn goals(&mut self) -> GoalRepository<'_> {
         let InWorkspace { conn, workspace, .. } = self.parts();
         GoalRepository { conn, workspace }
@@ -266,12 +266,12 @@ impl<'g> GoalRepository<'g> {
         self.set_status(id, GoalStatus::Completed)
     }
 
-    /// Puts a goal off.
+    /// Pauses a goal.
     pub fn pause(&mut self, id: &GoalId) -> Result<Goal> {
         self.set_status(id, GoalStatus::Paused)
     }
 
-    /// Takes a goal up again.
+    /// Resumes a paused goal.
     pub fn resume(&mut self, id: &GoalId) -> Result<Goal> {
         self.set_status(id, GoalStatus::Active)
     }
@@ -289,7 +289,7 @@ impl<'g> GoalRepository<'g> {
         })
     }
 
-    /// Brings a deleted goal back.
+    /// Restores a deleted goal.
     pub fn restore(&mut self, id: &GoalId) -> Result<Goal> {
         operation("goal.restore", || {
             let row = diesel::update(goals::table)

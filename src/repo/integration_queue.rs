@@ -1,4 +1,4 @@
-//! What services may know of all workspaces' integrations: which are due, and which keys are in use.
+//! Integrations of all workspaces, for services: which are due, and which sealing keys are in use.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub struct Claim {
     pub leased_until: DateTime<Utc>,
 }
 
-/// How many envelopes a sealing key holds shut.
+/// How many envelopes are sealed with a key.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct KeyUsage {

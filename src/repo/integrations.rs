@@ -14,9 +14,8 @@ use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 use super::integration_queue::lease_interval;
 use super::{changed, debug_by_name, found, page_of, statement};
 use crate::connection::PgConnection;
-use crate::credentials::{
-    self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
-};
+use crate::credentials::advanced::{self, Binding, Envelope, SealingSalt};
+use crate::credentials::{OpenError, SealingKeyId, SealingKeyRing, Secret, scrub};
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
@@ -125,7 +124,7 @@ pub struct IntegrationRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Its connections to outside services.
+    /// The workspace's connections to outside services.
     pub fn integrations(&mut self) -> IntegrationRepository<'_> {
         let InWorkspace { conn, workspace, sealing_keys: keys, .. } = self.parts();
         IntegrationRepository { conn, workspace, keys }
@@ -217,7 +216,7 @@ impl<'g> IntegrationRepository<'g> {
             let sealed = found(row, IntegrationId::ENTITY)?;
             let (envelope, salt) = sealed.parse()?;
             let binding = Binding::integration_credentials(self.workspace, id, &sealed.provider);
-            Ok(credentials::open(keys, &salt, &binding, &envelope)?)
+            Ok(advanced::open(keys, &salt, &binding, &envelope)?)
         })
     }
 
@@ -245,7 +244,7 @@ impl<'g> IntegrationRepository<'g> {
         let salt: Option<Vec<u8>> = diesel::select(sealing_salt()).get_result(self.conn)?;
         let salt = SealingSalt::from_bytes(&salt.ok_or(Error::Denied)?)?;
         let binding = Binding::integration_credentials(self.workspace, id, provider);
-        Ok(credentials::seal(keys, &salt, &binding, secret)?)
+        Ok(advanced::seal(keys, &salt, &binding, secret)?)
     }
 
     fn store(&mut self, id: &IntegrationId, envelope: &Envelope) -> Result<()> {
@@ -298,7 +297,7 @@ impl<'g> IntegrationRepository<'g> {
         })
     }
 
-    /// Lets the lease end so long from now, at most seven days, and says when that is. For background
+    /// Extends the lease to so long from now, at most seven days, and returns its new end. For background
     /// services; `NotFound` when the lease has gone to another worker.
     ///
     /// [`Error::Invalid`] for a longer lease.
@@ -416,7 +415,7 @@ impl<'g> IntegrationRepository<'g> {
                     let binding =
                         Binding::integration_credentials(self.workspace, &id, &sealed.provider);
                     let envelope = sealed.parse().and_then(|(envelope, salt)| {
-                        Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
+                        Ok(advanced::reseal(keys, &salt, &binding, &envelope)?)
                     });
                     match envelope {
                         Ok(None) => {}
@@ -433,8 +432,8 @@ impl<'g> IntegrationRepository<'g> {
         )
     }
 
-    /// Destroys what the workspace's sealing key is derived with: its envelopes stay shut for good,
-    /// those in backups too unless the backup has the salt. For owners; false for anybody else, and
+    /// Destroys the salt that the workspace's sealing key is derived with, so that none of its envelopes can be
+    /// opened again, in backups neither unless the backup has the salt. For owners; false for anybody else, and
     /// when there was nothing to destroy. Credentials stored afterwards get a new salt.
     pub fn shred_credentials(&mut self) -> Result<bool> {
         counted(

@@ -143,7 +143,7 @@ pub struct InvitationRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Who was invited to it. Shows invitations to owners and admins.
+    /// Invitations to the workspace. Shows them to owners and admins.
     pub fn invitations(&mut self) -> InvitationRepository<'_> {
         let InWorkspace { conn, workspace, .. } = self.parts();
         InvitationRepository { conn, workspace }

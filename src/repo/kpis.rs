@@ -136,7 +136,7 @@ pub struct KpiRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Its KPIs.
+    /// The workspace's KPIs.
     pub fn kpis(&mut self) -> KpiRepository<'_> {
         let InWorkspace { conn, workspace, .. } = self.parts();
         KpiRepository { conn, workspace }

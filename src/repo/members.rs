@@ -66,7 +66,7 @@ pub struct MemberRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Its members.
+    /// The workspace's members.
     pub fn members(&mut self) -> MemberRepository<'_> {
         let InWorkspace { conn, workspace, actor, .. } = self.parts();
         MemberRepository { conn, workspace, actor }

@@ -64,7 +64,7 @@ impl MembershipRepository<'_> {
     /// The most workspaces that one call of [`leave`](Self::leave) leaves.
     pub const MAX_LEAVE: u16 = 500;
 
-    /// Makes a user a member without an invitation. That the user agreed is the service's to know.
+    /// Makes a user a member without an invitation. The service answers for the user's consent.
     /// `Conflict` when the user is a member already, `NotFound` when there is no such user or workspace.
     pub fn add(
         &mut self,
@@ -152,7 +152,7 @@ pub(super) fn delete_user(
 
 type Columns<'a> = (Vec<&'a WorkspaceId>, Vec<Option<&'a UserId>>);
 
-/// Workspaces and their heirs, side by side.
+/// Workspaces, and the heir of each.
 fn columns(decisions: &[Succession]) -> Result<Columns<'_>> {
     let (workspaces, heirs): Columns<'_> = decisions
         .iter()

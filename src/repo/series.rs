@@ -62,7 +62,7 @@ pub struct SeriesRepository<'g> {
 }
 
 impl TenantConnection {
-    /// Its history in buckets, and figures of it.
+    /// The history of the workspace's KPIs in buckets, and statistics of it.
     pub fn series(&mut self) -> SeriesRepository<'_> {
         let InWorkspace { conn, workspace, .. } = self.parts();
         SeriesRepository { conn, workspace }
@@ -259,7 +259,7 @@ fn series_of(
         .collect()
 }
 
-/// Squares of values from this size on leave the type: their figures are taken of smaller ones.
+/// From this size on, squares of values overflow: statistics are computed of scaled values.
 const SQUARED: f64 = 1e150;
 
 fn statistics_of(row: StatisticsRow) -> Statistics {
