@@ -1,6 +1,5 @@
 //! Batches: one statement for any number of points.
 
-use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Double, Nullable, Text, Timestamptz};
 
 use super::rows::stored;
