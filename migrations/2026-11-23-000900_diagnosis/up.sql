@@ -56,6 +56,7 @@ BEGIN
                AND changes -> 'user_id' ->> 'old' = asked_user) THEN 'membership-ended' ELSE 'never-member' END;
     END IF;
 
+    -- By the owner's policies for reading. Those of public.goals and public.goal_kpis serve nothing else.
     EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1 AND %I = $2)',
                    target, workspace_column, row_column)
        INTO is_here USING asked_workspace, asked_row;
