@@ -198,7 +198,7 @@ fn asking_costs_the_claim_and_the_answer_and_their_statements_are_kept() {
     );
     assert_eq!(prepared.len(), 2, "{prepared:#?}");
     assert!(
-        prepared[0].starts_with("INSERT") && prepared[1].starts_with("UPDATE"),
+        prepared[0].contains("INSERT INTO") && prepared[1].starts_with("UPDATE"),
         "{prepared:#?}"
     );
 }
