@@ -16,7 +16,7 @@
 //! the first is 32 zero bytes. `docs/audit.md` says what this defends against, and what it does not.
 //!
 //! # Invariants, and the tests that guard them
-//! | invariant | test in `tests/audit` |
+//! | invariant | test in `tests/data/audit` |
 //! |---|---|
 //! | no two different entries have the same canonical form | `the_canonical_form_can_be_taken_apart_again` |
 //! | no rows make the verification panic | `no_rows_make_it_panic` |

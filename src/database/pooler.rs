@@ -1,4 +1,4 @@
-//! Detects a pooler in another mode than the builder was told. Guarded by `tests/pgbouncer.rs`.
+//! Detects a pooler in another mode than the builder was told. Guarded by `tests/operations/pgbouncer.rs`.
 
 use std::sync::mpsc;
 use std::time::Duration;
