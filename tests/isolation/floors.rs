@@ -1,5 +1,7 @@
 //! The floors of `ARCHITECTURE.md`: an import points down.
 
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
