@@ -15,11 +15,12 @@ use super::{TimeRange, debug_by_name};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::counted;
 use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Stretches,
     Summary, check_percentiles, goal_series,
 };
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::Timestamp;
 
 debug_by_name!(SeriesRepository);
@@ -60,16 +61,20 @@ pub struct SeriesRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> SeriesRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
+impl TenantConnection {
+    /// The history of the workspace's KPIs in buckets, and statistics of it.
+    pub fn series(&mut self) -> SeriesRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        SeriesRepository { conn, workspace }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl SeriesRepository<'_> {
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
-        operation("series.read", || {
+        counted("series.read", Vec::len, || {
             check_cells(kpis.len(), query.grid.len())?;
             let reading = Reading::of(&[&query.grid], query.points_only);
             let mut summaries = self.summaries(kpis, &reading)?;
@@ -79,7 +84,7 @@ impl<'g> SeriesRepository<'g> {
 
     /// The series of each KPI, and the same of the [period before](Grid::before).
     pub fn compare(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Comparison>> {
-        operation("series.compare", || {
+        counted("series.compare", Vec::len, || {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
             let reading = Reading::of(&[&before, &query.grid], query.points_only);
@@ -104,7 +109,7 @@ impl<'g> SeriesRepository<'g> {
         range: TimeRange,
         percentiles: &[f64],
     ) -> Result<Vec<Option<Statistics>>> {
-        operation("series.statistics", || {
+        counted("series.statistics", Vec::len, || {
             check_percentiles(percentiles)?;
             check_cells(kpis.len(), percentiles.len().max(1))?;
             let query = StatisticsOf {
@@ -130,7 +135,7 @@ impl<'g> SeriesRepository<'g> {
     /// stands until the next one, from before the first bucket too; before the first of all the KPI is
     /// left out, as not measured. `Invalid` where KPIs times buckets are more than [`Grid::MAX_CELLS`].
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
-        operation("series.goal_progress", || {
+        counted("series.goal_progress", Vec::len, || {
             // How many KPIs the goal has is known to the server alone: one more than may be is read.
             let most = Grid::MAX_CELLS / grid.len().max(1);
             let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
@@ -254,7 +259,7 @@ fn series_of(
         .collect()
 }
 
-/// Squares of values from this size on leave the type: their figures are taken of smaller ones.
+/// From this size on, squares of values overflow: statistics are computed of scaled values.
 const SQUARED: f64 = 1e150;
 
 fn statistics_of(row: StatisticsRow) -> Statistics {
