@@ -57,7 +57,10 @@ impl Side {
     }
 
     fn entries(&self) -> i64 {
-        let mut tenant = self.db.tenant_read_only(&self.owner, &self.workspace).unwrap();
+        let mut tenant = self
+            .db
+            .begin(&sesari_db::Scope::tenant(&self.owner, &self.workspace).read_only())
+            .unwrap();
         tenant.audit_log().count(&AuditFilter::default()).unwrap()
     }
 

@@ -85,7 +85,8 @@ impl Bench {
     }
 
     fn guard(&self) {
-        let mut tenant = self.db.tenant_read_only(&self.user, &self.workspaces[0]).unwrap();
+        let mut tenant =
+            self.db.begin(&Scope::tenant(&self.user, &self.workspaces[0]).read_only()).unwrap();
         black_box(tenant.kpis().find(&self.kpi).unwrap().unwrap());
         tenant.commit().unwrap();
     }
@@ -112,7 +113,7 @@ impl Bench {
         move || {
             let (db, user, workspace, kpi) = of.clone();
             let done = tokio::task::spawn_blocking(move || {
-                let mut tenant = db.tenant_read_only(&user, &workspace).unwrap();
+                let mut tenant = db.begin(&Scope::tenant(&user, &workspace).read_only()).unwrap();
                 black_box(tenant.kpis().find(&kpi).unwrap().unwrap());
                 tenant.commit().unwrap();
             });

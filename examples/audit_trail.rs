@@ -155,7 +155,7 @@ fn make_history(db: &Database, ada: &UserId, bob: &UserId) -> Outcome<WorkspaceI
 }
 
 fn list(db: &Database, ada: &UserId, bob: &UserId, workspace: &WorkspaceId) -> Outcome<()> {
-    let mut tenant = db.tenant_read_only(ada, workspace)?;
+    let mut tenant = db.begin(&sesari_db::Scope::tenant(ada, workspace).read_only())?;
     let entries = tenant.audit_log().list(&AuditFilter::default(), &PageRequest::first(50)?)?;
     for entry in entries.items {
         let who = match entry.actor_id.as_str() {
@@ -187,7 +187,7 @@ fn verify(
     workspace: &WorkspaceId,
     noted: Option<&Checkpoint>,
 ) -> Outcome<Verdict> {
-    let mut tenant = db.tenant_read_only(ada, workspace)?;
+    let mut tenant = db.begin(&sesari_db::Scope::tenant(ada, workspace).read_only())?;
     Ok(tenant.audit_log().verify(noted)?)
 }
 

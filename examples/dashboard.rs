@@ -45,7 +45,7 @@ fn main() -> Outcome<()> {
     let recent = Grid::new(last_weeks, Step::day(zone))?;
 
     // Five questions, each of them one statement for all KPIs.
-    let mut tenant = db.tenant_read_only(&user, &workspace)?;
+    let mut tenant = db.begin(&sesari_db::Scope::tenant(&user, &workspace).read_only())?;
     let kpis = tenant.kpis().list(&KpiFilter::default(), &PageRequest::first(100)?)?.items;
     let ids: Vec<_> = kpis.iter().map(|kpi| kpi.id.clone()).collect();
     let by_day = tenant.series().read(&ids, &SeriesQuery::new(days))?;

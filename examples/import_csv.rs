@@ -64,7 +64,7 @@ fn main() -> Outcome<()> {
     bar.finish();
     report(&imported);
 
-    let mut tenant = db.tenant_read_only(&ada, &acme)?;
+    let mut tenant = db.begin(&sesari_db::Scope::tenant(&ada, &acme).read_only())?;
     match tenant.data_points().latest(&kpi)? {
         Some(point) => println!("\nLatest: {} at {}", point.value, point.timestamp),
         None => println!("\nNo points."),

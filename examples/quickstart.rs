@@ -148,7 +148,7 @@ fn tell_acmes_story(db: &Database, ada: &UserId, acme: &WorkspaceId) -> Outcomes
 }
 
 fn show_progress(db: &Database, ada: &UserId, acme: &WorkspaceId, goal: &GoalId) -> Outcomes<()> {
-    let mut tenant = db.tenant_read_only(ada, acme)?;
+    let mut tenant = db.begin(&Scope::tenant(ada, acme).read_only())?;
     let goal = tenant.goals().find_with_kpis(goal)?.ok_or("no goal")?;
     let progress = goal.progress()?;
     println!();

@@ -96,7 +96,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     println!("\nAnd the only owner tries to leave: {:?}", tenant.members().leave().err());
     drop(tenant);
     println!("\nThe audit log:");
-    let mut tenant = db.tenant_read_only(&owner, &scene.workspace)?;
+    let mut tenant = db.begin(&sesari_db::Scope::tenant(&owner, &scene.workspace).read_only())?;
     for entry in tenant.audit_log().list(&AuditFilter::default(), &PageRequest::default())?.items {
         println!("  {:<18} by {} {}", entry.action, entry.actor_kind, entry.actor_id);
     }

@@ -98,7 +98,7 @@ fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId, IntegrationId)> {
 }
 
 fn show_usage(db: &Database, keeper: &ServiceName) -> Outcome<()> {
-    let mut service = db.service_read_only(keeper)?;
+    let mut service = db.begin(&sesari_db::Scope::service(keeper).read_only())?;
     for usage in service.integration_queue().key_usage()? {
         println!("key {} holds {} envelopes shut", usage.key_id, usage.envelopes);
     }

@@ -245,7 +245,7 @@ fn furnish(db: &Database, owner: &UserId) -> Outcome<Vec<WorkspaceId>> {
 fn synchronised(db: &Database, owner: &UserId, workspaces: &[WorkspaceId]) -> Outcome<usize> {
     let mut done = 0;
     for workspace in workspaces {
-        let mut tenant = db.tenant_read_only(owner, workspace)?;
+        let mut tenant = db.begin(&Scope::tenant(owner, workspace).read_only())?;
         for status in [SyncStatus::Success, SyncStatus::Error] {
             let filter = IntegrationFilter { sync_status: Some(status), ..Default::default() };
             done += usize::try_from(tenant.integrations().count(&filter)?)?;
@@ -263,7 +263,7 @@ fn report(db: &Database, owner: &UserId, workspaces: &[WorkspaceId]) -> Outcome<
     let mut points: BTreeMap<i64, usize> = BTreeMap::new();
     let mut error = None;
     for workspace in workspaces {
-        let mut tenant = db.tenant_read_only(owner, workspace)?;
+        let mut tenant = db.begin(&Scope::tenant(owner, workspace).read_only())?;
         for kpi in tenant.kpis().list(&KpiFilter::default(), &PageRequest::first(100)?)?.items {
             *points.entry(tenant.data_points().count(&kpi.id, whole)?).or_default() += 1;
         }

@@ -16,7 +16,7 @@
 //! the first is 32 zero bytes. `docs/audit.md` says what this defends against, and what it does not.
 //!
 //! # Invariants, and the tests that guard them
-//! | invariant | test in `tests/audit` |
+//! | invariant | test in `tests/data/audit` |
 //! |---|---|
 //! | no two different entries have the same canonical form | `the_canonical_form_can_be_taken_apart_again` |
 //! | no rows make the verification panic | `no_rows_make_it_panic` |
@@ -47,6 +47,8 @@ pub use checkpoint::{Checkpoint, ParseCheckpointError};
 use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
+
+use crate::hex;
 
 /// The version of the canonical form, its first field.
 const FORM: &str = "sesari.audit.v1";
@@ -94,10 +96,10 @@ pub struct Entry {
     /// The server's number of the transaction.
     pub transaction_id: i64,
     /// Hash of the entry before.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hex")]
     pub previous_hash: Vec<u8>,
     /// Its hash, as stored.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hex")]
     pub hash: Vec<u8>,
 }
 
@@ -143,44 +145,5 @@ impl Entry {
 
     fn fits_at(&self, sequence: i64) -> bool {
         digest(&SHA256, self.form_at(sequence).as_bytes()).as_ref() == self.hash
-    }
-}
-
-/// Hashes as text.
-pub(crate) mod hex {
-    use std::fmt::Write as _;
-
-    use serde::de::Error as _;
-
-    pub(crate) fn encode(bytes: &[u8]) -> String {
-        bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-
-    /// Lower case alone: one hash has one text.
-    pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let pairs = text.as_bytes().chunks(2);
-        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
-    }
-
-    pub(super) fn serialize<S: serde::Serializer>(
-        bytes: &[u8],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
-        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
-        decode(&text).ok_or_else(|| D::Error::custom("expected lower-case hex"))
     }
 }

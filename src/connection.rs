@@ -43,7 +43,6 @@ use diesel::sql_types::TypeMetadata;
 pub(crate) use cancel::CancelToken;
 #[cfg(test)]
 pub(crate) use error::error_of;
-pub(crate) use error::sqlstate;
 pub(crate) use flight::{Command, Opening};
 pub use rows::{Cursor, PgField, PgRow};
 pub(crate) use startup::ConnectError;

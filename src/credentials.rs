@@ -1,7 +1,7 @@
 //! Sealed credentials: what an outside service gave a workspace, kept so that the database holds
 //! nothing of use. Pure: no database, no clock.
 //!
-//! [`seal`] turns a [`Secret`] into an [`Envelope`], the only form that the column
+//! [`seal`](advanced::seal) turns a [`Secret`] into an [`Envelope`](advanced::Envelope), the only form that the column
 //! `integrations.credentials` accepts:
 //!
 //! ```text
@@ -36,7 +36,7 @@
 //! put envelopes in front of this code learns nothing from the answer.
 //!
 //! **A key per workspace**, by HKDF ([RFC 5869](https://www.rfc-editor.org/rfc/rfc5869)): the
-//! configured key is the input keying material, the workspace's random [`SealingSalt`] the salt of
+//! configured key is the input keying material, the workspace's random [`SealingSalt`](advanced::SealingSalt) the salt of
 //! the extract step, and the purpose with the workspace's id the `info` of the expand step. Each
 //! of the three alone separates workspaces; a derived key that leaks opens that one workspace's
 //! envelopes and says nothing about the configured key. RFC 5869 allows a salt to be public. Here it
@@ -51,7 +51,8 @@
 //! # Example
 //!
 //! ```
-//! use sesari_db::credentials::{Binding, SealingKey, SealingKeyRing, SealingSalt, Secret, open, seal};
+//! use sesari_db::credentials::advanced::{Binding, SealingSalt, open, seal};
+//! use sesari_db::credentials::{SealingKey, SealingKeyRing, Secret};
 //! use sesari_db::value::IntegrationProvider;
 //!
 //! let ring = SealingKeyRing::new([SealingKey::generate("2026-11".parse()?)?])?;
@@ -71,6 +72,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod advanced;
 mod binding;
 mod envelope;
 mod keyring;
@@ -78,31 +80,17 @@ mod salt;
 mod scrub;
 mod secret;
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::error::Unspecified;
-use ring::hkdf::{HKDF_SHA256, Salt};
-use ring::rand::{SecureRandom, SystemRandom};
-use zeroize::Zeroizing;
-
-pub use binding::{Binding, SealedColumn};
-pub use envelope::{Envelope, ParseEnvelopeError};
 pub use keyring::{
     KeyError, KeyProvider, ParseKeyIdError, SealingKey, SealingKeyId, SealingKeyRing,
 };
-pub use salt::{SaltError, SealingSalt};
 pub use scrub::scrub;
 pub use secret::{JsonError, Secret};
-
-use crate::id::WorkspaceId;
 
 /// The longest secret that can be sealed, in bytes.
 ///
 /// The longest envelope then has 100 000 bytes, which is what the database accepts, under a key id of
 /// any length: moving to another key never makes an envelope too long.
 pub const MAX_SECRET_LEN: usize = 74_944;
-
-/// Separates the keys derived here from any other use of the same key.
-const KEY_DOMAIN: &str = "sesari.credentials.v1.aes-256-gcm";
 
 /// Why a secret was not sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,91 +133,4 @@ pub enum ResealError {
     /// What was in it could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
-}
-
-/// Seals a secret for one place, under the ring's sealing key.
-///
-/// Two calls with the same secret give different envelopes.
-///
-/// # Errors
-/// [`SealError::TooLong`], or [`SealError::Randomness`] when the system has none.
-pub fn seal(
-    ring: &SealingKeyRing,
-    salt: &SealingSalt,
-    binding: &Binding<'_>,
-    secret: &Secret,
-) -> Result<Envelope, SealError> {
-    let plaintext = secret.expose();
-    if plaintext.len() > MAX_SECRET_LEN {
-        return Err(SealError::TooLong);
-    }
-    let mut nonce = [0; envelope::NONCE_LEN];
-    SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Randomness)?;
-
-    let key = ring.sealing_key();
-    let cipher = workspace_key(key, salt, binding.workspace()).map_err(|_| SealError::Cipher)?;
-    // Room for the tag from the start, so that the buffer never moves.
-    let mut sealed = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
-    sealed.extend_from_slice(plaintext);
-    let aad = Aad::from(binding.associated_data(key.id()));
-    cipher
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut *sealed)
-        .map_err(|_| SealError::Cipher)?;
-    Ok(Envelope::new(key.id().clone(), nonce, std::mem::take(&mut *sealed)))
-}
-
-/// Opens an envelope in the place that it was sealed for.
-///
-/// # Errors
-/// [`OpenError::UnknownKey`] when the ring lacks the envelope's key, [`OpenError::Refused`] for
-/// whatever else.
-pub fn open(
-    ring: &SealingKeyRing,
-    salt: &SealingSalt,
-    binding: &Binding<'_>,
-    envelope: &Envelope,
-) -> Result<Secret, OpenError> {
-    let key_id = envelope.key_id();
-    let key = ring.get(key_id).ok_or_else(|| OpenError::UnknownKey { key_id: key_id.clone() })?;
-    let cipher = workspace_key(key, salt, binding.workspace()).map_err(|_| OpenError::Refused)?;
-    let mut buffer = Zeroizing::new(envelope.sealed().to_vec());
-    let aad = Aad::from(binding.associated_data(key_id));
-    let len = cipher
-        .open_in_place(Nonce::assume_unique_for_key(*envelope.nonce()), aad, &mut buffer)
-        .map_err(|_| OpenError::Refused)?
-        .len();
-    buffer.truncate(len);
-    Ok(Secret::from(buffer))
-}
-
-/// Opens an envelope and seals its secret again under the ring's sealing key; `None` when that is
-/// the key it is sealed with already, in which case nothing is opened or checked.
-///
-/// # Errors
-/// [`ResealError::Open`] as [`open`], [`ResealError::Seal`] as [`seal`].
-pub fn reseal(
-    ring: &SealingKeyRing,
-    salt: &SealingSalt,
-    binding: &Binding<'_>,
-    envelope: &Envelope,
-) -> Result<Option<Envelope>, ResealError> {
-    if envelope.key_id() == ring.sealing_key().id() {
-        return Ok(None);
-    }
-    let secret = open(ring, salt, binding, envelope)?;
-    Ok(Some(seal(ring, salt, binding, &secret)?))
-}
-
-/// The key of one workspace. Neither it nor what ring computes it from on the stack is wiped by
-/// ring; the copy made here is.
-fn workspace_key(
-    key: &SealingKey,
-    salt: &SealingSalt,
-    workspace: &WorkspaceId,
-) -> Result<LessSafeKey, Unspecified> {
-    let info = binding::fields(&[KEY_DOMAIN, workspace.as_str()]);
-    let extracted = Salt::new(HKDF_SHA256, salt.as_bytes()).extract(key.bytes());
-    let mut derived = Zeroizing::new([0; 32]);
-    extracted.expand(&[&info], HKDF_SHA256)?.fill(&mut *derived)?;
-    Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*derived)?))
 }

@@ -4,11 +4,8 @@
 #[cfg(feature = "tokio")]
 mod async_database;
 mod builder;
-pub(crate) mod fair_queue;
 mod health;
 mod import;
-pub(crate) mod isolation;
-pub(crate) mod login_pool;
 mod pooler;
 mod replica;
 mod retention;
@@ -25,24 +22,24 @@ use std::time::{Duration, Instant};
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
+use crate::isolation::{self, Declared};
+use crate::tenancy::login_pool::LoginPool;
 use crate::tenancy::transaction::{BeginOptions, Timeouts};
 use crate::tenancy::{
     Actor, ContextKeyRing, ServiceConnection, ServiceName, TenantConnection, UserConnection,
 };
 
 use builder::Units;
-use isolation::Declared;
-use login_pool::LoginPool;
 use replica::Replica;
 
+pub use crate::isolation::{
+    Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
+    rules,
+};
 #[cfg(feature = "tokio")]
 pub use async_database::AsyncDatabase;
 pub use builder::DatabaseBuilder;
 pub use health::{Health, PoolHealth, ReplicaHealth};
-pub use isolation::{
-    Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
-    rules,
-};
 pub use replica::WriteMark;
 pub use rezone::Rezoned;
 pub use rotation::Rotation;
@@ -105,18 +102,6 @@ impl Database {
         self.begin(&Scope::tenant(actor, workspace))
     }
 
-    /// Like [`tenant`](Self::tenant), in a transaction that cannot write.
-    ///
-    /// # Errors
-    /// As [`tenant`](Self::tenant); a write is [`Error::ReadOnly`].
-    pub fn tenant_read_only(
-        &self,
-        actor: impl Into<Actor>,
-        workspace: &WorkspaceId,
-    ) -> Result<TenantConnection> {
-        self.begin(&Scope::tenant(actor, workspace).read_only())
-    }
-
     /// Begins a transaction of a signed-in user outside of any workspace.
     ///
     /// # Errors
@@ -125,28 +110,12 @@ impl Database {
         self.begin(&Scope::user(user))
     }
 
-    /// Like [`user`](Self::user), in a transaction that cannot write.
-    ///
-    /// # Errors
-    /// As [`tenant`](Self::tenant); a write is [`Error::ReadOnly`].
-    pub fn user_read_only(&self, user: &UserId) -> Result<UserConnection> {
-        self.begin(&Scope::user(user).read_only())
-    }
-
     /// Begins a transaction of a service of yours outside of any workspace, with the service login.
     ///
     /// # Errors
     /// As [`tenant`](Self::tenant), and [`Error::Config`] when no service login is configured.
     pub fn service(&self, service: &ServiceName) -> Result<ServiceConnection> {
         self.begin(&Scope::service(service))
-    }
-
-    /// Like [`service`](Self::service), in a transaction that cannot write.
-    ///
-    /// # Errors
-    /// As [`service`](Self::service); a write is [`Error::ReadOnly`].
-    pub fn service_read_only(&self, service: &ServiceName) -> Result<ServiceConnection> {
-        self.begin(&Scope::service(service).read_only())
     }
 
     /// Runs the check of start-up again, by a new connection for each login, and compares the
@@ -180,7 +149,13 @@ impl Database {
         &self.0.fingerprint
     }
 
-    fn begin<G: Guard>(&self, scope: &Scope<G>) -> Result<G> {
+    /// Begins a transaction in a scope, which says whether it may write:
+    /// `db.begin(&Scope::user(&user).read_only())`. It runs on the primary, and knows no deadline and no
+    /// attempts; those are [units of work](Self::run).
+    ///
+    /// # Errors
+    /// As [`tenant`](Self::tenant), and [`Error::Config`] for a service where no service login is configured.
+    pub fn begin<G: Guard>(&self, scope: &Scope<G>) -> Result<G> {
         let pool = scope.pool(self)?;
         let now = Instant::now();
         let options = BeginOptions {

@@ -13,15 +13,17 @@
 
 mod classify;
 
+pub(crate) use classify::unnamed_constraint;
+
 use std::fmt;
 
-use crate::connection::{self, ConnectError};
-use crate::credentials::{OpenError, ResealError, SaltError, SealError};
-use crate::database::IsolationReport;
+use crate::credentials::advanced::SaltError;
+use crate::credentials::{OpenError, ResealError, SealError};
 use crate::id::{ParseIdError, WorkspaceId};
 use crate::idempotency::IdempotencyError;
 use crate::import::ImportError;
 use crate::invitation::InvitationError;
+use crate::series::SeriesError;
 use crate::value::Invalid;
 
 /// The crate's result.
@@ -78,11 +80,11 @@ pub enum Error {
     /// Too many callers are waiting already. Nothing was done; to be handled as a 503.
     #[error("too many callers wait for a database connection: {bound}")]
     Overloaded {
-        /// Which bound it was.
+        /// Which limit was reached.
         bound: QueueBound,
     },
 
-    /// The unit of work did not come to its commit before its deadline. Nothing was committed.
+    /// The deadline of the unit of work passed before its commit was sent. Nothing was committed.
     #[error("the deadline passed before the commit")]
     DeadlineExceeded,
 
@@ -178,9 +180,11 @@ pub enum Error {
     #[error("configuration: {0}")]
     Config(String),
 
-    /// The login or the schema would not isolate tenants. Nothing was opened.
+    /// The login or the schema would not isolate tenants. Nothing was opened. Holds an
+    /// [`IsolationReport`](crate::database::IsolationReport), which its
+    /// [`in_error`](crate::database::IsolationReport::in_error) takes out.
     #[error("the database does not isolate tenants:\n{0}")]
-    Unsafe(IsolationReport),
+    Unsafe(Box<dyn std::error::Error + Send + Sync>),
 
     /// A migration failed. All of the run was rolled back.
     #[error("a migration failed, and all of the run was rolled back")]
@@ -215,11 +219,11 @@ pub enum Error {
     Database(DatabaseError),
 }
 
-/// A bound of the queue for connections.
+/// A limit of the queue for connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueueBound {
-    /// The whole queue is full: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
+    /// The limit of the queue: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
     Queue,
     /// The workspace's part of it is, see
     /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
@@ -260,7 +264,7 @@ impl Error {
         Self::OutcomeUnknown(DatabaseError::new(error))
     }
 
-    /// Whether the server is in question, and not what was asked of it.
+    /// Whether the server or its connections failed, rather than what was asked.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(
             self,
@@ -272,7 +276,7 @@ impl Error {
         )
     }
 
-    /// The error of a begin, where only a server that takes no writes refuses the access mode.
+    /// The error of a `BEGIN`: only a server that takes no writes refuses its access mode.
     pub(crate) fn of_begin(self) -> Self {
         match self {
             Self::ReadOnly => Self::ReadOnlyServer,
@@ -352,20 +356,32 @@ impl Error {
     /// Whether the same transaction, run again from its beginning, may succeed, and whether it is
     /// certain that it has not been committed.
     ///
-    /// [`Error::OutcomeUnknown`] is not retryable: it may have been.
+    /// [`Error::OutcomeUnknown`] is not retryable: it may have been. A unit of work runs again after these
+    /// by itself, except after the limits ([`LockTimeout`](Self::LockTimeout),
+    /// [`PoolTimeout`](Self::PoolTimeout), [`Overloaded`](Self::Overloaded),
+    /// [`TooManyConnections`](Self::TooManyConnections), [`CannotConnectNow`](Self::CannotConnectNow)): it
+    /// has waited for as long as it was told to, and others wait too.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        self.is_conflict_or_loss()
+            || matches!(
+                self,
+                Self::LockTimeout
+                    | Self::PoolTimeout { .. }
+                    | Self::Overloaded { .. }
+                    | Self::TooManyConnections { .. }
+                    | Self::CannotConnectNow { .. }
+            )
+    }
+
+    /// Whether another transaction, or the loss of a connection, ended this one before its commit.
+    pub(crate) fn is_conflict_or_loss(&self) -> bool {
         matches!(
             self,
             Self::SerializationFailure
                 | Self::Deadlock
-                | Self::LockTimeout
-                | Self::PoolTimeout { .. }
-                | Self::Overloaded { .. }
                 | Self::ConnectionLost(_)
                 | Self::IdleInTransactionTimeout
-                | Self::TooManyConnections { .. }
-                | Self::CannotConnectNow { .. }
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
         )
@@ -412,9 +428,21 @@ impl AsError for Error {
     }
 }
 
-impl AsError for Box<dyn std::error::Error + Send + Sync> {
+/// For `anyhow::Error`, boxed errors and whatever else holds any error: the first of this crate among it and its
+/// sources.
+impl<E> AsError for E
+where
+    E: From<Error> + AsRef<dyn std::error::Error + Send + Sync>,
+{
     fn as_error(&self) -> Option<&Error> {
-        self.downcast_ref()
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self.as_ref());
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref() {
+                return Some(error);
+            }
+            cause = error.source();
+        }
+        None
     }
 }
 
@@ -430,6 +458,12 @@ impl From<crate::progress::InvalidInput> for Error {
             error.field(),
             "expected a finite number, and a weight of 0 or more",
         ))
+    }
+}
+
+impl From<SeriesError> for Error {
+    fn from(error: SeriesError) -> Self {
+        Self::Invalid(error.into())
     }
 }
 
@@ -452,17 +486,6 @@ impl From<ResealError> for Error {
     }
 }
 
-impl From<ConnectError> for Error {
-    fn from(error: ConnectError) -> Self {
-        let reason = error.to_string();
-        match error.sqlstate() {
-            Some("53300") => Self::TooManyConnections { reason },
-            Some("57P03") => Self::CannotConnectNow { reason },
-            _ => Self::Connect { reason },
-        }
-    }
-}
-
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         classify::classify(error)
@@ -475,8 +498,8 @@ impl From<diesel::result::Error> for Error {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DepartureError {
-    /// Nobody else owns these workspaces, and there is no decision for them, or one for a heir who is
-    /// no member. The first 1000, by id. Nothing was done.
+    /// Nobody else owns these workspaces, and there is no decision for them, or one for an heir who is
+    /// not a member. The first 1000, by id. Nothing was done.
     #[error("{} workspaces would have no owner: decide who owns each, or that it is deleted", workspaces.len())]
     Undecided {
         /// The workspaces.
@@ -528,7 +551,7 @@ impl DatabaseError {
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
         match &self.0 {
-            diesel::result::Error::DatabaseError(_, info) => connection::sqlstate(info.as_ref()),
+            diesel::result::Error::DatabaseError(_, info) => classify::sqlstate(info.as_ref()),
             _ => None,
         }
     }
@@ -573,3 +596,23 @@ impl fmt::Debug for DatabaseError {
 }
 
 impl std::error::Error for DatabaseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `anyhow` has it: any error, below a context.
+    #[derive(Debug, thiserror::Error)]
+    #[error("importing")]
+    struct Context(#[source] Error);
+
+    #[test]
+    fn an_error_of_this_crate_is_found_below_others() {
+        type Boxed = Box<dyn std::error::Error + Send + Sync>;
+        let plain = Boxed::from(Error::Deadlock);
+        assert!(matches!(plain.as_error(), Some(Error::Deadlock)));
+        let below: Boxed = Context(Error::LockTimeout).into();
+        assert!(matches!(below.as_error(), Some(Error::LockTimeout)));
+        assert!(Boxed::from("no error of ours").as_error().is_none());
+    }
+}

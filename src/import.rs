@@ -33,9 +33,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use csv::{CsvOptions, NumberFormat, Sniffed, sniff};
-pub(crate) use csv::{CsvRows, CsvWriter, Shortest};
+pub(crate) use csv::{CsvRows, CsvWriter};
 
-use crate::repo::{NewDataPoint, OnExisting, Recorded};
+use crate::point::{NewDataPoint, OnExisting, Recorded};
 use crate::value::{Finite, Invalid};
 
 /// How an import goes about it.
@@ -133,6 +133,7 @@ impl ImportOptions {
 
 /// What has become of the rows so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Imported {
     /// Points that are new.
     pub inserted: u64,
@@ -163,6 +164,7 @@ impl Imported {
 /// A column of a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Column {
     /// The KPI measured.
     KpiId,
@@ -198,6 +200,7 @@ impl fmt::Display for Column {
 /// A row that was not imported: where it stands and what is wrong, never what stands in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {fault}")]
+#[non_exhaustive]
 pub struct RowError {
     /// The line of a file, of which the header is 1; of an iterator the item, from 1.
     pub line: u64,

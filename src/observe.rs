@@ -1,4 +1,4 @@
-//! Spans, events and metrics: what a service sees of this crate at work.
+//! Spans, events and metrics.
 //!
 //! With the feature `tracing` (on by default) every unit of work and every operation of a repository
 //! is a span, with the attribute names that OpenTelemetry has for databases; what is slow and what
@@ -6,9 +6,8 @@
 //! [`metrics`](https://docs.rs/metrics) facade, for whichever exporter the service installs. Without
 //! the features nothing of it is compiled.
 //!
-//! # What is never told
-//! No value of a row, no id of a row, no text of the server, no statement, and nothing of a user but
-//! that it is one. A span of a unit of work names its workspace. The labels of metrics are names from
+//! # What is never recorded
+//! Values and ids of rows, texts of the server, statements, and who a user is. A span of a unit of work names its workspace. The labels of metrics are names from
 //! this crate's and the caller's source code: their number does not grow with the data.
 //!
 //! # Spans
@@ -65,7 +64,6 @@ mod figures;
 #[cfg(not(feature = "metrics"))]
 #[path = "observe/no_figures.rs"]
 mod figures;
-mod rows;
 #[cfg(feature = "tracing")]
 mod spans;
 #[cfg(not(feature = "tracing"))]
@@ -79,7 +77,6 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "metrics")]
 pub use figures::describe_metrics;
 pub(crate) use figures::{overloaded, pool};
-pub(crate) use rows::Rows;
 pub(crate) use unit::Unit;
 
 use crate::error::{Error, Result};
@@ -92,14 +89,26 @@ pub(crate) fn set_slow(threshold: Duration) {
     SLOW.store(u64::try_from(threshold.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// Runs an operation of a repository, `<entity>.<verb>`, and tells of it.
+/// Runs an operation of a repository, `<entity>.<verb>`, that returns or changes one row, and records it.
 ///
-/// Operations do not nest: one that calls another leaves the telling to that one.
-pub(crate) fn operation<T: Rows>(
+/// Operations do not nest: one that calls another leaves the record to that one.
+pub(crate) fn operation<T>(name: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    counted(name, |_| 1, body)
+}
+
+/// The rows of an operation that returns a row or none.
+#[expect(clippy::ref_option, reason = "what `counted` calls it with")]
+pub(crate) fn if_some<T>(row: &Option<T>) -> usize {
+    usize::from(row.is_some())
+}
+
+/// Runs an operation as [`operation`] does; `rows` says how many rows its result has.
+pub(crate) fn counted<T>(
     name: &'static str,
+    rows: impl FnOnce(&T) -> usize,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    // The clock is the dearest part: it is not asked while nobody listens.
+    // Reading the clock costs most: skip it while nothing listens.
     let begun = (cfg!(feature = "metrics") || spans::heard()).then(Instant::now);
     spans::operation(name, |span| {
         let result = body();
@@ -107,7 +116,7 @@ pub(crate) fn operation<T: Rows>(
             timed(name, outcome(&result), begun.elapsed());
         }
         match &result {
-            Ok(value) => span.rows(value.rows()),
+            Ok(value) => span.rows(rows(value)),
             Err(error) => {
                 span.error(error.kind());
                 refused(name, error);
@@ -125,9 +134,8 @@ fn timed(name: &'static str, outcome: &'static str, took: Duration) {
     }
 }
 
-/// Tells of a refusal, if the error is one.
-/// A refused context is told of once, where the transaction begins, and not again by the operation
-/// that began it.
+/// Records a refusal, if the error is one. A refused context is recorded once, where the transaction begins, and
+/// not again by the operation that began it.
 pub(crate) fn refused(operation: &'static str, error: &Error) {
     let is_refusal = match error {
         Error::ContextExpired | Error::ContextKeyUnknown => operation == "begin",
@@ -141,26 +149,6 @@ pub(crate) fn refused(operation: &'static str, error: &Error) {
 
 fn outcome<T>(result: &Result<T>) -> &'static str {
     result.as_ref().err().map_or("ok", Error::kind)
-}
-
-/// The tables by the entities that operations are named after.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "a field of spans"))]
-fn table(operation: &str) -> Option<&'static str> {
-    let (entity, _) = operation.split_once('.')?;
-    Some(match entity {
-        "access" | "audit_log" | "deleted_audit_log" => "audit_log",
-        "data_point" | "data_points" | "series" => "kpi_data_points",
-        "goal" => "goals",
-        "goal_kpi" => "goal_kpis",
-        "integration" | "integration_queue" => "integrations",
-        "invitation" | "my_invitation" => "invitations",
-        "kpi" => "kpis",
-        "me" | "user" => "users",
-        "member" | "my_workspace" => "workspace_users",
-        "my_subscription" | "subscription" => "subscriptions",
-        "workspace" => "workspaces",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

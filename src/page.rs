@@ -1,6 +1,5 @@
-//! Keyset pages: a page starts after the last row of the one before, not at an offset, so that
-//! rows inserted meanwhile neither repeat nor hide others, and the thousandth page costs what the
-//! first does.
+//! Keyset pages. A page starts after the last row of the one before, not at an offset: rows inserted meanwhile
+//! neither repeat nor hide others, and every page costs the same.
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,6 +82,20 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts, or `None` after the last row.
     pub next: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// How many rows it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether it has no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
 }
 
 /// A place in a list. Its text form may be given to clients and taken back: it opens nothing that

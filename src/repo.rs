@@ -8,25 +8,14 @@
 //! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with
 //! any [`Error`] of a query.
 //!
-//! # Adding a repository
-//! 1. A migration makes the table, its comments, indexes, row-level security, policies and grants
-//!    together. `workspace_id` leads every key.
-//! 2. `diesel print-schema` regenerates `schema.rs`, and `SESARI_UPDATE=1 cargo test --lib manifest`
-//!    the manifest in `database/isolation`, which names the table in `TABLES`. `error/classify.rs`
-//!    learns what the table's foreign keys refer to.
-//! 3. A file here holds the row as callers see it, the `New...` and `...Changes` structs, the filter
-//!    and the queries. Each query filters on `workspace_id` itself.
-//!    Each public method runs in `observe::operation`, under the name that the audit log has for it,
-//!    and `observe` learns the table and the rows of new types.
-//! 4. A method of the guard hands the repository out, borrowing the guard's connection.
-//! 5. The isolation matrix fails until it covers the table.
+//! `CONTRIBUTING.md` is the recipe for a new table and its repository.
 
 mod audit_log;
 mod data_points;
 mod diagnosis;
 mod goal_kpis;
 mod goals;
-pub(crate) mod idempotency_keys;
+mod idempotency_keys;
 mod integration_queue;
 mod integrations;
 mod invitations;
@@ -164,6 +153,18 @@ macro_rules! static_query {
     };
 }
 use static_query;
+
+/// Makes a struct of binds a query of one text, with `$1` for the first bind: a literal, or a `.sql` file
+/// beside the repository.
+macro_rules! statement {
+    ($name:ident: $row:ty, $sql:expr, |$query:ident| [$($bind:expr => $type:ty),* $(,)?]) => {
+        $crate::repo::static_query!($name: $row, |$query, pass| {
+            pass.push_sql($sql);
+            $(pass.push_bind_param_value_only::<$type, _>($bind)?;)*
+        });
+    };
+}
+use statement;
 
 /// The filter of a list on rows that are not deleted. Without statistics the planner expects one row in
 /// two hundred to be null, and would read and sort a whole workspace for a page; of this form it expects

@@ -34,6 +34,7 @@
 //! Guarded by `tests/isolation/matrix.rs`, `tests/connections/pool.rs` and `tests/isolation/attacks.rs`.
 
 pub(crate) mod context;
+pub(crate) mod login_pool;
 mod service;
 pub(crate) mod session;
 mod tenant;
@@ -42,7 +43,9 @@ mod user;
 #[cfg(feature = "tokio")]
 pub(crate) mod watch;
 
-pub use context::{Actor, ContextKey, ContextKeyRing, ServiceName};
+pub use crate::actor::{Actor, ServiceName};
+pub use context::{ContextKey, ContextKeyRing};
 pub use service::ServiceConnection;
+pub(crate) use tenant::InWorkspace;
 pub use tenant::{MemberRole, TenantConnection};
 pub use user::UserConnection;

@@ -20,8 +20,8 @@ pub use choice::{
     SubscriptionStatus, SyncStatus,
 };
 pub(crate) use fold::Folded;
-pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};
+pub(crate) use number::{POSTGRES_EPOCH, Shortest};
 pub(crate) use text::is_name;
 pub use text::{
     Category, Description, Email, GoalTitle, ImageUrl, KpiName, PersonName, ProviderId, Slug,

@@ -2,6 +2,7 @@
 SET LOCAL ROLE sesari_owner;
 DROP FUNCTION sesari.release_advisory_locks();
 DROP FUNCTION sesari.applied_migrations();
+DROP FUNCTION sesari.protect_table(regclass, text[], text[], text[], text[], text[], text[]);
 DROP FUNCTION sesari.forget_statistics(regclass);
 DROP FUNCTION sesari.refuse_change();
 DROP FUNCTION sesari.drop_negative_zero();

@@ -598,6 +598,66 @@ $$;
 COMMENT ON FUNCTION sesari.forget_statistics IS
     'Has the planner keep no statistics of a table, for its owner: they would be of all tenants together. For each table that tenants read, before its first row or as a superuser; again after a column was added';
 
+-- Puts a table of tenants under protection, by one call. An argument of roles says who may: NULL nobody, {}
+-- everybody in the workspace, background services included, else members of these roles.
+CREATE FUNCTION sesari.protect_table(
+    protected regclass,
+    may_select text[] DEFAULT '{}', may_insert text[] DEFAULT '{}',
+    may_update text[] DEFAULT '{}', may_delete text[] DEFAULT '{}',
+    readable text[] DEFAULT NULL, fixed text[] DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    table_name text := (SELECT relname FROM pg_class WHERE oid = protected);
+    owner_name text := (SELECT relowner::regrole::text FROM pg_class WHERE oid = protected);
+    one record;
+    question text;
+    rows text;
+BEGIN
+    PERFORM sesari.forget_statistics(protected);
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', protected);
+    FOR one IN
+        SELECT * FROM (VALUES ('select', may_select), ('insert', may_insert),
+                              ('update', may_update), ('delete', may_delete)) AS v (verb, roles)
+         WHERE roles IS NOT NULL
+    LOOP
+        question := CASE one.roles WHEN '{}' THEN 'sesari.current_workspace_id()'
+                    ELSE format('sesari.workspace_id_as(%L)', one.roles) END;
+        rows := format('workspace_id = (SELECT %s)', question);
+        -- Looked up before it is compared, where rows are read and a look-up asks nothing more.
+        IF one.verb = 'select' OR one.verb <> 'insert' AND one.roles = '{}' THEN
+            rows := format('(SELECT sesari.key_of(%s))[workspace_id] IS NOT NULL AND %s', question, rows);
+        END IF;
+        EXECUTE format('GRANT %s%s ON %s TO sesari_tenant', one.verb,
+            CASE one.verb WHEN 'select' THEN
+                (SELECT format('(%s)', string_agg(quote_ident(c), ', ')) FROM unnest(readable) AS c HAVING count(*) > 0)
+            END, protected);
+        EXECUTE format('CREATE POLICY %I ON %s FOR %s TO sesari_tenant %s%s', format('%s_tenant_%s', table_name, one.verb),
+            protected, one.verb, CASE WHEN one.verb <> 'insert' THEN format('USING (%s) ', rows) END,
+            CASE WHEN one.verb IN ('insert', 'update') THEN format('WITH CHECK (%s)', rows) END);
+    END LOOP;
+    IF COALESCE(may_update, fixed) IS NOT NULL THEN
+        -- What identifies a row stays as it is.
+        EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION sesari.refuse_change(%L, %L)',
+            table_name || '_key', protected,
+            (SELECT string_agg(format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', k.name), ' OR ' ORDER BY k.at)
+               FROM unnest(COALESCE(fixed, (
+                        SELECT array_agg(a.attname::text ORDER BY p.at)
+                          FROM pg_index AS i, unnest(i.indkey) WITH ORDINALITY AS p (attnum, at)
+                          JOIN pg_attribute AS a ON a.attnum = p.attnum
+                         WHERE i.indrelid = protected AND a.attrelid = protected AND i.indisprimary
+                           AND p.at <= i.indnkeyatts))) WITH ORDINALITY AS k (name, at)),
+            table_name, table_name || '_key_immutable');
+    END IF;
+    IF owner_name <> 'sesari_owner' THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO sesari_owner', protected);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sesari.protect_table IS
+    'Puts a table under protection, for its owner: no statistics, forced row-level security, grants and a policy for each verb, a fixed key, sesari_owner as owner. Roles: NULL nobody, {} everybody in the workspace. readable: the columns that may be read, all unless given; fixed: the columns that no update changes, the primary key unless given';
+
 CREATE FUNCTION sesari.applied_migrations() RETURNS SETOF text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$ SELECT version::text FROM sesari_migrations.__diesel_schema_migrations ORDER BY 1 $$;

@@ -48,7 +48,6 @@ COMMENT ON COLUMN public.audit_log.hash IS 'SHA-256 of all the other columns';
 -- Newest first, by keyset.
 CREATE INDEX idx_audit_log_workspace_id_occurred_at
     ON public.audit_log (workspace_id, occurred_at DESC, id DESC);
-SELECT sesari.forget_statistics('public.audit_log');
 
 -- The chain --------------------------------------------------------------------------------------
 
@@ -399,15 +398,11 @@ COMMENT ON FUNCTION sesari.prune_audit_log IS
 
 -- Reading ----------------------------------------------------------------------------------------
 
-ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.audit_log FORCE ROW LEVEL SECURITY;
-GRANT SELECT ON public.audit_log TO sesari_tenant;
+SELECT sesari.protect_table('public.audit_log', may_select => '{owner,admin}',
+    may_insert => NULL, may_update => NULL, may_delete => NULL);
 -- By columns alone, as kpi_rollups to tenants: so DROP OWNED BY CURRENT_USER is refused.
 GRANT SELECT (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name, row_id,
               changes, transaction_id, previous_hash, hash) ON public.audit_log TO sesari_service;
-CREATE POLICY audit_log_tenant_select ON public.audit_log FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.workspace_id_as('{owner,admin}')))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY audit_log_service_select ON public.audit_log FOR SELECT TO sesari_service
     USING (workspace_id = '' AND (SELECT sesari.current_service()) IS NOT NULL);
 CREATE POLICY audit_log_owner_select ON public.audit_log FOR SELECT TO sesari_owner USING (true);

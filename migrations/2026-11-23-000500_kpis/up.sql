@@ -54,13 +54,9 @@ COMMENT ON COLUMN public.kpis.created_at IS 'When the row was made; kept by a tr
 COMMENT ON COLUMN public.kpis.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.kpis.deleted_at IS 'When the KPI was deleted; its history stays until a purge';
 CREATE INDEX idx_kpis_workspace_id ON public.kpis (workspace_id, created_at, id);
-SELECT sesari.forget_statistics('public.kpis');
 
 CREATE TRIGGER kpis_times BEFORE INSERT OR UPDATE ON public.kpis
     FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('kpis', 'created_at', 'updated_at');
-CREATE TRIGGER kpis_key BEFORE UPDATE ON public.kpis
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
-    EXECUTE FUNCTION sesari.refuse_change('kpis', 'kpis_key_immutable');
 CREATE TRIGGER kpis_negative_zero BEFORE INSERT OR UPDATE ON public.kpis
     FOR EACH ROW WHEN (NEW.target_value = 0 AND float8send(NEW.target_value) <> '\x0000000000000000'
         OR NEW.current_value = 0 AND float8send(NEW.current_value) <> '\x0000000000000000')
@@ -80,21 +76,7 @@ CREATE TRIGGER kpis_audit AFTER DELETE ON public.kpis
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'kpis', 'kpi.create', 'kpi.update', 'kpi.purge', 'updated_at', '');
 
-ALTER TABLE public.kpis ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.kpis FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.kpis TO sesari_tenant;
-CREATE POLICY kpis_tenant_select ON public.kpis FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpis_tenant_insert ON public.kpis FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpis_tenant_update ON public.kpis FOR UPDATE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-                AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpis_tenant_delete ON public.kpis FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
+SELECT sesari.protect_table('public.kpis', may_delete => '{owner,admin}');
 CREATE POLICY kpis_owner_select ON public.kpis FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY kpis_owner_update ON public.kpis FOR UPDATE TO sesari_owner
     USING (true) WITH CHECK (true);

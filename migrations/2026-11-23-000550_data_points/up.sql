@@ -49,12 +49,7 @@ COMMENT ON COLUMN public.kpi_data_points.workspace_id IS 'The workspace; by defa
 COMMENT ON COLUMN public.kpi_data_points.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_data_points.source IS
     'Where it came from, such as manual, stripe or google_analytics; empty for none, null is stored so';
-SELECT sesari.forget_statistics('public.kpi_data_points');
 
-CREATE TRIGGER kpi_data_points_key BEFORE UPDATE ON public.kpi_data_points
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
-        OR OLD.kpi_id IS DISTINCT FROM NEW.kpi_id)
-    EXECUTE FUNCTION sesari.refuse_change('kpi_data_points', 'kpi_data_points_key_immutable');
 
 CREATE TRIGGER kpi_data_points_negative_zero BEFORE INSERT OR UPDATE ON public.kpi_data_points
     FOR EACH ROW WHEN (NEW.value = 0 AND float8send(NEW.value) <> '\x0000000000000000')
@@ -94,22 +89,7 @@ CREATE TRIGGER kpi_data_points_audit AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION sesari.audit_deleted_points();
 
-ALTER TABLE public.kpi_data_points ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.kpi_data_points FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.kpi_data_points TO sesari_tenant;
-CREATE POLICY kpi_data_points_tenant_select ON public.kpi_data_points FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpi_data_points_tenant_insert ON public.kpi_data_points FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpi_data_points_tenant_update ON public.kpi_data_points FOR UPDATE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-                AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY kpi_data_points_tenant_delete ON public.kpi_data_points FOR DELETE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
+SELECT sesari.protect_table('public.kpi_data_points', fixed => '{workspace_id,kpi_id}');
 CREATE POLICY kpi_data_points_owner_select ON public.kpi_data_points FOR SELECT TO sesari_owner
     USING (true);
 
@@ -216,17 +196,11 @@ COMMENT ON COLUMN public.kpi_rollups.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.kpi_rollups.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_rollups.packed IS
     'Start, end, points, sum (NaN for null), min, max, first and last, eight bytes each in the binary format';
-SELECT sesari.forget_statistics('public.kpi_rollups');
 
-ALTER TABLE public.kpi_rollups ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.kpi_rollups FORCE ROW LEVEL SECURITY;
 -- By columns alone, although it is all of them: DROP OWNED BY CURRENT_USER, which would drop the policies of a
 -- role for its members, fails on a table of which the role holds columns and nothing else.
-GRANT SELECT (day, day_end, points, sum, min, max, first, last, workspace_id, kpi_id, packed) ON public.kpi_rollups
-    TO sesari_tenant;
-CREATE POLICY kpi_rollups_tenant_select ON public.kpi_rollups FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
+SELECT sesari.protect_table('public.kpi_rollups', may_insert => NULL, may_update => NULL, may_delete => NULL,
+    readable => '{day,day_end,points,sum,min,max,first,last,workspace_id,kpi_id,packed}');
 CREATE POLICY kpi_rollups_owner_select ON public.kpi_rollups FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY kpi_rollups_owner_insert ON public.kpi_rollups FOR INSERT TO sesari_owner
     WITH CHECK (true);

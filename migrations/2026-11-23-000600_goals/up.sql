@@ -40,32 +40,14 @@ COMMENT ON COLUMN public.goals.created_at IS 'When the row was made; kept by a t
 COMMENT ON COLUMN public.goals.updated_at IS 'When the row last changed; kept by a trigger';
 COMMENT ON COLUMN public.goals.deleted_at IS 'When the goal was deleted; it stays until a purge';
 CREATE INDEX idx_goals_workspace_id ON public.goals (workspace_id, created_at, id);
-SELECT sesari.forget_statistics('public.goals');
 
 CREATE TRIGGER goals_times BEFORE INSERT OR UPDATE ON public.goals
     FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('goals', 'created_at', 'updated_at');
-CREATE TRIGGER goals_key BEFORE UPDATE ON public.goals
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id OR OLD.id IS DISTINCT FROM NEW.id)
-    EXECUTE FUNCTION sesari.refuse_change('goals', 'goals_key_immutable');
 CREATE TRIGGER goals_audit AFTER DELETE ON public.goals
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'goals', 'goal.create', 'goal.update', 'goal.purge', 'updated_at', '');
 
-ALTER TABLE public.goals ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.goals FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.goals TO sesari_tenant;
-CREATE POLICY goals_tenant_select ON public.goals FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goals_tenant_insert ON public.goals FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goals_tenant_update ON public.goals FOR UPDATE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-                AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goals_tenant_delete ON public.goals FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
+SELECT sesari.protect_table('public.goals', may_delete => '{owner,admin}');
 
 CREATE TABLE public.goal_kpis (
     id text NOT NULL DEFAULT sesari.new_id(),
@@ -94,33 +76,12 @@ COMMENT ON COLUMN public.goal_kpis.weight IS
 COMMENT ON COLUMN public.goal_kpis.baseline IS
     'Value from which progress counts, in the KPI''s unit; 0 where null. Above the target for a KPI that should fall';
 CREATE INDEX idx_goal_kpis_workspace_id_kpi_id ON public.goal_kpis (workspace_id, kpi_id);
-SELECT sesari.forget_statistics('public.goal_kpis');
 
-CREATE TRIGGER goal_kpis_key BEFORE UPDATE ON public.goal_kpis
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
-        OR OLD.id IS DISTINCT FROM NEW.id OR OLD.goal_id IS DISTINCT FROM NEW.goal_id
-        OR OLD.kpi_id IS DISTINCT FROM NEW.kpi_id)
-    EXECUTE FUNCTION sesari.refuse_change('goal_kpis', 'goal_kpis_key_immutable');
 CREATE TRIGGER goal_kpis_negative_zero BEFORE INSERT OR UPDATE ON public.goal_kpis
     FOR EACH ROW WHEN (NEW.weight = 0 AND float8send(NEW.weight) <> '\x0000000000000000'
         OR NEW.baseline = 0 AND float8send(NEW.baseline) <> '\x0000000000000000')
     EXECUTE FUNCTION sesari.drop_negative_zero('goal_kpis');
 
-ALTER TABLE public.goal_kpis ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.goal_kpis FORCE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON public.goal_kpis TO sesari_tenant;
-CREATE POLICY goal_kpis_tenant_select ON public.goal_kpis FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goal_kpis_tenant_insert ON public.goal_kpis FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goal_kpis_tenant_update ON public.goal_kpis FOR UPDATE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()))
-    WITH CHECK ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-                AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY goal_kpis_tenant_delete ON public.goal_kpis FOR DELETE TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
+SELECT sesari.protect_table('public.goal_kpis', fixed => '{workspace_id,id,goal_id,kpi_id}');
 
 RESET ROLE;

@@ -42,35 +42,19 @@ COMMENT ON COLUMN public.integrations.error_message IS 'Why the last synchronisa
 COMMENT ON COLUMN public.integrations.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.integrations.updated_at IS 'When the row last changed; kept by a trigger';
 CREATE INDEX idx_integrations_workspace_id ON public.integrations (workspace_id, created_at, id);
-SELECT sesari.forget_statistics('public.integrations');
 
 CREATE TRIGGER integrations_times BEFORE INSERT OR UPDATE ON public.integrations
     FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('integrations', 'created_at', 'updated_at');
-CREATE TRIGGER integrations_key BEFORE UPDATE ON public.integrations
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
-        OR OLD.id IS DISTINCT FROM NEW.id OR OLD.provider IS DISTINCT FROM NEW.provider)
-    EXECUTE FUNCTION sesari.refuse_change('integrations', 'integrations_key_immutable');
 CREATE TRIGGER integrations_audit AFTER INSERT OR UPDATE OR DELETE ON public.integrations
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'integrations', 'integration.create', 'integration.update', 'integration.delete',
         'updated_at,last_sync_at,sync_status,error_message', 'credentials');
 
-ALTER TABLE public.integrations ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.integrations FORCE ROW LEVEL SECURITY;
 -- Every member sees the integrations; nobody reads the credentials as a column.
-GRANT SELECT (id, workspace_id, provider, is_active, last_sync_at, sync_status, error_message,
-              created_at, updated_at) ON public.integrations TO sesari_tenant;
-GRANT INSERT, UPDATE, DELETE ON public.integrations TO sesari_tenant;
-CREATE POLICY integrations_tenant_select ON public.integrations FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.current_workspace_id()))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.current_workspace_id()));
-CREATE POLICY integrations_tenant_insert ON public.integrations FOR INSERT TO sesari_tenant
-    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
-CREATE POLICY integrations_tenant_update ON public.integrations FOR UPDATE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin,service}')))
-    WITH CHECK (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin,service}')));
-CREATE POLICY integrations_tenant_delete ON public.integrations FOR DELETE TO sesari_tenant
-    USING (workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
+SELECT sesari.protect_table('public.integrations', may_insert => '{owner,admin}',
+    may_update => '{owner,admin,service}', may_delete => '{owner,admin}',
+    readable => '{id,workspace_id,provider,is_active,last_sync_at,sync_status,error_message,created_at,updated_at}',
+    fixed => '{workspace_id,id,provider}');
 CREATE POLICY integrations_owner_select ON public.integrations FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY integrations_owner_update ON public.integrations FOR UPDATE TO sesari_owner
     USING (true) WITH CHECK (true);

@@ -56,15 +56,9 @@ CREATE INDEX idx_invitations_workspace_id ON public.invitations (workspace_id, c
 CREATE UNIQUE INDEX idx_invitations_workspace_id_email ON public.invitations (workspace_id, email)
     WHERE revoked_at IS NULL AND declined_at IS NULL AND accepted_at IS NULL;
 
-SELECT sesari.forget_statistics('public.invitations');
 
 CREATE TRIGGER invitations_times BEFORE INSERT OR UPDATE ON public.invitations
     FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('invitations', 'created_at');
-CREATE TRIGGER invitations_key BEFORE UPDATE ON public.invitations
-    FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
-        OR OLD.id IS DISTINCT FROM NEW.id OR OLD.email IS DISTINCT FROM NEW.email
-        OR OLD.role IS DISTINCT FROM NEW.role OR OLD.created_at IS DISTINCT FROM NEW.created_at)
-    EXECUTE FUNCTION sesari.refuse_change('invitations', 'invitations_key_immutable');
 -- The address is in the row and not in the log, which is kept for longer.
 CREATE TRIGGER invitations_audit AFTER INSERT OR DELETE ON public.invitations
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
@@ -82,13 +76,10 @@ CREATE TRIGGER invitations_audit_accept AFTER UPDATE ON public.invitations
     FOR EACH ROW WHEN (OLD.accepted_at IS DISTINCT FROM NEW.accepted_at)
     EXECUTE FUNCTION sesari.audit('invitations', '', 'invitation.accept', '', '', 'email');
 
-ALTER TABLE public.invitations ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.invitations FORCE ROW LEVEL SECURITY;
+SELECT sesari.protect_table('public.invitations', may_select => '{owner,admin}',
+    may_insert => NULL, may_update => NULL, may_delete => NULL,
+    fixed => '{workspace_id,id,email,role,created_at}');
 -- Written by the functions below alone.
-GRANT SELECT ON public.invitations TO sesari_tenant;
-CREATE POLICY invitations_tenant_select ON public.invitations FOR SELECT TO sesari_tenant
-    USING ((SELECT sesari.key_of(sesari.workspace_id_as('{owner,admin}')))[workspace_id] IS NOT NULL
-           AND workspace_id = (SELECT sesari.workspace_id_as('{owner,admin}')));
 CREATE POLICY invitations_owner_select ON public.invitations FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY invitations_owner_insert ON public.invitations FOR INSERT TO sesari_owner WITH CHECK (true);
 CREATE POLICY invitations_owner_update ON public.invitations FOR UPDATE TO sesari_owner

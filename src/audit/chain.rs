@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{Checkpoint, Entry, hex};
+use super::{Checkpoint, Entry};
+use crate::hex;
 use crate::id::WorkspaceId;
 
 /// What a verification found.
@@ -214,7 +215,7 @@ impl Chain {
     }
 }
 
-/// Whether this entry tells of a pruning up to this place.
+/// Whether this entry records a pruning up to this place.
 pub(crate) fn is_prune_marker(entry: &Entry, pruned: &Checkpoint) -> bool {
     if entry.action != "audit_log.prune" {
         return false;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-use super::{Hash, NO_HASH, hex};
+use super::{Hash, NO_HASH};
+use crate::hex;
 use crate::id::WorkspaceId;
 
 /// What a chain was when it was looked at: its last entry's number, time and hash, which stand for

@@ -4,14 +4,9 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error}
 
 use super::message::{ServerError, TooLong};
 use super::wire::Lost;
-
-/// Before the SQLSTATE in what stands for the constraint's name.
-const SQLSTATE: &str = "SQLSTATE ";
+use crate::error::unnamed_constraint;
 
 /// An error of the server or of the connection.
-///
-/// diesel's trait has no place for the SQLSTATE. Where the server names no constraint, the name of
-/// the constraint is the SQLSTATE, as `SQLSTATE 57014`.
 #[derive(Debug)]
 struct Information {
     error: ServerError,
@@ -21,14 +16,9 @@ struct Information {
 impl Information {
     fn new(error: ServerError) -> Box<Self> {
         let constraint =
-            error.constraint.clone().unwrap_or_else(|| format!("{SQLSTATE}{}", error.sqlstate));
+            error.constraint.clone().unwrap_or_else(|| unnamed_constraint(&error.sqlstate));
         Box::new(Self { error, constraint })
     }
-}
-
-/// The SQLSTATE of an error that names no constraint.
-pub(crate) fn sqlstate(information: &dyn DatabaseErrorInformation) -> Option<&str> {
-    information.constraint_name()?.strip_prefix(SQLSTATE)
 }
 
 impl DatabaseErrorInformation for Information {

@@ -98,6 +98,17 @@ impl ConnectError {
     }
 }
 
+impl From<ConnectError> for crate::Error {
+    fn from(error: ConnectError) -> Self {
+        let reason = error.to_string();
+        match error.sqlstate() {
+            Some("53300") => Self::TooManyConnections { reason },
+            Some("57P03") => Self::CannotConnectNow { reason },
+            _ => Self::Connect { reason },
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -232,7 +232,7 @@ pub trait KeyProvider {
 ///
 /// An envelope is opened with the key that it names, and no other is tried. A key is replaced by
 /// adding the new one behind the old one everywhere, then putting it first, sealing everything anew
-/// ([`reseal`](super::reseal)), and taking the old one out: so no service meets a key that it does
+/// ([`reseal`](super::advanced::reseal)), and taking the old one out: so no service meets a key that it does
 /// not know. Cloning shares the keys.
 #[derive(Clone)]
 pub struct SealingKeyRing(Arc<[SealingKey]>);

@@ -1,12 +1,11 @@
 //! [`AsyncDatabase`]: units of work as futures.
 //!
-//! A unit waits for its turn as a future, and runs on one of tokio's blocking threads only once it has
-//! one: there are never more of these than the pools have connections. The waiting, the order and the
-//! limits are those of threads, since it is the same queue.
+//! A unit waits for its turn as a future, and takes one of tokio's blocking threads only once it is admitted:
+//! at most as many threads are in use as the pools have connections. Threads and futures share one queue.
 //!
-//! What other crates offer was looked at first. `deadpool-diesel` runs each call on a blocking thread and
-//! lets it go on when its future is dropped; `diesel-async` is another connection, by another client
-//! library, and would need a second copy of every repository.
+//! Alternatives considered: `deadpool-diesel` runs each call on a blocking thread and does not cancel it when
+//! its future is dropped; `diesel-async` is a connection of its own and would need a second copy of every
+//! repository.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -16,20 +15,20 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
-use super::fair_queue::{Permit, QueueKey, timed_out};
 use super::unit::{Failure, Next, PoolChoice, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
 use crate::error::{AsError, DatabaseError, Error, Result};
 use crate::idempotency::IdempotencyKey;
+use crate::queue::{Permit, QueueKey, timed_out};
 use crate::tenancy::TenantConnection;
 use crate::tenancy::watch::{Stage, Watch};
 
-/// How long after its deadline a thread that does not come back is waited for. The server's own limits
-/// end statements at the deadline; what does not come back then hangs on a peer that has gone silent.
+/// How long after the deadline to wait for a thread. The server's own limits end statements at the deadline; a
+/// thread that has not returned by then waits for a peer that does not answer.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How often a statement is cancelled whose caller has gone, at first and at last: the unit may be
-/// between two statements.
+/// The first and the longest pause between two cancel requests after the caller has gone. More than one is
+/// sent, since the unit may be between two statements.
 const CANCEL_EVERY: Duration = Duration::from_millis(50);
 const CANCEL_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// How long one cancellation may take.
@@ -192,8 +191,8 @@ async fn enter(choice: &PoolChoice, key: QueueKey) -> Result<Permit> {
     timeout_at(choice.until.into(), admission).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// One transaction on a blocking thread. The unit and its body come back with the outcome; an error is that of a thread
-/// which does not.
+/// Runs one transaction on a blocking thread. Returns the unit and its body with the outcome, or an error if the
+/// thread does not return.
 async fn attempt<G, T, E, F>(
     unit: Unit<G>,
     mut body: F,
@@ -233,12 +232,12 @@ where
 fn joined<T>(done: Result<T, tokio::task::JoinError>) -> Result<T> {
     done.map_err(|error| match error.try_into_panic() {
         Ok(panic) => resume_unwind(panic),
-        // Blocking threads are cancelled by the end of the runtime alone.
+        // Only the end of the runtime cancels a blocking thread.
         Err(_) => Error::ShuttingDown,
     })
 }
 
-/// Whoever waits for a thread. Where they do not wait to the end, what the thread does is cancelled.
+/// A caller that waits for a thread. Dropped before the thread has returned, it cancels the transaction.
 struct Caller {
     watch: Arc<Watch>,
     waits: bool,
@@ -256,12 +255,12 @@ impl Drop for Caller {
     }
 }
 
-/// Cancels what the transaction runs until it is over.
+/// Sends cancel requests until the transaction has ended.
 fn cancel(watch: &Watch) {
     let begun = Instant::now();
     let mut pause = CANCEL_EVERY;
     while begun.elapsed() < CANCEL_FOR {
-        // Nothing runs any more, or the server cannot be told.
+        // The transaction has ended, or the server cannot be reached.
         if !matches!(watch.while_running(|token| token.cancel(CANCEL_WITHIN)), Some(Ok(()))) {
             return;
         }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::fair_queue::Limits;
-use super::isolation::{Declared, IsolationOptions, IsolationReport};
-use super::login_pool::{LoginPool, REPLICA};
 use super::replica::Replica;
 use super::{Database, Inner, pooler};
 use crate::clock::Clock;
 use crate::connection::{PgConnection, Target};
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
+use crate::isolation::{Declared, IsolationOptions, IsolationReport};
 use crate::observe;
+use crate::queue::Limits;
 use crate::tenancy::ContextKeyRing;
+use crate::tenancy::login_pool::{LoginPool, REPLICA};
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::{DatabaseRole, Timeouts};
 
@@ -322,7 +322,7 @@ impl DatabaseBuilder {
             report.expect_fingerprint(expected);
         }
         if !report.is_safe() {
-            return Err(Error::Unsafe(report));
+            return Err(report.into());
         }
         if let Some(threshold) = self.slow_operation {
             observe::set_slow(threshold);
@@ -412,7 +412,7 @@ impl DatabaseBuilder {
             if report.is_safe() {
                 builder.pool(REPLICA, DatabaseRole::Tenant, opened)
             } else {
-                Err(Error::Unsafe(report))
+                Err(report.into())
             }
         };
         Some(Replica::new(open, self.replica_timeout))

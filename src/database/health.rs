@@ -1,4 +1,4 @@
-//! [`Database::health`] for probes, and the orderly end.
+//! [`Database::health`] for probes, and the shutdown.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Nullable, Text};
 
 use super::Database;
-use super::isolation::live_fingerprint;
-use super::login_pool::LoginPool;
 use super::replica::WriteMark;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
+use crate::isolation::live_fingerprint;
+use crate::tenancy::login_pool::LoginPool;
 
 /// What [`Database::health`] found.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -35,13 +35,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether requests should be sent here: the primary answers both logins and takes writes, and
-    /// nobody has asked to stop.
+    /// Whether this process should get requests: the primary answers both logins and takes writes, and no
+    /// shutdown has been requested.
     ///
-    /// A replica may be missing, and the pools may be busy. Nor does it matter here whether the schema has
-    /// changed, since a migration would make every process unready at once: be alerted by
-    /// [`is_schema_unchanged`](Self::is_schema_unchanged), and ask
-    /// [`check_isolation`](Database::check_isolation) what it is about.
+    /// A missing replica, busy pools or a changed schema do not count: a migration would make every process
+    /// unready at once. Alert on [`is_schema_unchanged`](Self::is_schema_unchanged), and have
+    /// [`check_isolation`](Database::check_isolation) say what changed.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut pools = std::iter::once(&self.tenant).chain(&self.service);
@@ -55,7 +54,7 @@ impl Health {
 pub struct PoolHealth {
     /// Connections that the pool may have.
     pub max_connections: usize,
-    /// Connections that are open and in nobody's use.
+    /// Open connections that are not in use.
     pub idle: usize,
     /// Guards that are open, or about to be.
     pub in_use: usize,
@@ -109,7 +108,7 @@ impl Database {
     fn probe_replica(&self, pool: Option<&LoginPool>) -> ReplicaHealth {
         let mut health =
             ReplicaHealth { pool: pool.map(probe), lag_bytes: None, lag_seconds: None };
-        // The primary first: what the replica then has is not behind of it.
+        // The primary is asked first: what the replica has replayed by then cannot make its lag too large.
         if let (Some(pool), Ok(mark)) = (pool, self.write_mark())
             && let Ok((replayed, age)) = pool.with_side_connection(replayed)
         {
@@ -120,15 +119,14 @@ impl Database {
         health
     }
 
-    /// From now on [`Health::is_ready`] says no, and everything else goes on: for the time between the
-    /// signal to stop and the moment at which no more requests arrive.
+    /// Makes [`Health::is_ready`] false from now on, and changes nothing else: for the time between the signal to
+    /// stop and the last request.
     pub fn drain(&self) {
         self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Shuts down in order: from now on every caller gets [`Error::ShuttingDown`], those who wait
-    /// included, while the guards that are open go on. Returns when the last of them is gone, or after `timeout`, with
-    /// how many were still open.
+    /// Shuts down: all waiting and all later callers get [`Error::ShuttingDown`], while open guards go on. Returns
+    /// when the last guard is closed, or after `timeout`, and says how many are still open.
     ///
     /// Dropping the last clone of the database then closes the connections.
     pub fn shut_down(&self, timeout: Duration) -> usize {
@@ -178,7 +176,7 @@ fn replayed(conn: &mut PgConnection) -> Result<(WriteMark, Option<f64>)> {
         ),
     ))
     .get_result(conn)?;
-    // One that was promoted is behind of nothing.
+    // A promoted server replays nothing, and has no lag.
     let mark = mark.map_or(Ok(WriteMark::LAST), |mark| mark.parse())?;
     Ok((mark, age))
 }

@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use super::Database;
+use crate::actor::Actor;
 use crate::error::Result;
 use crate::id::WorkspaceId;
 use crate::import::{
     CsvOptions, CsvRows, Extent, Import, ImportError, ImportOptions, Imported, Row, RowError,
     numbered,
 };
-use crate::repo::NewDataPoint;
-use crate::tenancy::Actor;
+use crate::point::NewDataPoint;
 use crate::value::Invalid;
 
 impl Database {

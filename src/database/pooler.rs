@@ -1,5 +1,4 @@
-//! Notices a pooler whose mode is not the one that the builder was told of, before it is noticed by
-//! what goes wrong. Guarded by `tests/operations/pgbouncer.rs`.
+//! Detects a pooler in another mode than the builder was told. Guarded by `tests/operations/pgbouncer.rs`.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -20,8 +19,8 @@ pub(super) fn refuse_statement_mode(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Refuses a pooler in transaction mode: contexts are bound to a backend, and every transaction that
-/// reaches another one would see nothing, without a word. Two connections that are open at once have
-/// two backends, and none ever changes its own, unless a pooler lends them out by the transaction.
+/// reaches another one would see nothing, without an error. Two open connections have two backends and
+/// keep them, unless a pooler assigns backends by the transaction.
 pub(super) fn refuse_transaction_mode(
     manager: &SessionManager,
     conn: &mut PgConnection,
@@ -31,8 +30,8 @@ pub(super) fn refuse_transaction_mode(
     let (tell, told) = mpsc::channel();
     let (finish, finished) = mpsc::channel::<()>();
     let manager = manager.clone();
-    // A pooler in session mode may let the second connection wait for the first: for as long as
-    // that one is open, which is longer than anybody waits here.
+    // A pooler in session mode may hold the second connection until the first is closed, which is longer
+    // than we wait here.
     let second = std::thread::spawn(move || {
         let Ok(mut conn) = manager.open() else { return };
         let pid = begin(&mut conn).and_then(|()| backend(&mut conn));
@@ -41,7 +40,7 @@ pub(super) fn refuse_transaction_mode(
             let _ = diesel::sql_query("ROLLBACK").execute(&mut conn);
         }
     });
-    // Where no second connection is to be had, nothing can be told.
+    // Without a second connection there is nothing to compare.
     let Ok(other) = told.recv_timeout(timeout) else { return Ok(()) };
     let shared = match other {
         Ok(other) => Ok(other == before || backend(conn)? != before),
@@ -52,8 +51,8 @@ pub(super) fn refuse_transaction_mode(
     if shared? { Err(Error::transaction_pooler()) } else { Ok(()) }
 }
 
-/// By the extended protocol: by the simple one, the client library tells of the closed connection and
-/// not of what the pooler said before it closed it.
+/// Uses the extended protocol: with the simple one, the error would be the closed connection and not what the
+/// pooler said before closing it.
 fn begin(conn: &mut PgConnection) -> QueryResult<()> {
     diesel::sql_query("BEGIN").execute(conn).map(drop)
 }

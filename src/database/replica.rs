@@ -10,9 +10,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use super::Database;
-use super::login_pool::LoginPool;
 use crate::connection::PgConnection;
 use crate::error::Result;
+use crate::tenancy::login_pool::LoginPool;
 use crate::value::Invalid;
 
 /// For how long a replica that failed is left alone.

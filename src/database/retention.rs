@@ -1,12 +1,12 @@
-//! Deleting old points, in transactions that nobody waits for long.
+//! Deletes old points in short transactions.
 
 use super::Database;
+use crate::actor::Actor;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::tenancy::Actor;
 use crate::value::Timestamp;
 
-/// KPIs asked for at a time.
+/// KPIs read at a time.
 const PAGE: u16 = 1000;
 
 impl Database {
@@ -50,7 +50,8 @@ impl Database {
         }
         let mut last = None;
         loop {
-            let mut tenant = self.tenant_read_only(actor.clone(), workspace)?;
+            let mut tenant =
+                self.begin(&super::Scope::tenant(actor.clone(), workspace).read_only())?;
             let kpis = tenant.data_points().kpis_before(before, last.as_ref(), PAGE)?;
             tenant.commit()?;
             for kpi in &kpis {

@@ -51,7 +51,7 @@ impl Database {
         mut progress: impl FnMut(Rezoned),
     ) -> Result<Rezoned> {
         let actor = actor.into();
-        let mut tenant = self.tenant_read_only(actor.clone(), workspace)?;
+        let mut tenant = self.begin(&super::Scope::tenant(actor.clone(), workspace).read_only())?;
         let mut so_far = Rezoned { total: tenant.series().rollups()?, ..Rezoned::default() };
         tenant.commit()?;
         let mut after = None;

@@ -11,6 +11,7 @@ const PAGE: u16 = 100;
 
 /// How far a rotation of the sealing key has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Rotation {
     /// Workspaces done.
     pub workspaces: usize,
@@ -81,7 +82,7 @@ impl Database {
         current: &SealingKeyId,
         after: Option<&WorkspaceId>,
     ) -> Result<Vec<WorkspaceId>> {
-        let mut guard = self.service_read_only(service)?;
+        let mut guard = self.begin(&super::Scope::service(service).read_only())?;
         let workspaces = guard.integration_queue().workspaces_to_reseal(current, after, PAGE)?;
         guard.commit()?;
         Ok(workspaces)

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Database;
-use super::fair_queue::{Permit, QueueKey};
-use super::login_pool::LoginPool;
 use super::replica::{Source, WriteMark};
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
 use crate::observe;
+use crate::queue::{Permit, QueueKey};
+use crate::tenancy::login_pool::LoginPool;
 use crate::tenancy::transaction::{Access, BeginOptions, Transaction};
 use crate::tenancy::{Actor, ServiceConnection, ServiceName, TenantConnection, UserConnection};
 

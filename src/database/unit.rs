@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::Database;
 use super::builder::MAX_TIMEOUT;
-use super::fair_queue::Permit;
-use super::login_pool::LoginPool;
 use super::replica::{Replica, Source, caught_up};
 use super::scope::{Guard, Scope};
 use crate::error::{AsError, Error, Result};
 use crate::idempotency::IdempotencyKey;
 use crate::observe;
+use crate::queue::Permit;
 use crate::tenancy::TenantConnection;
+use crate::tenancy::login_pool::LoginPool;
 use crate::tenancy::transaction::{Access, BeginOptions, Timeouts};
 
 /// The first pause before another attempt, and the longest.
@@ -311,16 +311,8 @@ impl<G: Guard> Unit<G> {
     }
 
     fn is_repeatable(&self, error: &Error) -> bool {
-        match error {
-            Error::SerializationFailure
-            | Error::Deadlock
-            | Error::ConnectionLost(_)
-            | Error::IdleInTransactionTimeout
-            | Error::ContextExpired
-            | Error::ReadOnlyServer => true,
-            Error::OutcomeUnknown(_) => self.repeat == Repeat::Always,
-            _ => false,
-        }
+        error.is_conflict_or_loss()
+            || self.repeat == Repeat::Always && matches!(error, Error::OutcomeUnknown(_))
     }
 }
 

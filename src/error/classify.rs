@@ -3,10 +3,24 @@
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error as Diesel};
 
 use super::{DatabaseError, DepartureError, Error};
-use crate::connection::sqlstate;
 use crate::idempotency::IdempotencyError;
 use crate::invitation::InvitationError;
+use crate::tables;
 use crate::value::Invalid;
+
+/// Before the SQLSTATE in what stands for the constraint's name.
+const SQLSTATE: &str = "SQLSTATE ";
+
+/// What a connection gives as the name of the constraint of an error that names none: diesel's trait has
+/// no place for the SQLSTATE.
+pub(crate) fn unnamed_constraint(sqlstate: &str) -> String {
+    format!("{SQLSTATE}{sqlstate}")
+}
+
+/// The SQLSTATE of an error that names no constraint.
+pub(super) fn sqlstate(information: &dyn DatabaseErrorInformation) -> Option<&str> {
+    information.constraint_name()?.strip_prefix(SQLSTATE)
+}
 
 pub(super) fn classify(error: Diesel) -> Error {
     match error {
@@ -16,7 +30,7 @@ pub(super) fn classify(error: Diesel) -> Error {
         Diesel::BrokenTransactionManager | Diesel::RollbackErrorOnCommit { .. } => {
             Error::ConnectionLost(DatabaseError::new(error))
         }
-        // One of ours on its way through diesel.
+        // An error of this crate that diesel passed on.
         Diesel::QueryBuilderError(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
             Err(other) => Error::Database(DatabaseError::new(Diesel::QueryBuilderError(other))),
@@ -31,7 +45,7 @@ pub(super) fn classify(error: Diesel) -> Error {
     }
 }
 
-/// What an error is that keeps the one it was made of.
+/// An error that keeps the one it was made from.
 enum Unnamed {
     Lost,
     Full,
@@ -42,7 +56,8 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unn
     let constraint = info.constraint_name().unwrap_or_default();
     Ok(match kind {
         Kind::UniqueViolation => Error::Conflict { constraint: constraint.to_owned() },
-        Kind::ForeignKeyViolation => match referenced(constraint) {
+        // The row may exist in another workspace; nobody can tell.
+        Kind::ForeignKeyViolation => match tables::referenced(constraint) {
             Some(entity) => Error::not_found(entity),
             None => Error::Conflict { constraint: constraint.to_owned() },
         },
@@ -78,7 +93,7 @@ fn by_sqlstate(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error,
         "42501" => Error::Denied,
         "40P01" => Error::Deadlock,
         "55P03" => Error::LockTimeout,
-        // One code for both, and no field that tells them apart.
+        // One code for both, and only the message tells them apart.
         "57014" if info.message().contains("user request") => Error::Cancelled,
         "57014" => Error::StatementTimeout,
         "25P03" => Error::IdleInTransactionTimeout,
@@ -105,57 +120,21 @@ fn is_of_existing_key(info: &dyn DatabaseErrorInformation) -> bool {
     message.contains("idempotency_keys") && message.contains("USING")
 }
 
-/// PgBouncer says it in English alone, and under a code that it uses for everything.
+/// PgBouncer has only English messages, and one code for all of them.
 fn is_of_statement_pooler(info: &dyn DatabaseErrorInformation) -> bool {
     info.message().contains("statement pooling mode")
-}
-
-/// What a foreign key of ours refers to. The row may exist in another workspace; nobody can tell.
-fn referenced(constraint: &str) -> Option<&'static str> {
-    Some(match constraint {
-        "user_workspaces_user_id_fkey"
-        | "workspace_users_workspace_id_user_id_fkey"
-        | "subscriptions_user_id_fkey" => "user",
-        "kpi_data_points_workspace_id_kpi_id_fkey"
-        | "kpi_data_points_kpi_not_deleted"
-        | "kpi_rollups_workspace_id_kpi_id_fkey"
-        | "goal_kpis_workspace_id_kpi_id_fkey" => "kpi",
-        "goal_kpis_workspace_id_goal_id_fkey" => "goal",
-        _ if constraint.ends_with("_workspace_id_fkey") => "workspace",
-        _ => return None,
-    })
 }
 
 /// Our constraints are named `<table>_<column>_check`, `<table>_key_immutable` and
 /// `kpis_current_value_derived`.
 fn check(constraint: &str) -> Invalid {
-    const TABLES: [&str; 14] = [
-        "workspace_users_",
-        "workspaces_",
-        "users_",
-        "kpi_data_points_",
-        "kpi_rollups_",
-        "kpis_",
-        "goal_kpis_",
-        "goals_",
-        "idempotency_keys_",
-        "integrations_",
-        "invitations_",
-        "subscriptions_",
-        "sync_queue_",
-        "audit_log_",
-    ];
     if constraint.ends_with("_key_immutable") {
         return Invalid::new("id", "columns that identify a row cannot be changed");
     }
     if constraint == "kpis_current_value_derived" {
         return Invalid::new("current_value", "derived from the data points");
     }
-    let column = TABLES
-        .iter()
-        .find_map(|table| constraint.strip_prefix(table))
-        .and_then(|rest| rest.strip_suffix("_check"))
-        .unwrap_or(constraint);
+    let column = tables::checked_column(constraint);
     Invalid::new(column.to_owned(), "refused by the database")
 }
 
@@ -205,12 +184,5 @@ mod tests {
         assert!(matches!(refused("57P03"), Error::CannotConnectNow { .. }));
         assert!(matches!(refused("53300"), Error::TooManyConnections { .. }));
         assert!(matches!(refused("28P01"), Error::Connect { .. }));
-    }
-
-    #[test]
-    fn a_check_names_its_column() {
-        assert_eq!(check("workspace_users_role_check").field(), "role");
-        assert_eq!(check("kpi_data_points_value_check").field(), "value");
-        assert_eq!(check("users_provider_id_check").field(), "provider_id");
     }
 }

@@ -15,10 +15,10 @@ use self::number::Numbers;
 use self::options::{Role, folded};
 use super::{Column, ImportError, Row, RowFault};
 use crate::id::KpiId;
-use crate::repo::NewDataPoint;
+use crate::point::NewDataPoint;
 use crate::value::{Invalid, Source};
 
-pub(crate) use self::export::{CsvWriter, Shortest};
+pub(crate) use self::export::CsvWriter;
 pub use self::number::NumberFormat;
 pub use self::options::CsvOptions;
 pub use self::sniff::{Sniffed, sniff};

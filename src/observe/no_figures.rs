@@ -1,4 +1,4 @@
-//! What `figures` is without the feature `metrics`: nothing.
+//! Stands in for `figures` without the feature `metrics`, and does nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What `spans` is without the feature `tracing`: nothing.
+//! Stands in for `spans` without the feature `tracing`, and does nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Spans and events. The only place that knows `tracing`.
+//! Spans and events: the only code that uses `tracing`.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::id::WorkspaceId;
+use crate::tables;
 
 const TARGET: &str = "sesari_db";
 
-/// Whether anybody listens to events.
+/// Whether a subscriber takes events.
 pub(super) fn heard() -> bool {
     tracing::enabled!(target: TARGET, tracing::Level::WARN)
 }
@@ -25,7 +26,7 @@ pub(super) fn operation<T>(name: &'static str, body: impl FnOnce(&OperationSpan)
         "otel.kind" = "client",
         "db.system.name" = "postgresql",
         "db.operation.name" = name,
-        "db.collection.name" = super::table(name),
+        "db.collection.name" = tables::of_operation(name),
         "db.response.returned_rows" = Empty,
         "error.type" = Empty,
     );

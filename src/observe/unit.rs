@@ -37,25 +37,25 @@ impl Unit {
         }
     }
 
-    /// Runs a part of the work in the span, on this thread.
+    /// Runs `body` in the span, on this thread.
     pub(crate) fn in_span<T>(&self, body: impl FnOnce() -> T) -> T {
         self.span.in_scope(body)
     }
 
-    /// It waited so long for a connection of this pool; once for each attempt.
+    /// Records the wait of an attempt for a connection of this pool.
     pub(crate) fn waited(&mut self, pool: &'static str, waited: Duration) {
         self.waited += waited;
         figures::waited(pool, waited);
     }
 
-    /// It will be run again, because of this error.
+    /// Records that the unit runs again after this error.
     pub(crate) fn retry(&mut self, error: &Error) {
         self.retries += 1;
         self.span.retry(self.name, error.kind());
         figures::retry(self.name, error.kind());
     }
 
-    /// It was committed, or ended with an error of this [kind](Error::kind).
+    /// Records the end: a commit, or an error of this [kind](Error::kind).
     pub(crate) fn finish(mut self, error: Option<&'static str>) {
         self.end(error);
     }

@@ -20,9 +20,10 @@ use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::audit_log;
+use crate::tenancy::{InWorkspace, ServiceConnection, TenantConnection};
 use crate::value::{ActorKind, ScopeKind, Timestamp};
 
 debug_by_name!(AuditLogRepository);
@@ -44,6 +45,7 @@ debug_by_name!(AuditLogRepository);
 /// entries show once it has committed.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = audit_log, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct AuditEntry {
     /// Its id.
     pub id: AuditEntryId,
@@ -116,6 +118,21 @@ pub struct AuditLogRepository<'g> {
     scope: &'g str,
 }
 
+impl ServiceConnection {
+    /// Who changed what of that which belongs to no workspace: subscriptions, keys of the context.
+    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
+        AuditLogRepository::new(self.conn(), None)
+    }
+}
+
+impl TenantConnection {
+    /// Who changed what. Shows entries to owners and admins.
+    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        AuditLogRepository::new(conn, Some(workspace))
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> AuditLogRepository<'g> {
     pub(crate) fn new(conn: &'g mut PgConnection, workspace: Option<&'g WorkspaceId>) -> Self {
@@ -151,7 +168,7 @@ impl<'g> AuditLogRepository<'g> {
 
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
-        operation("audit_log.list", || {
+        counted("audit_log.list", Page::len, || {
             let mut query = self.matching(filter)?;
             if let Some(cursor) = page.cursor() {
                 query = query
@@ -187,7 +204,7 @@ impl<'g> AuditLogRepository<'g> {
     /// in the order of the chain: what it takes to verify it elsewhere, by
     /// [`Chain`](crate::audit::Chain) or by another implementation.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        operation("audit_log.export", || {
+        counted("audit_log.export", Vec::len, || {
             walk::entries(self.conn, Source::Table, self.workspace, after, limit)
         })
     }

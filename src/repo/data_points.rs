@@ -18,20 +18,22 @@ use self::batch::{Collisions, Columns, FailOnExisting, FirstTaken, KeepExisting,
 use self::packed::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
-use super::{changed, debug_by_name, found, static_query};
+use super::{changed, debug_by_name, found, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::import::{
     CsvOptions, CsvRows, CsvWriter, ImportError, ImportOptions, Imported, RowError, numbered,
 };
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Invalid, Timestamp};
 
 pub use self::iter::PointIter;
-pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
+pub use self::rows::DataPoint;
+pub use crate::point::{NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
+use crate::tenancy::{InWorkspace, TenantConnection};
 
 debug_by_name!(DataPointRepository);
 
@@ -56,12 +58,16 @@ pub struct DataPointRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// The history of the workspace's KPIs.
+    pub fn data_points(&mut self) -> DataPointRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        DataPointRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> DataPointRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     /// Records one point. `Conflict` when its key is taken; `NotFound` when the KPI does not exist
     /// or is deleted.
     pub fn record(&mut self, new: &NewDataPoint) -> Result<DataPoint> {
@@ -91,7 +97,7 @@ impl<'g> DataPointRepository<'g> {
     /// tells those of another value from mere repeats. `NotFound` when a KPI does not exist or is
     /// deleted.
     pub fn record_many(&mut self, new: &[NewDataPoint], existing: OnExisting) -> Result<Recorded> {
-        operation("data_point.record_many", || {
+        counted("data_point.record_many", Recorded::written, || {
             if new.is_empty() {
                 return Ok(Recorded::default());
             }
@@ -130,8 +136,8 @@ impl<'g> DataPointRepository<'g> {
     ///
     /// Under [`OnExisting::Fail`] a key that is taken ends the import with
     /// [`ImportError::KeyTaken`](crate::import::ImportError::KeyTaken), which names the line; or with
-    /// `Conflict`, and the transaction with it, where somebody else takes it in that moment. `NotFound` when a KPI is deleted by somebody else in the moment between
-    /// being asked for and its points being written.
+    /// `Conflict`, and the transaction with it, where another transaction takes it meanwhile.
+    /// `NotFound` when another transaction deletes a KPI between the look-up and the write.
     ///
     /// The transaction holds what it wrote, and so its KPIs against other writers, until it ends.
     /// [`Database::import`](crate::Database::import) commits after each batch.
@@ -184,7 +190,7 @@ impl<'g> DataPointRepository<'g> {
         range: TimeRange,
         page: &PageRequest,
     ) -> Result<Page<DataPoint>> {
-        operation("data_point.range", || {
+        counted("data_point.range", Page::len, || {
             let columns: packed::Columns =
                 PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
             let of = |(timestamp, source, value)| DataPoint {
@@ -220,8 +226,8 @@ impl<'g> DataPointRepository<'g> {
         PointIter::new(self, kpi.clone(), range)
     }
 
-    /// Writes all points of a [`range`](Self::range) as CSV, read as [`iter`](Self::iter) reads
-    /// them, and says how many. [`import_csv`](Self::import_csv) reads them back to the bit.
+    /// Writes all points of a [`range`](Self::range) as CSV, reading them as [`iter`](Self::iter) does, and
+    /// returns how many. [`import_csv`](Self::import_csv) reads them back to the bit.
     ///
     /// [`ImportError::Write`](crate::import::ImportError::Write) when the writer fails.
     pub fn export_csv(
@@ -253,7 +259,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// A point.
     pub fn find(&mut self, key: &PointKey) -> Result<Option<DataPoint>> {
-        operation("data_point.find", || {
+        counted("data_point.find", if_some, || {
             Ok(at(self.workspace, key)
                 .select(DataPoint::as_select())
                 .first(self.conn)
@@ -263,7 +269,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// A KPI's newest point: the last of its [`range`](Self::range).
     pub fn latest(&mut self, kpi: &KpiId) -> Result<Option<DataPoint>> {
-        operation("data_point.latest", || {
+        counted("data_point.latest", if_some, || {
             Ok(points::table
                 .filter(points::workspace_id.eq(self.workspace))
                 .filter(points::kpi_id.eq(kpi))
@@ -277,7 +283,7 @@ impl<'g> DataPointRepository<'g> {
     /// The newest point of each of many KPIs, in one query. KPIs without points are left out; the
     /// order is that of the ids.
     pub fn latest_of_many(&mut self, kpis: &[KpiId]) -> Result<Vec<DataPoint>> {
-        operation("data_point.latest_of_many", || {
+        counted("data_point.latest_of_many", Vec::len, || {
             Ok(LatestOfMany { workspace: self.workspace, kpis }.load(self.conn)?)
         })
     }
@@ -316,12 +322,18 @@ impl<'g> DataPointRepository<'g> {
         before: Timestamp,
         batch: u32,
     ) -> Result<usize> {
-        operation("data_points.delete_before", || {
-            let batch = retention::checked(batch)?;
-            let first = if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
-            let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
-            Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }.execute(self.conn)?)
-        })
+        counted(
+            "data_points.delete_before",
+            |deleted| *deleted,
+            || {
+                let batch = retention::checked(batch)?;
+                let first =
+                    if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
+                let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
+                Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }
+                    .execute(self.conn)?)
+            },
+        )
     }
 
     /// Up to so many KPIs that have points before a moment, by their ids, after this one.
@@ -341,23 +353,7 @@ struct LatestOfMany<'a> {
     kpis: &'a [KpiId],
 }
 
-static_query!(
-    LatestOfMany: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>,
-    |query, pass| {
-        // One descent of the index for each KPI, whatever the length of its history.
-        pass.push_sql(
-            "SELECT p.workspace_id, p.kpi_id, p.\"timestamp\", p.source, p.value \
-             FROM (SELECT DISTINCT kpi_id FROM unnest(",
-        );
-        pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
-        pass.push_sql(
-            ") AS k (kpi_id)) AS k CROSS JOIN LATERAL (SELECT * FROM public.kpi_data_points AS p \
-             WHERE p.workspace_id = ",
-        );
-        pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(
-            " AND p.kpi_id = k.kpi_id ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS p \
-             ORDER BY p.kpi_id",
-        );
-    }
-);
+statement!(LatestOfMany: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>, include_str!("data_points/latest_of_many.sql"), |query| [
+    query.kpis => Array<Text>,
+    query.workspace => Text,
+]);

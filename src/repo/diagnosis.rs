@@ -5,11 +5,12 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
 
-use super::{debug_by_name, static_query};
+use super::{debug_by_name, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{UserId, WorkspaceId};
 use crate::observe::operation;
+use crate::tenancy::ServiceConnection;
 
 debug_by_name!(DiagnosisRepository);
 
@@ -107,12 +108,15 @@ pub struct DiagnosisRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> DiagnosisRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl ServiceConnection {
+    /// Why a user sees nothing.
+    pub fn diagnosis(&mut self) -> DiagnosisRepository<'_> {
+        DiagnosisRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl DiagnosisRepository<'_> {
     /// Why the user does not get at a row in the workspace. Rows are named by their id, data points and
     /// rollups by that of their KPI; the tables are those of workspaces, such as `kpis`. Reads through
     /// the table where the row is not in the workspace.
@@ -155,19 +159,13 @@ struct Diagnose<'a> {
     wanted: Wanted,
 }
 
-static_query!(Diagnose: Nullable<Text>, |query, pass| {
-    pass.push_sql("SELECT sesari.diagnose(");
-    pass.push_bind_param::<Text, _>(query.user.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.workspace.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.table)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.row)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.wanted.as_str())?;
-    pass.push_sql(")");
-});
+statement!(Diagnose: Nullable<Text>, "SELECT sesari.diagnose($1, $2, $3, $4, $5)", |query| [
+    query.user.as_str() => Text,
+    query.workspace.as_str() => Text,
+    query.table => Text,
+    query.row => Text,
+    query.wanted.as_str() => Text,
+]);
 
 struct DiagnoseContext<'a> {
     context: &'a str,
@@ -175,12 +173,8 @@ struct DiagnoseContext<'a> {
     at: DateTime<Utc>,
 }
 
-static_query!(DiagnoseContext: Nullable<Text>, |query, pass| {
-    pass.push_sql("SELECT sesari.diagnose_context(");
-    pass.push_bind_param::<Text, _>(query.context)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.backend)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Timestamptz, _>(&query.at)?;
-    pass.push_sql(")");
-});
+statement!(DiagnoseContext: Nullable<Text>, "SELECT sesari.diagnose_context($1, $2, $3)", |query| [
+    query.context => Text,
+    &query.backend => Integer,
+    &query.at => Timestamptz,
+]);

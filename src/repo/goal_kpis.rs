@@ -8,8 +8,9 @@ use super::{Kpi, changed, debug_by_name, found, present};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::schema::{goal_kpis, goals, kpis};
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Finite, Invalid, Weight};
 
 debug_by_name!(GoalKpiRepository);
@@ -17,6 +18,7 @@ debug_by_name!(GoalKpiRepository);
 /// The link of a KPI to a goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goal_kpis, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct GoalKpi {
     /// Its id.
     pub id: GoalKpiId,
@@ -34,6 +36,7 @@ pub struct GoalKpi {
 
 /// A link with its KPI.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct LinkedKpi {
     /// The link.
     pub link: GoalKpi,
@@ -90,6 +93,14 @@ pub struct GoalKpiRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Which KPIs measure which goal.
+    pub fn goal_kpis(&mut self) -> GoalKpiRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        GoalKpiRepository { conn, workspace }
+    }
+}
+
 /// A goal's links with their KPIs, deleted KPIs left out.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn linked<'q>(workspace: &'q WorkspaceId, goal: &'q GoalId) -> _ {
@@ -115,13 +126,9 @@ pub(super) fn check_links(read: usize, most: i64) -> Result<()> {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> GoalKpiRepository<'g> {
+impl GoalKpiRepository<'_> {
     /// The most links that are read at once.
     pub const MAX_LISTED: i64 = 10_000;
-
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
 
     /// Links a KPI to a goal. `NotFound` unless both exist and neither is deleted; `Conflict` when
     /// they are linked already.
@@ -160,7 +167,7 @@ impl<'g> GoalKpiRepository<'g> {
 
     /// The link of a KPI to a goal, also where either is deleted.
     pub fn find(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<Option<GoalKpi>> {
-        operation("goal_kpi.find", || {
+        counted("goal_kpi.find", if_some, || {
             Ok(goal_kpis::table
                 .filter(goal_kpis::workspace_id.eq(self.workspace))
                 .filter(goal_kpis::goal_id.eq(goal))
@@ -175,7 +182,7 @@ impl<'g> GoalKpiRepository<'g> {
     /// goal is measured by a handful. `Invalid` where it has more than
     /// [`MAX_LISTED`](Self::MAX_LISTED).
     pub fn list(&mut self, goal: &GoalId) -> Result<Vec<LinkedKpi>> {
-        operation("goal_kpi.list", || {
+        counted("goal_kpi.list", Vec::len, || {
             let rows: Vec<(GoalKpi, Kpi)> = linked(self.workspace, goal)
                 .order((kpis::created_at, kpis::id))
                 .select((GoalKpi::as_select(), Kpi::as_select()))

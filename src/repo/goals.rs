@@ -13,10 +13,11 @@ use super::{
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
 
 debug_by_name!(GoalRepository);
@@ -24,6 +25,7 @@ debug_by_name!(GoalRepository);
 /// A goal.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goals, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Goal {
     /// Its id.
     pub id: GoalId,
@@ -47,6 +49,7 @@ pub struct Goal {
 
 /// A goal with the KPIs that measure it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct GoalWithKpis {
     /// The goal.
     pub goal: Goal,
@@ -58,7 +61,7 @@ impl GoalWithKpis {
     /// The goal's progress, as [`GoalRepository::progress`] has it, with its KPIs in the same order.
     ///
     /// # Errors
-    /// As [`goal_progress`], which what was read gives no reason to.
+    /// As [`goal_progress`]; values that were read cause none.
     pub fn progress(&self) -> Result<GoalProgress, InvalidInput> {
         let input = |linked: &LinkedKpi| KpiProgressInput {
             kpi_id: linked.kpi.id.clone(),
@@ -148,14 +151,18 @@ pub struct GoalRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// The workspace's goals.
+    pub fn goals(&mut self) -> GoalRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        GoalRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> GoalRepository<'g> {
     /// The most links to KPIs of which progress is computed at once.
     pub const MAX_LINKS: i64 = 100_000;
-
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
 
     fn matching<'q>(&self, filter: &'q GoalFilter) -> goals::BoxedQuery<'q, Pg>
     where
@@ -180,7 +187,7 @@ impl<'g> GoalRepository<'g> {
 
     /// A goal that is not deleted.
     pub fn find(&mut self, id: &GoalId) -> Result<Option<Goal>> {
-        operation("goal.find", || {
+        counted("goal.find", if_some, || {
             Ok(goals::table
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq(id))
@@ -194,7 +201,7 @@ impl<'g> GoalRepository<'g> {
     /// A goal that is not deleted, with the KPIs that [`GoalKpiRepository::list`] has of it. `Invalid`
     /// where they are more than [`GoalKpiRepository::MAX_LISTED`].
     pub fn find_with_kpis(&mut self, id: &GoalId) -> Result<Option<GoalWithKpis>> {
-        operation("goal.find_with_kpis", || {
+        counted("goal.find_with_kpis", if_some, || {
             let rows: Vec<(Goal, Option<GoalKpi>, Option<Kpi>)> = with_links()
                 .filter(goals::workspace_id.eq(self.workspace))
                 .filter(goals::id.eq(id))
@@ -213,7 +220,7 @@ impl<'g> GoalRepository<'g> {
 
     /// Goals, oldest first.
     pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
-        operation("goal.list", || {
+        counted("goal.list", Page::len, || {
             let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
             let rows = query.select(Goal::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
@@ -261,12 +268,12 @@ impl<'g> GoalRepository<'g> {
         self.set_status(id, GoalStatus::Completed)
     }
 
-    /// Puts a goal off.
+    /// Pauses a goal.
     pub fn pause(&mut self, id: &GoalId) -> Result<Goal> {
         self.set_status(id, GoalStatus::Paused)
     }
 
-    /// Takes a goal up again.
+    /// Resumes a paused goal.
     pub fn resume(&mut self, id: &GoalId) -> Result<Goal> {
         self.set_status(id, GoalStatus::Active)
     }
@@ -284,7 +291,7 @@ impl<'g> GoalRepository<'g> {
         })
     }
 
-    /// Brings a deleted goal back.
+    /// Restores a deleted goal.
     pub fn restore(&mut self, id: &GoalId) -> Result<Goal> {
         operation("goal.restore", || {
             let row = diesel::update(goals::table)
@@ -321,7 +328,7 @@ impl<'g> GoalRepository<'g> {
     /// The progress of many goals in one query. Goals that are not found are left out. `Invalid` where
     /// they have more than [`MAX_LINKS`](Self::MAX_LINKS) KPIs together.
     pub fn progress_of_many(&mut self, ids: &[GoalId]) -> Result<HashMap<GoalId, GoalProgress>> {
-        operation("goal.progress", || {
+        counted("goal.progress", HashMap::len, || {
             type Link = (KpiId, f64, Option<DateTime<Utc>>, Option<f64>, Option<f64>, f64);
             type Row = (GoalId, Option<Link>);
             let rows: Vec<Row> = with_links()

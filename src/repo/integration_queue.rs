@@ -1,4 +1,4 @@
-//! What services may know of all workspaces' integrations: which are due, and which keys are in use.
+//! Integrations of all workspaces, for services: which are due, and which sealing keys are in use.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use diesel::data_types::PgInterval;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Interval, Text, Timestamptz};
 
-use super::{debug_by_name, static_query};
+use super::{debug_by_name, statement};
 use crate::connection::PgConnection;
 use crate::credentials::{OpenError, SealingKeyId};
 use crate::error::Result;
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::counted;
+use crate::tenancy::ServiceConnection;
 use crate::value::{IntegrationProvider, Invalid};
 
 /// The longest lease.
@@ -32,6 +33,7 @@ debug_by_name!(IntegrationQueueRepository);
 
 /// A claim on an integration that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Claim {
     /// Where to enter as a background service.
     pub workspace_id: WorkspaceId,
@@ -45,8 +47,9 @@ pub struct Claim {
     pub leased_until: DateTime<Utc>,
 }
 
-/// How many envelopes a sealing key holds shut.
+/// How many envelopes are sealed with a key.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct KeyUsage {
     /// The key.
     pub key_id: SealingKeyId,
@@ -60,12 +63,15 @@ pub struct IntegrationQueueRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> IntegrationQueueRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl ServiceConnection {
+    /// Which integrations are due, of all workspaces.
+    pub fn integration_queue(&mut self) -> IntegrationQueueRepository<'_> {
+        IntegrationQueueRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl IntegrationQueueRepository<'_> {
     /// Claims up to so many integrations that are due, for a lease of at most seven days. Workspaces
     /// take turns, however much of each is due and since when; of one workspace the longest due goes
     /// first. None goes to two workers; one whose worker died can be claimed again when its lease has
@@ -74,7 +80,7 @@ impl<'g> IntegrationQueueRepository<'g> {
     ///
     /// [`Error::Invalid`](crate::Error::Invalid) for a longer lease.
     pub fn claim(&mut self, how_many: u16, lease: Duration) -> Result<Vec<Claim>> {
-        operation("integration_queue.claim", || {
+        counted("integration_queue.claim", Vec::len, || {
             let id = LeaseId::generate();
             let lease = lease_interval(lease)?;
             let rows: Vec<(WorkspaceId, IntegrationId, IntegrationProvider, DateTime<Utc>)> =
@@ -93,7 +99,7 @@ impl<'g> IntegrationQueueRepository<'g> {
 
     /// Which sealing keys are in use. A key that is not listed can be retired.
     pub fn key_usage(&mut self) -> Result<Vec<KeyUsage>> {
-        operation("integration_queue.key_usage", || {
+        counted("integration_queue.key_usage", Vec::len, || {
             let rows: Vec<Usage> =
                 diesel::sql_query("SELECT key_id, envelopes FROM sesari.sealing_key_usage()")
                     .load(self.conn)?;
@@ -113,7 +119,7 @@ impl<'g> IntegrationQueueRepository<'g> {
         after: Option<&WorkspaceId>,
         how_many: u16,
     ) -> Result<Vec<WorkspaceId>> {
-        operation("integration_queue.workspaces_to_reseal", || {
+        counted("integration_queue.workspaces_to_reseal", Vec::len, || {
             let after = after.map_or("", WorkspaceId::as_str);
             Ok(WorkspacesToReseal { current, after, how_many: how_many.into() }.load(self.conn)?)
         })
@@ -126,17 +132,12 @@ struct ClaimIntegrations<'a> {
     lease: PgInterval,
 }
 
-static_query!(ClaimIntegrations: (Text, Text, Text, Timestamptz), |query, pass| {
-    pass.push_sql(
-        "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations(",
-    );
-    pass.push_bind_param::<Text, _>(query.claim)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.how_many)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.lease)?;
-    pass.push_sql(")");
-});
+statement!(ClaimIntegrations: (Text, Text, Text, Timestamptz), "SELECT workspace_id, id, provider, leased_until FROM sesari.claim_integrations($1, \
+     $2, $3)", |query| [
+    query.claim => Text,
+    &query.how_many => Integer,
+    &query.lease => Interval,
+]);
 
 struct WorkspacesToReseal<'a> {
     current: &'a SealingKeyId,
@@ -144,15 +145,11 @@ struct WorkspacesToReseal<'a> {
     how_many: i32,
 }
 
-static_query!(WorkspacesToReseal: Text, |query, pass| {
-    pass.push_sql("SELECT id FROM sesari.workspaces_to_reseal(");
-    pass.push_bind_param::<Text, _>(query.current.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.after)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.how_many)?;
-    pass.push_sql(") AS w (id)");
-});
+statement!(WorkspacesToReseal: Text, "SELECT id FROM sesari.workspaces_to_reseal($1, $2, $3) AS w (id)", |query| [
+    query.current.as_str() => Text,
+    query.after => Text,
+    &query.how_many => Integer,
+]);
 
 #[derive(QueryableByName)]
 struct Usage {

@@ -12,16 +12,16 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
 use super::integration_queue::lease_interval;
-use super::{changed, debug_by_name, found, page_of, static_query, this_moment};
+use super::{changed, debug_by_name, found, page_of, statement, this_moment};
 use crate::connection::PgConnection;
-use crate::credentials::{
-    self, Binding, Envelope, OpenError, SealingKeyId, SealingKeyRing, SealingSalt, Secret, scrub,
-};
+use crate::credentials::advanced::{self, Binding, Envelope, SealingSalt};
+use crate::credentials::{OpenError, SealingKeyId, SealingKeyRing, Secret, scrub};
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::integrations;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
 debug_by_name!(IntegrationRepository);
@@ -32,6 +32,7 @@ const MAX_ERROR: usize = 1000;
 /// An integration, without its credentials.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = integrations, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Integration {
     /// Its id.
     pub id: IntegrationId,
@@ -85,6 +86,7 @@ pub struct IntegrationFilter {
 
 /// When an integration is synchronised.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct SyncSchedule {
     /// When it is due next. While a worker has it: none, unless somebody asked for one meanwhile.
     pub next_sync_at: Option<DateTime<Utc>>,
@@ -99,6 +101,7 @@ const RESEALED_BYTES: usize = 1_000_000;
 
 /// What [`IntegrationRepository::reseal`] did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Resealed {
     /// Envelopes moved to the current key.
     pub moved: usize,
@@ -120,16 +123,16 @@ pub struct IntegrationRepository<'g> {
     keys: Option<&'g SealingKeyRing>,
 }
 
+impl TenantConnection {
+    /// The workspace's connections to outside services.
+    pub fn integrations(&mut self) -> IntegrationRepository<'_> {
+        let InWorkspace { conn, workspace, sealing_keys: keys, .. } = self.parts();
+        IntegrationRepository { conn, workspace, keys }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> IntegrationRepository<'g> {
-    pub(crate) fn new(
-        conn: &'g mut PgConnection,
-        workspace: &'g WorkspaceId,
-        keys: Option<&'g SealingKeyRing>,
-    ) -> Self {
-        Self { conn, workspace, keys }
-    }
-
     fn keys(&self) -> Result<&'g SealingKeyRing> {
         self.keys.ok_or_else(|| Error::Config("no sealing_keys are configured".into()))
     }
@@ -154,7 +157,7 @@ impl<'g> IntegrationRepository<'g> {
 
     /// An integration, without its credentials.
     pub fn find(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
-        operation("integration.find", || self.row(id))
+        counted("integration.find", if_some, || self.row(id))
     }
 
     fn row(&mut self, id: &IntegrationId) -> Result<Option<Integration>> {
@@ -172,7 +175,7 @@ impl<'g> IntegrationRepository<'g> {
         filter: &IntegrationFilter,
         page: &PageRequest,
     ) -> Result<Page<Integration>> {
-        operation("integration.list", || {
+        counted("integration.list", Page::len, || {
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;
@@ -213,7 +216,7 @@ impl<'g> IntegrationRepository<'g> {
             let sealed = found(row, IntegrationId::ENTITY)?;
             let (envelope, salt) = sealed.parse()?;
             let binding = Binding::integration_credentials(self.workspace, id, &sealed.provider);
-            Ok(credentials::open(keys, &salt, &binding, &envelope)?)
+            Ok(advanced::open(keys, &salt, &binding, &envelope)?)
         })
     }
 
@@ -241,7 +244,7 @@ impl<'g> IntegrationRepository<'g> {
         let salt: Option<Vec<u8>> = diesel::select(sealing_salt()).get_result(self.conn)?;
         let salt = SealingSalt::from_bytes(&salt.ok_or(Error::Denied)?)?;
         let binding = Binding::integration_credentials(self.workspace, id, provider);
-        Ok(credentials::seal(keys, &salt, &binding, secret)?)
+        Ok(advanced::seal(keys, &salt, &binding, secret)?)
     }
 
     fn store(&mut self, id: &IntegrationId, envelope: &Envelope) -> Result<()> {
@@ -277,7 +280,7 @@ impl<'g> IntegrationRepository<'g> {
 
     /// When an integration is synchronised, for every member.
     pub fn sync_schedule(&mut self, id: &IntegrationId) -> Result<Option<SyncSchedule>> {
-        operation("integration.sync_schedule", || {
+        counted("integration.sync_schedule", if_some, || {
             Ok(ScheduleOf { id }.get_result(self.conn).optional()?)
         })
     }
@@ -294,7 +297,7 @@ impl<'g> IntegrationRepository<'g> {
         })
     }
 
-    /// Lets the lease end so long from now, at most seven days, and says when that is. For background
+    /// Extends the lease to so long from now, at most seven days, and returns its new end. For background
     /// services; `NotFound` when the lease has gone to another worker.
     ///
     /// [`Error::Invalid`] for a longer lease.
@@ -388,47 +391,56 @@ impl<'g> IntegrationRepository<'g> {
     ///
     /// [`Error::Invalid`] for a batch of 0.
     pub fn reseal(&mut self, after: Option<&IntegrationId>, batch: u16) -> Result<Resealed> {
-        operation("integration.reseal", || {
-            let keys = self.keys()?;
-            if batch == 0 {
-                return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
-            }
-            let batch = batch.min(RESEALED_ROWS);
-            let after = after.map_or("", IntegrationId::as_str);
-            let rows: Vec<(IntegrationId, Sealed)> =
-                CredentialsToReseal { current: keys.sealing_key_id(), after, batch: batch.into() }
-                    .load(self.conn)?;
-            let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
-            let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
-            let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
-            let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
-            for (id, sealed) in rows {
-                let binding =
-                    Binding::integration_credentials(self.workspace, &id, &sealed.provider);
-                let envelope = sealed.parse().and_then(|(envelope, salt)| {
-                    Ok(credentials::reseal(keys, &salt, &binding, &envelope)?)
-                });
-                match envelope {
-                    Ok(None) => {}
-                    Ok(Some(envelope)) => {
-                        self.store(&id, &envelope)?;
-                        resealed.moved += 1;
-                    }
-                    Err(Error::Open(_)) => resealed.refused.push(id),
-                    Err(error) => return Err(error),
+        counted(
+            "integration.reseal",
+            |resealed: &Resealed| resealed.moved,
+            || {
+                let keys = self.keys()?;
+                if batch == 0 {
+                    return Err(Invalid::new("batch", "expected 1 or more envelopes").into());
                 }
-            }
-            Ok(resealed)
-        })
+                let batch = batch.min(RESEALED_ROWS);
+                let after = after.map_or("", IntegrationId::as_str);
+                let rows: Vec<(IntegrationId, Sealed)> = CredentialsToReseal {
+                    current: keys.sealing_key_id(),
+                    after,
+                    batch: batch.into(),
+                }
+                .load(self.conn)?;
+                let bytes: usize = rows.iter().map(|(_, sealed)| sealed.envelope.len()).sum();
+                let full = rows.len() == usize::from(batch) || bytes >= RESEALED_BYTES;
+                let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
+                let mut resealed = Resealed { moved: 0, refused: Vec::new(), next };
+                for (id, sealed) in rows {
+                    let binding =
+                        Binding::integration_credentials(self.workspace, &id, &sealed.provider);
+                    let envelope = sealed.parse().and_then(|(envelope, salt)| {
+                        Ok(advanced::reseal(keys, &salt, &binding, &envelope)?)
+                    });
+                    match envelope {
+                        Ok(None) => {}
+                        Ok(Some(envelope)) => {
+                            self.store(&id, &envelope)?;
+                            resealed.moved += 1;
+                        }
+                        Err(Error::Open(_)) => resealed.refused.push(id),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(resealed)
+            },
+        )
     }
 
-    /// Destroys what the workspace's sealing key is derived with: its envelopes stay shut for good,
-    /// those in backups too unless the backup has the salt. For owners; false for anybody else, and
+    /// Destroys the salt that the workspace's sealing key is derived with, so that none of its envelopes can be
+    /// opened again, in backups neither unless the backup has the salt. For owners; false for anybody else, and
     /// when there was nothing to destroy. Credentials stored afterwards get a new salt.
     pub fn shred_credentials(&mut self) -> Result<bool> {
-        operation("workspace.shred_credentials", || {
-            Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?)
-        })
+        counted(
+            "workspace.shred_credentials",
+            |shredded| usize::from(*shredded),
+            || Ok(diesel::select(destroy_sealing_salt()).get_result(self.conn)?),
+        )
     }
 }
 
@@ -467,21 +479,17 @@ struct ReadCredentials<'a> {
     id: &'a IntegrationId,
 }
 
-static_query!(ReadCredentials: (Text, Text, Nullable<Binary>), |query, pass| {
-    pass.push_sql("SELECT provider, credentials, salt FROM sesari.read_credentials(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
+statement!(ReadCredentials: (Text, Text, Nullable<Binary>), "SELECT provider, credentials, salt FROM sesari.read_credentials($1)", |query| [
+    query.id => Text,
+]);
 
 struct ScheduleOf<'a> {
     id: &'a IntegrationId,
 }
 
-static_query!(ScheduleOf: (Nullable<Timestamptz>, Nullable<Timestamptz>), |query, pass| {
-    pass.push_sql("SELECT next_sync_at, leased_until FROM sesari.sync_schedule(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
+statement!(ScheduleOf: (Nullable<Timestamptz>, Nullable<Timestamptz>), "SELECT next_sync_at, leased_until FROM sesari.sync_schedule($1)", |query| [
+    query.id => Text,
+]);
 
 struct CredentialsToReseal<'a> {
     current: &'a SealingKeyId,
@@ -489,12 +497,8 @@ struct CredentialsToReseal<'a> {
     batch: i32,
 }
 
-static_query!(CredentialsToReseal: (Text, (Text, Text, Nullable<Binary>)), |query, pass| {
-    pass.push_sql("SELECT id, provider, credentials, salt FROM sesari.credentials_to_reseal(");
-    pass.push_bind_param::<Text, _>(query.current.as_str())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(query.after)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.batch)?;
-    pass.push_sql(")");
-});
+statement!(CredentialsToReseal: (Text, (Text, Text, Nullable<Binary>)), "SELECT id, provider, credentials, salt FROM sesari.credentials_to_reseal($1, $2, $3)", |query| [
+    query.current.as_str() => Text,
+    query.after => Text,
+    &query.batch => Integer,
+]);

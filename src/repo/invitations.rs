@@ -9,14 +9,15 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Interval, Nullable, Text, Timestamptz};
 
-use super::{Membership, debug_by_name, found, page_of, static_query};
+use super::{Membership, debug_by_name, found, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::invitations;
+use crate::tenancy::{InWorkspace, TenantConnection, UserConnection};
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
 
 debug_by_name!(InvitationRepository, MyInvitationRepository);
@@ -24,6 +25,7 @@ debug_by_name!(InvitationRepository, MyInvitationRepository);
 /// An invitation, as owners and admins see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = invitations, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Invitation {
     /// Its id.
     pub id: InvitationId,
@@ -102,6 +104,7 @@ impl NewInvitation {
 
 /// An invitation to be delivered, with the token that nobody can read again afterwards.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SentInvitation {
     /// The invitation.
     pub invitation: Invitation,
@@ -139,12 +142,16 @@ pub struct InvitationRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// Invitations to the workspace. Shows them to owners and admins.
+    pub fn invitations(&mut self) -> InvitationRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        InvitationRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> InvitationRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     fn matching(&self, filter: &InvitationFilter) -> invitations::BoxedQuery<'g, Pg> {
         let query =
             invitations::table.filter(invitations::workspace_id.eq(self.workspace)).into_boxed();
@@ -168,7 +175,7 @@ impl<'g> InvitationRepository<'g> {
 
     /// An invitation.
     pub fn find(&mut self, id: &InvitationId) -> Result<Option<Invitation>> {
-        operation("invitation.find", || {
+        counted("invitation.find", if_some, || {
             Ok(invitations::table
                 .filter(invitations::workspace_id.eq(self.workspace))
                 .filter(invitations::id.eq(id))
@@ -184,7 +191,7 @@ impl<'g> InvitationRepository<'g> {
         filter: &InvitationFilter,
         page: &PageRequest,
     ) -> Result<Page<Invitation>> {
-        operation("invitation.list", || {
+        counted("invitation.list", Page::len, || {
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())
@@ -240,6 +247,7 @@ impl<'g> InvitationRepository<'g> {
 
 /// What somebody is invited to.
 #[derive(Debug, Clone, PartialEq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct InvitationPreview {
     /// Display name of the workspace.
     pub workspace_name: WorkspaceName,
@@ -259,12 +267,15 @@ pub struct MyInvitationRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MyInvitationRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl UserConnection {
+    /// Invitations to the user, by their tokens.
+    pub fn invitations(&mut self) -> MyInvitationRepository<'_> {
+        MyInvitationRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl MyInvitationRepository<'_> {
     /// What the user is invited to.
     pub fn look(&mut self, token: &InvitationToken) -> Result<InvitationPreview> {
         operation("my_invitation.look", || Ok(LookAtInvitation { token }.get_result(self.conn)?))
@@ -293,8 +304,12 @@ impl<'g> MyInvitationRepository<'g> {
 
 type InvitationSql = diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Invitation, Pg>>;
 
-const COLUMNS: &str = "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, \
-     resent_at, revoked_at, declined_at, accepted_at, accepted_by FROM ";
+macro_rules! columns {
+    () => {
+        "SELECT id, workspace_id, email, role, invited_by, created_at, expires_at, resent_at, \
+         revoked_at, declined_at, accepted_at, accepted_by FROM "
+    };
+}
 
 struct CreateInvitation<'a> {
     new: &'a NewInvitation,
@@ -302,95 +317,63 @@ struct CreateInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(CreateInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.create_invitation(");
-    pass.push_bind_param::<Text, _>(query.token.invitation_id())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.new.email)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(&query.new.role)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.interval)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Binary, _>(query.token.secret())?;
-    pass.push_sql(")");
-});
+statement!(CreateInvitation: InvitationSql, concat!(columns!(), "sesari.create_invitation($1, $2, $3, $4, $5)"), |query| [
+    query.token.invitation_id() => Text,
+    &query.new.email => Text,
+    &query.new.role => Text,
+    &query.interval => Interval,
+    query.token.secret() => Binary,
+]);
 
 struct ResendInvitation<'a> {
     interval: PgInterval,
     token: &'a InvitationToken,
 }
 
-static_query!(ResendInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.resend_invitation(");
-    pass.push_bind_param::<Text, _>(query.token.invitation_id())?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Interval, _>(&query.interval)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Binary, _>(query.token.secret())?;
-    pass.push_sql(")");
-});
+statement!(ResendInvitation: InvitationSql, concat!(columns!(), "sesari.resend_invitation($1, $2, $3)"), |query| [
+    query.token.invitation_id() => Text,
+    &query.interval => Interval,
+    query.token.secret() => Binary,
+]);
 
 struct RevokeInvitation<'a> {
     id: &'a InvitationId,
 }
 
-static_query!(RevokeInvitation: InvitationSql, |query, pass| {
-    pass.push_sql(COLUMNS);
-    pass.push_sql("sesari.revoke_invitation(");
-    pass.push_bind_param::<Text, _>(query.id)?;
-    pass.push_sql(")");
-});
-
-/// Adds a token's three parts as arguments.
-macro_rules! push_token {
-    ($pass:ident, $token:expr) => {
-        $pass.push_bind_param::<Text, _>($token.workspace_id())?;
-        $pass.push_sql(", ");
-        $pass.push_bind_param::<Text, _>($token.invitation_id())?;
-        $pass.push_sql(", ");
-        $pass.push_bind_param::<Binary, _>($token.secret())?;
-    };
-}
+statement!(RevokeInvitation: InvitationSql, concat!(columns!(), "sesari.revoke_invitation($1)"), |query| [
+    query.id => Text,
+]);
 
 struct LookAtInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(LookAtInvitation: (Text, Text, Nullable<Text>, Timestamptz), |query, pass| {
-    pass.push_sql(
-        "SELECT workspace_name, role, inviter_name, expires_at FROM sesari.look_at_invitation(",
-    );
-    push_token!(pass, query.token);
-    pass.push_sql(")");
-});
+statement!(LookAtInvitation: (Text, Text, Nullable<Text>, Timestamptz), "SELECT workspace_name, role, inviter_name, expires_at FROM \
+     sesari.look_at_invitation($1, $2, $3)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+]);
 
 struct AcceptInvitation<'a> {
     token: &'a InvitationToken,
     membership: &'a MembershipId,
 }
 
-static_query!(
-    AcceptInvitation: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.accept_invitation(",
-        );
-        push_token!(pass, query.token);
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.membership)?;
-        pass.push_sql(")");
-    }
-);
+statement!(AcceptInvitation: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>, "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.accept_invitation($1, \
+     $2, $3, $4)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+    query.membership => Text,
+]);
 
 struct DeclineInvitation<'a> {
     token: &'a InvitationToken,
 }
 
-static_query!(DeclineInvitation: (), |query, pass| {
-    pass.push_sql("SELECT sesari.decline_invitation(");
-    push_token!(pass, query.token);
-    pass.push_sql(")");
-});
+statement!(DeclineInvitation: (), "SELECT sesari.decline_invitation($1, $2, $3)", |query| [
+    query.token.workspace_id() => Text,
+    query.token.invitation_id() => Text,
+    query.token.secret() => Binary,
+]);

@@ -9,9 +9,10 @@ use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, presen
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Category, Description, Finite, Folded, KpiName, Unit};
 
 debug_by_name!(KpiRepository);
@@ -19,6 +20,7 @@ debug_by_name!(KpiRepository);
 /// A KPI.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = kpis, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Kpi {
     /// Its id.
     pub id: KpiId,
@@ -135,12 +137,16 @@ pub struct KpiRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
+impl TenantConnection {
+    /// The workspace's KPIs.
+    pub fn kpis(&mut self) -> KpiRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        KpiRepository { conn, workspace }
+    }
+}
+
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> KpiRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
-    }
-
     fn matching<'q>(&self, filter: &'q KpiFilter) -> kpis::BoxedQuery<'q, Pg>
     where
         'g: 'q,
@@ -167,7 +173,7 @@ impl<'g> KpiRepository<'g> {
 
     /// A KPI that is not deleted.
     pub fn find(&mut self, id: &KpiId) -> Result<Option<Kpi>> {
-        operation("kpi.find", || {
+        counted("kpi.find", if_some, || {
             Ok(kpis::table
                 .filter(kpis::workspace_id.eq(self.workspace))
                 .filter(kpis::id.eq(id))
@@ -180,7 +186,7 @@ impl<'g> KpiRepository<'g> {
 
     /// KPIs, oldest first.
     pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
-        operation("kpi.list", || {
+        counted("kpi.list", Page::len, || {
             let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
             let rows = query.select(Kpi::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))

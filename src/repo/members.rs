@@ -7,13 +7,14 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Nullable, Text};
 
 use super::{changed, debug_by_name, found, page_of};
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::workspace_users;
-use crate::tenancy::Actor;
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Email, ImageUrl, PersonName, Role};
 
 debug_by_name!(MemberRepository);
@@ -21,6 +22,7 @@ debug_by_name!(MemberRepository);
 /// A membership.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspace_users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Membership {
     /// Its id.
     pub id: MembershipId,
@@ -36,6 +38,7 @@ pub struct Membership {
 
 /// A member, with what fellow members may know.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Member {
     /// The membership.
     pub membership: Membership,
@@ -62,6 +65,14 @@ pub struct MemberRepository<'g> {
     actor: &'g Actor,
 }
 
+impl TenantConnection {
+    /// The workspace's members.
+    pub fn members(&mut self) -> MemberRepository<'_> {
+        let InWorkspace { conn, workspace, actor, .. } = self.parts();
+        MemberRepository { conn, workspace, actor }
+    }
+}
+
 type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
 
 impl From<Columns> for Member {
@@ -72,14 +83,6 @@ impl From<Columns> for Member {
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> MemberRepository<'g> {
-    pub(crate) fn new(
-        conn: &'g mut PgConnection,
-        workspace: &'g WorkspaceId,
-        actor: &'g Actor,
-    ) -> Self {
-        Self { conn, workspace, actor }
-    }
-
     fn matching<'q>(&self, filter: &'q MemberFilter) -> workspace_users::BoxedQuery<'q, Pg>
     where
         'g: 'q,
@@ -95,7 +98,7 @@ impl<'g> MemberRepository<'g> {
 
     /// A member.
     pub fn find(&mut self, user: &UserId) -> Result<Option<Member>> {
-        operation("member.find", || {
+        counted("member.find", if_some, || {
             let memberships = workspace_users::table
                 .filter(workspace_users::workspace_id.eq(self.workspace))
                 .filter(workspace_users::user_id.eq(user))
@@ -108,7 +111,7 @@ impl<'g> MemberRepository<'g> {
 
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &PageRequest) -> Result<Page<Member>> {
-        operation("member.list", || {
+        counted("member.list", Page::len, || {
             let memberships = page_of!(
                 self.matching(filter),
                 page,

@@ -6,12 +6,13 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 
-use super::{Membership, debug_by_name, static_query};
+use super::{Membership, debug_by_name, statement};
 use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::page::{Page, PageRequest};
+use crate::tenancy::ServiceConnection;
 use crate::value::{Invalid, Role, WorkspaceName};
 
 debug_by_name!(MembershipRepository);
@@ -21,8 +22,16 @@ pub struct MembershipRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
+impl ServiceConnection {
+    /// Memberships of all workspaces, to make and to end.
+    pub fn memberships(&mut self) -> MembershipRepository<'_> {
+        MembershipRepository { conn: self.conn() }
+    }
+}
+
 /// A workspace that nobody but one user owns.
 #[derive(Debug, Clone, PartialEq, Queryable, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct SoleOwnership {
     /// The workspace.
     pub workspace_id: WorkspaceId,
@@ -51,15 +60,11 @@ pub enum Succession {
 }
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MembershipRepository<'g> {
+impl MembershipRepository<'_> {
     /// The most workspaces that one call of [`leave`](Self::leave) leaves.
     pub const MAX_LEAVE: u16 = 500;
 
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
-    }
-
-    /// Makes a user a member without an invitation. That the user agreed is the service's to know.
+    /// Makes a user a member without an invitation. The service answers for the user's consent.
     /// `Conflict` when the user is a member already, `NotFound` when there is no such user or workspace.
     pub fn add(
         &mut self,
@@ -80,7 +85,7 @@ impl<'g> MembershipRepository<'g> {
         user: &UserId,
         page: &PageRequest,
     ) -> Result<Page<SoleOwnership>> {
-        operation("member.sole_ownerships", || {
+        counted("member.sole_ownerships", Page::len, || {
             let rows = SoleOwnerships {
                 user,
                 after_at: page.cursor().map(|cursor| cursor.at),
@@ -104,16 +109,21 @@ impl<'g> MembershipRepository<'g> {
         decisions: &[Succession],
         at_most: u16,
     ) -> Result<usize> {
-        operation("member.leave_all", || {
-            if !(1..=Self::MAX_LEAVE).contains(&at_most) {
-                return Err(Invalid::new("at_most", "expected 1 to 500 workspaces").into());
-            }
-            let (workspaces, heirs) = columns(decisions)?;
-            let (departures, undecided): (i64, Vec<String>) =
-                Leave { user, workspaces, heirs, at_most: at_most.into() }.get_result(self.conn)?;
-            decided(undecided)?;
-            Ok(usize::try_from(departures).unwrap_or_default())
-        })
+        counted(
+            "member.leave_all",
+            |left| *left,
+            || {
+                if !(1..=Self::MAX_LEAVE).contains(&at_most) {
+                    return Err(Invalid::new("at_most", "expected 1 to 500 workspaces").into());
+                }
+                let (workspaces, heirs) = columns(decisions)?;
+                let (departures, undecided): (i64, Vec<String>) =
+                    Leave { user, workspaces, heirs, at_most: at_most.into() }
+                        .get_result(self.conn)?;
+                decided(undecided)?;
+                Ok(usize::try_from(departures).unwrap_or_default())
+            },
+        )
     }
 
     /// Deletes a workspace that has no owner, with everything in it but its audit log. `NotFound` when
@@ -142,7 +152,7 @@ pub(super) fn delete_user(
 
 type Columns<'a> = (Vec<&'a WorkspaceId>, Vec<Option<&'a UserId>>);
 
-/// Workspaces and their heirs, side by side.
+/// Workspaces, and the heir of each.
 fn columns(decisions: &[Succession]) -> Result<Columns<'_>> {
     let (workspaces, heirs): Columns<'_> = decisions
         .iter()
@@ -173,20 +183,13 @@ struct AddMember<'a> {
     role: Role,
 }
 
-static_query!(
-    AddMember: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
-    |query, pass| {
-        pass.push_sql("SELECT id, workspace_id, user_id, role, joined_at FROM sesari.add_member(");
-        pass.push_bind_param::<Text, _>(query.id)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.user)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.role)?;
-        pass.push_sql(")");
-    }
-);
+statement!(AddMember: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>, "SELECT id, workspace_id, user_id, role, joined_at FROM sesari.add_member($1, $2, $3, \
+     $4)", |query| [
+    query.id => Text,
+    query.workspace => Text,
+    query.user => Text,
+    &query.role => Text,
+]);
 
 struct SoleOwnerships<'a> {
     user: &'a UserId,
@@ -195,17 +198,12 @@ struct SoleOwnerships<'a> {
     fetch: i32,
 }
 
-static_query!(SoleOwnerships: (Text, Text, Timestamptz), |query, pass| {
-    pass.push_sql("SELECT workspace_id, name, joined_at FROM sesari.sole_ownerships(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.after_at)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.after_id)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.fetch)?;
-    pass.push_sql(")");
-});
+statement!(SoleOwnerships: (Text, Text, Timestamptz), "SELECT workspace_id, name, joined_at FROM sesari.sole_ownerships($1, $2, $3, $4)", |query| [
+    query.user => Text,
+    &query.after_at => Nullable<Timestamptz>,
+    &query.after_id => Nullable<Text>,
+    &query.fetch => Integer,
+]);
 
 struct Leave<'a> {
     user: &'a UserId,
@@ -214,17 +212,12 @@ struct Leave<'a> {
     at_most: i32,
 }
 
-static_query!(Leave: (BigInt, Array<Text>), |query, pass| {
-    pass.push_sql("SELECT departures, undecided FROM sesari.leave_workspaces(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Text>, _>(&query.workspaces)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Nullable<Text>>, _>(&query.heirs)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Integer, _>(&query.at_most)?;
-    pass.push_sql(")");
-});
+statement!(Leave: (BigInt, Array<Text>), "SELECT departures, undecided FROM sesari.leave_workspaces($1, $2, $3, $4)", |query| [
+    query.user => Text,
+    &query.workspaces => Array<Text>,
+    &query.heirs => Array<Nullable<Text>>,
+    &query.at_most => Integer,
+]);
 
 struct DeleteUser<'a> {
     user: &'a UserId,
@@ -232,22 +225,16 @@ struct DeleteUser<'a> {
     heirs: Vec<Option<&'a UserId>>,
 }
 
-static_query!(DeleteUser: (Bool, Array<Text>), |query, pass| {
-    pass.push_sql("SELECT is_deleted, undecided FROM sesari.delete_user(");
-    pass.push_bind_param::<Text, _>(query.user)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Text>, _>(&query.workspaces)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Array<Nullable<Text>>, _>(&query.heirs)?;
-    pass.push_sql(")");
-});
+statement!(DeleteUser: (Bool, Array<Text>), "SELECT is_deleted, undecided FROM sesari.delete_user($1, $2, $3)", |query| [
+    query.user => Text,
+    &query.workspaces => Array<Text>,
+    &query.heirs => Array<Nullable<Text>>,
+]);
 
 struct DeleteOwnerless<'a> {
     workspace: &'a WorkspaceId,
 }
 
-static_query!(DeleteOwnerless: Bool, |query, pass| {
-    pass.push_sql("SELECT sesari.delete_ownerless_workspace(");
-    pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(")");
-});
+statement!(DeleteOwnerless: Bool, "SELECT sesari.delete_ownerless_workspace($1)", |query| [
+    query.workspace => Text,
+]);

@@ -21,12 +21,13 @@ use super::{TimeRange, debug_by_name};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some};
 use crate::schema::{kpi_rollups, workspaces};
 use crate::series::{
     Bucket, Comparison, GoalLink, GoalMoment, Grid, Series, SeriesError, Statistics, Step,
     Stretches, Summary, Unit, Zone, check_percentiles, goal_series,
 };
+use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Invalid, TimeZone, Timestamp};
 
 debug_by_name!(SeriesRepository);
@@ -67,12 +68,16 @@ pub struct SeriesRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> SeriesRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
+impl TenantConnection {
+    /// The history of the workspace's KPIs in buckets, and statistics of it.
+    pub fn series(&mut self) -> SeriesRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        SeriesRepository { conn, workspace }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl SeriesRepository<'_> {
     /// A range cut into periods of the workspace's calendar, as [`Grid::new`] cuts it. `NotFound` for an
     /// actor who is not in the workspace; `Invalid` where this crate does not know its zone.
     ///
@@ -96,14 +101,14 @@ impl<'g> SeriesRepository<'g> {
     }
 
     fn step(&mut self, unit: Unit) -> Result<Step> {
-        let zone = operation("series.time_zone", || self.time_zone())?;
+        let zone = counted("series.time_zone", if_some, || self.time_zone())?;
         Ok(Step::Calendar(unit, zone.ok_or(Error::not_found(WorkspaceId::ENTITY))?.zone()?))
     }
 
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
-        operation("series.read", || {
+        counted("series.read", Vec::len, || {
             check_cells(kpis.len(), query.grid.len())?;
             let mut summaries = self.summaries(kpis, &[&query.grid], query.points_only)?;
             Ok(series_of(kpis, &query.grid, &mut summaries, 0))
@@ -112,7 +117,7 @@ impl<'g> SeriesRepository<'g> {
 
     /// The series of each KPI, and the same of the [period before](Grid::before).
     pub fn compare(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Comparison>> {
-        operation("series.compare", || {
+        counted("series.compare", Vec::len, || {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
             let mut summaries = self.summaries(kpis, &[&before, &query.grid], query.points_only)?;
@@ -136,7 +141,7 @@ impl<'g> SeriesRepository<'g> {
         range: TimeRange,
         percentiles: &[f64],
     ) -> Result<Vec<Option<Statistics>>> {
-        operation("series.statistics", || {
+        counted("series.statistics", Vec::len, || {
             check_percentiles(percentiles)?;
             check_cells(kpis.len(), percentiles.len().max(1))?;
             let query = StatisticsOf {
@@ -162,7 +167,7 @@ impl<'g> SeriesRepository<'g> {
     /// stands until the next one, from before the first bucket too; before the first of all the KPI is
     /// left out, as not measured. `Invalid` where KPIs times buckets are more than [`Grid::MAX_CELLS`].
     pub fn goal_progress(&mut self, goal: &GoalId, grid: &Grid) -> Result<Vec<GoalMoment>> {
-        operation("series.goal_progress", || {
+        counted("series.goal_progress", Vec::len, || {
             // How many KPIs the goal has is known to the server alone: one more than may be is read.
             let most = Grid::MAX_CELLS / grid.len().max(1);
             let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
@@ -198,7 +203,7 @@ impl<'g> SeriesRepository<'g> {
         after: Option<&(KpiId, DateTime<Utc>)>,
         batch: u32,
     ) -> Result<Option<RezonedBatch>> {
-        operation("rollups.rezone", || {
+        counted("rollups.rezone", if_some, || {
             let batch = i32::try_from(batch).ok().filter(|batch| (1..=10_000).contains(batch));
             let batch = batch.ok_or(Invalid::new("batch", "expected 1 to 10000 rollups"))?;
             let (kpi, day) = after.map(|(kpi, day)| (kpi, *day)).unzip();
@@ -386,7 +391,7 @@ fn series_of(
         .collect()
 }
 
-/// Squares of values from this size on leave the type: their figures are taken of smaller ones.
+/// From this size on, squares of values overflow: statistics are computed of scaled values.
 const SQUARED: f64 = 1e150;
 
 fn statistics_of(row: StatisticsRow) -> Statistics {

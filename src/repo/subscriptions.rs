@@ -6,13 +6,14 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
-use super::{changed, debug_by_name, page_of, static_query};
+use super::{changed, debug_by_name, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::subscriptions;
+use crate::tenancy::{ServiceConnection, UserConnection};
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
 
 debug_by_name!(SubscriptionRepository, MySubscriptionRepository);
@@ -20,6 +21,7 @@ debug_by_name!(SubscriptionRepository, MySubscriptionRepository);
 /// A subscription.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = subscriptions, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Subscription {
     /// Its id.
     pub id: SubscriptionId,
@@ -116,12 +118,15 @@ pub struct SubscriptionRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> SubscriptionRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl ServiceConnection {
+    /// All subscriptions.
+    pub fn subscriptions(&mut self) -> SubscriptionRepository<'_> {
+        SubscriptionRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl SubscriptionRepository<'_> {
     fn matching(filter: &SubscriptionFilter) -> subscriptions::BoxedQuery<'_, Pg> {
         let mut query = subscriptions::table.into_boxed();
         if let Some(status) = &filter.status {
@@ -135,7 +140,7 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A user's subscription.
     pub fn find_by_user(&mut self, user: &UserId) -> Result<Option<Subscription>> {
-        operation("subscription.find_by_user", || {
+        counted("subscription.find_by_user", if_some, || {
             Ok(subscriptions::table
                 .filter(subscriptions::user_id.eq(user))
                 .select(Subscription::as_select())
@@ -146,7 +151,7 @@ impl<'g> SubscriptionRepository<'g> {
 
     /// A subscription.
     pub fn find(&mut self, id: &SubscriptionId) -> Result<Option<Subscription>> {
-        operation("subscription.find", || {
+        counted("subscription.find", if_some, || {
             Ok(subscriptions::table
                 .find(id)
                 .select(Subscription::as_select())
@@ -161,7 +166,7 @@ impl<'g> SubscriptionRepository<'g> {
         filter: &SubscriptionFilter,
         page: &PageRequest,
     ) -> Result<Page<Subscription>> {
-        operation("subscription.list", || {
+        counted("subscription.list", Page::len, || {
             let query = page_of!(
                 Self::matching(filter),
                 page,
@@ -185,7 +190,8 @@ impl<'g> SubscriptionRepository<'g> {
     ///
     /// `NotFound` when there is no such user.
     pub fn apply(&mut self, event: &BillingEvent) -> Result<Applied> {
-        operation("subscription.apply", || {
+        let rows = |applied: &Applied| usize::from(matches!(applied, Applied::Newest(_)));
+        counted("subscription.apply", rows, || {
             let upsert = diesel::insert_into(subscriptions::table)
                 .values((event, subscriptions::id.eq(SubscriptionId::generate())))
                 .on_conflict(subscriptions::user_id)
@@ -250,15 +256,19 @@ pub struct MySubscriptionRepository<'g> {
     user: &'g UserId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MySubscriptionRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
-        Self { conn, user }
+impl UserConnection {
+    /// The user's subscription.
+    pub fn my_subscription(&mut self) -> MySubscriptionRepository<'_> {
+        let (conn, user) = self.parts();
+        MySubscriptionRepository { conn, user }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl MySubscriptionRepository<'_> {
     /// The subscription, if the user has one.
     pub fn find(&mut self) -> Result<Option<Subscription>> {
-        operation("my_subscription.find", || {
+        counted("my_subscription.find", if_some, || {
             Ok(MySubscription { user: self.user }.get_result(self.conn).optional()?)
         })
     }
@@ -268,13 +278,8 @@ struct MySubscription<'a> {
     user: &'a UserId,
 }
 
-static_query!(
-    MySubscription: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Subscription, Pg>>,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, user_id, status, plan_type, current_period_end, cancel_at_period_end, \
-             last_event_at, created_at, updated_at FROM sesari.my_subscription() WHERE user_id = ",
-        );
-        pass.push_bind_param::<Text, _>(query.user)?;
-    }
-);
+statement!(MySubscription: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Subscription, Pg>>, "SELECT id, user_id, status, plan_type, current_period_end, cancel_at_period_end, \
+     last_event_at, created_at, updated_at FROM sesari.my_subscription() WHERE user_id = \
+     $1", |query| [
+    query.user => Text,
+]);

@@ -6,13 +6,14 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, page_of, present, static_query};
+use super::{Succession, debug_by_name, found, page_of, present, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::users;
+use crate::tenancy::{ServiceConnection, UserConnection};
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 
 debug_by_name!(UserRepository, MeRepository);
@@ -20,6 +21,7 @@ debug_by_name!(UserRepository, MeRepository);
 /// A user, as services see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct User {
     /// The user's id.
     pub id: UserId,
@@ -96,12 +98,15 @@ pub struct UserRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> UserRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl ServiceConnection {
+    /// All users.
+    pub fn users(&mut self) -> UserRepository<'_> {
+        UserRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl UserRepository<'_> {
     fn matching(filter: &UserFilter) -> users::BoxedQuery<'_, Pg> {
         let mut query = users::table.into_boxed();
         if let Some(provider) = &filter.provider {
@@ -115,14 +120,14 @@ impl<'g> UserRepository<'g> {
 
     /// A user.
     pub fn find(&mut self, id: &UserId) -> Result<Option<User>> {
-        operation("user.find", || {
+        counted("user.find", if_some, || {
             Ok(users::table.find(id).select(User::as_select()).first(self.conn).optional()?)
         })
     }
 
     /// A user by e-mail address.
     pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
-        operation("user.find_by_email", || {
+        counted("user.find_by_email", if_some, || {
             Ok(users::table
                 .filter(users::email.eq(email))
                 .select(User::as_select())
@@ -133,7 +138,7 @@ impl<'g> UserRepository<'g> {
 
     /// Users, oldest first.
     pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
-        operation("user.list", || {
+        counted("user.list", Page::len, || {
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
             let rows = query.select(User::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
@@ -197,29 +202,20 @@ struct SignIn<'a> {
 type UserColumns =
     (Text, Text, Nullable<Text>, Nullable<Text>, Text, Text, Timestamptz, Timestamptz);
 
-static_query!(SignIn: UserColumns, |query, pass| {
-    let NewUser { id, email, name, image, provider, provider_id } = query.account;
-    pass.push_sql(
-        "SELECT id, email, name, image, provider, provider_id, created_at, updated_at \
-         FROM sesari.sign_in(",
-    );
-    pass.push_bind_param::<Text, _>(id)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(email)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(name)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Nullable<Text>, _>(image)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(provider)?;
-    pass.push_sql(", ");
-    pass.push_bind_param::<Text, _>(provider_id)?;
-    pass.push_sql(")");
-});
+statement!(SignIn: UserColumns, "SELECT id, email, name, image, provider, provider_id, created_at, updated_at FROM \
+     sesari.sign_in($1, $2, $3, $4, $5, $6)", |query| [
+    &query.account.id => Text,
+    &query.account.email => Text,
+    &query.account.name => Nullable<Text>,
+    &query.account.image => Nullable<Text>,
+    &query.account.provider => Text,
+    &query.account.provider_id => Text,
+]);
 
 /// A user, as the user and fellow members see one.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Profile {
     /// The user's id.
     pub id: UserId,
@@ -253,15 +249,19 @@ pub struct MeRepository<'g> {
     user: &'g UserId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MeRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, user: &'g UserId) -> Self {
-        Self { conn, user }
+impl UserConnection {
+    /// The user's own row.
+    pub fn me(&mut self) -> MeRepository<'_> {
+        let (conn, user) = self.parts();
+        MeRepository { conn, user }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl MeRepository<'_> {
     /// The user's own row, or `None` when it has been deleted.
     pub fn find(&mut self) -> Result<Option<Profile>> {
-        operation("me.find", || {
+        counted("me.find", if_some, || {
             Ok(MyProfile { user: self.user }.get_result(self.conn).optional()?)
         })
     }
@@ -289,12 +289,10 @@ struct MyProfile<'a> {
     user: &'a UserId,
 }
 
-static_query!(MyProfile: ProfileColumns, |query, pass| {
-    pass.push_sql(
-        "SELECT id, email, name, image, created_at, updated_at FROM sesari.my_profile() WHERE id = ",
-    );
-    pass.push_bind_param::<Text, _>(query.user)?;
-});
+statement!(MyProfile: ProfileColumns, "SELECT id, email, name, image, created_at, updated_at FROM sesari.my_profile() WHERE \
+     id = $1", |query| [
+    query.user => Text,
+]);
 
 struct ChangeMyProfile<'a> {
     changes_name: bool,
@@ -303,17 +301,11 @@ struct ChangeMyProfile<'a> {
     image: Option<&'a ImageUrl>,
 }
 
-static_query!(ChangeMyProfile: ProfileColumns, |query, pass| {
-    pass.push_sql(
-        "SELECT id, email, name, image, created_at, updated_at \
-         FROM sesari.change_my_profile(changes_name => ",
-    );
-    pass.push_bind_param::<Bool, _>(&query.changes_name)?;
-    pass.push_sql(", new_name => ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.name)?;
-    pass.push_sql(", changes_image => ");
-    pass.push_bind_param::<Bool, _>(&query.changes_image)?;
-    pass.push_sql(", new_image => ");
-    pass.push_bind_param::<Nullable<Text>, _>(&query.image)?;
-    pass.push_sql(")");
-});
+statement!(ChangeMyProfile: ProfileColumns, "SELECT id, email, name, image, created_at, updated_at FROM \
+     sesari.change_my_profile(changes_name => $1, new_name => $2, changes_image => $3, \
+     new_image => $4)", |query| [
+    &query.changes_name => Bool,
+    &query.name => Nullable<Text>,
+    &query.changes_image => Bool,
+    &query.image => Nullable<Text>,
+]);

@@ -5,14 +5,15 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, static_query};
+use super::{changed, debug_by_name, found, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
-use crate::observe::operation;
+use crate::observe::{counted, if_some, operation};
 use crate::page::{Page, PageRequest};
 use crate::schema::workspaces;
 use crate::series::Zone;
+use crate::tenancy::{InWorkspace, TenantConnection, UserConnection};
 use crate::value::{Role, Slug, TimeZone, WorkspaceName};
 
 debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
@@ -20,6 +21,7 @@ debug_by_name!(WorkspaceRepository, MyWorkspaceRepository);
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspaces, check_for_backend(Pg))]
+#[non_exhaustive]
 pub struct Workspace {
     /// Its id.
     pub id: WorkspaceId,
@@ -78,15 +80,19 @@ pub struct WorkspaceRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> WorkspaceRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
+impl TenantConnection {
+    /// The workspace itself.
+    pub fn workspace(&mut self) -> WorkspaceRepository<'_> {
+        let InWorkspace { conn, workspace, .. } = self.parts();
+        WorkspaceRepository { conn, workspace }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl WorkspaceRepository<'_> {
     /// The workspace, or `None` for an actor who is not in it.
     pub fn find(&mut self) -> Result<Option<Workspace>> {
-        operation("workspace.find", || {
+        counted("workspace.find", if_some, || {
             Ok(workspaces::table
                 .filter(workspaces::id.eq(self.workspace))
                 .select(Workspace::as_select())
@@ -146,6 +152,7 @@ impl<'g> WorkspaceRepository<'g> {
 
 /// A workspace with the user's part in it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct MyWorkspace {
     /// The workspace.
     pub workspace: Workspace,
@@ -160,29 +167,32 @@ pub struct MyWorkspaceRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> MyWorkspaceRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl UserConnection {
+    /// The user's workspaces, and the way to make one.
+    pub fn my_workspaces(&mut self) -> MyWorkspaceRepository<'_> {
+        MyWorkspaceRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl MyWorkspaceRepository<'_> {
     /// One of the user's workspaces.
     pub fn find(&mut self, id: &WorkspaceId) -> Result<Option<MyWorkspace>> {
-        operation("my_workspace.find", || {
+        counted("my_workspace.find", if_some, || {
             Ok(MyWorkspaces { id: Some(id), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// One of the user's workspaces by its name in addresses.
     pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
-        operation("my_workspace.find_by_slug", || {
+        counted("my_workspace.find_by_slug", if_some, || {
             Ok(MyWorkspaces { slug: Some(slug), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &PageRequest) -> Result<Page<MyWorkspace>> {
-        operation("my_workspace.list", || {
+        counted("my_workspace.list", Page::len, || {
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;
@@ -229,45 +239,24 @@ impl MyWorkspaces<'_> {
     }
 }
 
-static_query!(
-    MyWorkspaces: (WorkspaceColumns, Text, Timestamptz),
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, name, slug, time_zone, created_at, updated_at, role, joined_at \
-             FROM sesari.my_workspaces(",
-        );
-        pass.push_bind_param::<Nullable<Text>, _>(&query.id)?;
-        pass.push_sql(") WHERE slug = coalesce(");
-        pass.push_bind_param::<Nullable<Text>, _>(&query.slug)?;
-        pass.push_sql(", slug) AND (joined_at, id) > (coalesce(");
-        pass.push_bind_param::<Nullable<Timestamptz>, _>(&query.after.0)?;
-        pass.push_sql(", '-infinity'), coalesce(");
-        pass.push_bind_param::<Nullable<Text>, _>(&query.after.1)?;
-        pass.push_sql(", '')) ORDER BY joined_at, id LIMIT ");
-        pass.push_bind_param::<BigInt, _>(&query.limit)?;
-    }
-);
+statement!(MyWorkspaces: (WorkspaceColumns, Text, Timestamptz), include_str!("workspaces/mine.sql"), |query| [
+    &query.id => Nullable<Text>,
+    &query.slug => Nullable<Text>,
+    &query.after.0 => Nullable<Timestamptz>,
+    &query.after.1 => Nullable<Text>,
+    &query.limit => BigInt,
+]);
 
 struct CreateWorkspace<'a> {
     new: &'a NewWorkspace,
     membership: &'a MembershipId,
 }
 
-static_query!(
-    CreateWorkspace: WorkspaceColumns,
-    |query, pass| {
-        pass.push_sql(
-            "SELECT id, name, slug, time_zone, created_at, updated_at FROM sesari.create_workspace(",
-        );
-        pass.push_bind_param::<Text, _>(&query.new.id)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(query.membership)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.new.name)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.new.slug)?;
-        pass.push_sql(", ");
-        pass.push_bind_param::<Text, _>(&query.new.time_zone)?;
-        pass.push_sql(")");
-    }
-);
+statement!(CreateWorkspace: WorkspaceColumns, "SELECT id, name, slug, time_zone, created_at, updated_at FROM sesari.create_workspace($1, $2, \
+     $3, $4, $5)", |query| [
+    &query.new.id => Text,
+    query.membership => Text,
+    &query.new.name => Text,
+    &query.new.slug => Text,
+    &query.new.time_zone => Text,
+]);

@@ -49,9 +49,3 @@ impl From<SeriesError> for Invalid {
         Invalid::new(field, rule)
     }
 }
-
-impl From<SeriesError> for crate::Error {
-    fn from(error: SeriesError) -> Self {
-        Self::Invalid(error.into())
-    }
-}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SeriesError;
 use super::zone::{Unit, Zone};
-use crate::repo::TimeRange;
+use crate::point::TimeRange;
 use crate::value::Timestamp;
 
 /// How long a bucket is.

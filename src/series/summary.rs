@@ -7,9 +7,8 @@ use super::downsample::Sample;
 use super::fill::{Cell, Fill, fill};
 use super::statistics::Change;
 use crate::id::KpiId;
-use crate::import::Shortest;
-use crate::repo::TimeRange;
-use crate::value::Timestamp;
+use crate::point::TimeRange;
+use crate::value::{Shortest, Timestamp};
 
 /// How the values of a bucket become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

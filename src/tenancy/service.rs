@@ -1,15 +1,10 @@
-//! The services' pool.
+//! The guard of a service outside of any workspace.
 
 use std::fmt;
 
-use super::context::ServiceName;
 use super::transaction::{Transaction, guard_methods};
-use crate::id::WorkspaceId;
-use crate::repo::{
-    AuditLogRepository, DeletedWorkspaceAuditLogRepository, DiagnosisRepository,
-    IntegrationQueueRepository, MembershipRepository, RefusalRepository, SubscriptionRepository,
-    UserRepository,
-};
+use crate::actor::ServiceName;
+use crate::connection::PgConnection;
 
 /// One transaction of a service of yours, outside of any workspace: sees users and subscriptions,
 /// and nothing of a tenant. Needs a login of its own. Rolls back when dropped.
@@ -30,47 +25,8 @@ impl ServiceConnection {
         &self.service
     }
 
-    /// All users.
-    pub fn users(&mut self) -> UserRepository<'_> {
-        UserRepository::new(self.transaction.conn())
-    }
-
-    /// Memberships of all workspaces, to make and to end.
-    pub fn memberships(&mut self) -> MembershipRepository<'_> {
-        MembershipRepository::new(self.transaction.conn())
-    }
-
-    /// All subscriptions.
-    pub fn subscriptions(&mut self) -> SubscriptionRepository<'_> {
-        SubscriptionRepository::new(self.transaction.conn())
-    }
-
-    /// Which integrations are due, of all workspaces.
-    pub fn integration_queue(&mut self) -> IntegrationQueueRepository<'_> {
-        IntegrationQueueRepository::new(self.transaction.conn())
-    }
-
-    /// Why a user sees nothing.
-    pub fn diagnosis(&mut self) -> DiagnosisRepository<'_> {
-        DiagnosisRepository::new(self.transaction.conn())
-    }
-
-    /// Who changed what of that which belongs to no workspace: subscriptions, keys of the context.
-    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
-        AuditLogRepository::new(self.transaction.conn(), None)
-    }
-
-    /// Who changed what in a workspace that was deleted.
-    pub fn deleted_workspace_audit_log<'g>(
-        &'g mut self,
-        workspace: &'g WorkspaceId,
-    ) -> DeletedWorkspaceAuditLogRepository<'g> {
-        DeletedWorkspaceAuditLogRepository::new(self.transaction.conn(), workspace)
-    }
-
-    /// The record of what was refused.
-    pub fn refusals(&mut self) -> RefusalRepository<'_> {
-        RefusalRepository::new(self.transaction.conn())
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        self.transaction.conn()
     }
 }
 

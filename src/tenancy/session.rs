@@ -10,8 +10,9 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::{Array, Binary, Bool, Integer, Text, Timestamptz};
 
-use super::context::{self, Actor, ContextKey, ContextKeyRing};
+use super::context::{self, ContextKey, ContextKeyRing};
 use super::transaction::{DatabaseRole, Timeouts};
+use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::connection::{PgConnection, Target};
 use crate::error::{DatabaseError, Error, Result};

@@ -1,23 +1,17 @@
-//! The tenant's pool.
+//! The guard of an actor inside one workspace.
 
 use std::fmt;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
-use super::context::Actor;
 use super::transaction::{Transaction, guard_methods};
+use crate::actor::Actor;
+use crate::connection::PgConnection;
 use crate::credentials::SealingKeyRing;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::WorkspaceId;
-use crate::idempotency::{IdempotencyError, IdempotencyKey};
-use crate::repo::idempotency_keys::{self, Claim};
-use crate::repo::{
-    AuditLogRepository, DataPointRepository, GoalKpiRepository, GoalRepository,
-    IntegrationRepository, InvitationRepository, KpiRepository, MemberRepository, SeriesRepository,
-    WorkspaceRepository,
-};
-use crate::value::{Invalid, Role};
+use crate::value::Role;
 
 /// What the actor of a [`TenantConnection`] may do there now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +45,14 @@ pub struct TenantConnection {
     actor: Actor,
     workspace: WorkspaceId,
     sealing_keys: Option<SealingKeyRing>,
+}
+
+/// What a repository takes of a guard.
+pub(crate) struct InWorkspace<'g> {
+    pub(crate) conn: &'g mut PgConnection,
+    pub(crate) workspace: &'g WorkspaceId,
+    pub(crate) actor: &'g Actor,
+    pub(crate) sealing_keys: Option<&'g SealingKeyRing>,
 }
 
 impl TenantConnection {
@@ -90,124 +92,14 @@ impl TenantConnection {
         }))
     }
 
-    /// The workspace itself.
-    pub fn workspace(&mut self) -> WorkspaceRepository<'_> {
-        WorkspaceRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Its members.
-    pub fn members(&mut self) -> MemberRepository<'_> {
-        MemberRepository::new(self.transaction.conn(), &self.workspace, &self.actor)
-    }
-
-    /// Who was invited to it. Shows invitations to owners and admins.
-    pub fn invitations(&mut self) -> InvitationRepository<'_> {
-        InvitationRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Its KPIs.
-    pub fn kpis(&mut self) -> KpiRepository<'_> {
-        KpiRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// The history of its KPIs.
-    pub fn data_points(&mut self) -> DataPointRepository<'_> {
-        DataPointRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Its history in buckets, and figures of it.
-    pub fn series(&mut self) -> SeriesRepository<'_> {
-        SeriesRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Its goals.
-    pub fn goals(&mut self) -> GoalRepository<'_> {
-        GoalRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Which KPIs measure which goal.
-    pub fn goal_kpis(&mut self) -> GoalKpiRepository<'_> {
-        GoalKpiRepository::new(self.transaction.conn(), &self.workspace)
-    }
-
-    /// Its connections to outside services.
-    pub fn integrations(&mut self) -> IntegrationRepository<'_> {
-        IntegrationRepository::new(
-            self.transaction.conn(),
-            &self.workspace,
-            self.sealing_keys.as_ref(),
-        )
-    }
-
-    /// Who changed what. Shows entries to owners and admins.
-    pub fn audit_log(&mut self) -> AuditLogRepository<'_> {
-        AuditLogRepository::new(self.transaction.conn(), Some(&self.workspace))
-    }
-
-    /// Does the work of `body` once under this key, and answers with what it answered then. The answer
-    /// is stored in this transaction: it is there for others when the guard was committed. See
-    /// [`idempotency`](crate::idempotency).
-    ///
-    /// `operation` names the work, in one line of 1 to 200 characters: under another name the key is
-    /// refused. The body runs in a savepoint; what it did is undone when it returns `Err`, and the key
-    /// is free again.
-    ///
-    /// The answer is stored as JSON, of at most [`MAX_RESULT`](crate::idempotency::MAX_RESULT) bytes,
-    /// and is given again to the same membership in the same role alone. Return the id of what was made
-    /// rather than all that is known of it.
-    ///
-    /// # Errors
-    /// The body's error; [`Error::Idempotency`] when the key stands for something else, was used
-    /// under another role or membership, is in use by this very transaction, or its answer cannot be read; [`Error::Invalid`] when the answer is too
-    /// long or cannot be written as JSON; [`Error::LockTimeout`] when another transaction under the
-    /// same key takes too long; [`Error::Denied`] for somebody who is not a member;
-    /// [`Error::ReadOnly`] through a read-only guard; or those of any query.
-    pub fn once<T, E>(
-        &mut self,
-        operation: &str,
-        key: &IdempotencyKey,
-        body: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        T: serde::Serialize + serde::de::DeserializeOwned,
-        E: From<Error>,
-    {
-        self.transaction(|tenant| tenant.once_or_roll_back(operation, key, body))
-    }
-
-    /// [`once`](Self::once) without its savepoint: after an error the transaction must be rolled back,
-    /// or the key stays taken without an answer.
-    pub(crate) fn once_or_roll_back<T, E>(
-        &mut self,
-        operation: &str,
-        key: &IdempotencyKey,
-        body: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        T: serde::Serialize + serde::de::DeserializeOwned,
-        E: From<Error>,
-    {
-        let conn = self.transaction.conn();
-        match idempotency_keys::claim(conn, &self.workspace, &self.actor, operation, key)? {
-            Claim::Done(json) => read(&json).map_err(E::from),
-            Claim::Fresh => {
-                let answer = body(self)?;
-                let json = serde_json::to_string(&answer).map_err(|_| {
-                    Error::Invalid(Invalid::new("result", "cannot be written as JSON"))
-                })?;
-                // An answer that nobody could read would be found out when it is too late.
-                read::<T>(&json)?;
-                let conn = self.transaction.conn();
-                idempotency_keys::store(conn, &self.workspace, &self.actor, key, &json)?;
-                Ok(answer)
-            }
+    pub(crate) fn parts(&mut self) -> InWorkspace<'_> {
+        InWorkspace {
+            conn: self.transaction.conn(),
+            workspace: &self.workspace,
+            actor: &self.actor,
+            sealing_keys: self.sealing_keys.as_ref(),
         }
     }
-}
-
-/// An answer from its JSON.
-fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|_| IdempotencyError::Unreadable.into())
 }
 
 guard_methods!(TenantConnection);

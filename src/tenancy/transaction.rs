@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use r2d2::PooledConnection;
 
-use super::context::Actor;
+use super::login_pool::LoginPool;
 use super::session::{Session, SessionManager, SharedFacts};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
+use crate::actor::Actor;
 use crate::connection::{Command, Opening, PgConnection};
-use crate::database::fair_queue::Permit;
-use crate::database::login_pool::LoginPool;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe;
+use crate::queue::Permit;
 
 /// The server accepts a context from 2 seconds before to 10 seconds after its signing, counted to the
 /// start of the transaction (`sesari.verified_context`), in microseconds.

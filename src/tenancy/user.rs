@@ -1,12 +1,10 @@
-//! The signed-in user's pool.
+//! The guard of a signed-in user outside of any workspace.
 
 use std::fmt;
 
 use super::transaction::{Transaction, guard_methods};
+use crate::connection::PgConnection;
 use crate::id::UserId;
-use crate::repo::{
-    MeRepository, MyInvitationRepository, MySubscriptionRepository, MyWorkspaceRepository,
-};
 
 /// One transaction of a signed-in user who has not chosen a workspace: sees the user's own row,
 /// memberships, workspaces and subscription. Rolls back when dropped.
@@ -27,24 +25,12 @@ impl UserConnection {
         &self.user
     }
 
-    /// The user's own row.
-    pub fn me(&mut self) -> MeRepository<'_> {
-        MeRepository::new(self.transaction.conn(), &self.user)
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        self.transaction.conn()
     }
 
-    /// The user's workspaces, and the way to make one.
-    pub fn my_workspaces(&mut self) -> MyWorkspaceRepository<'_> {
-        MyWorkspaceRepository::new(self.transaction.conn())
-    }
-
-    /// Invitations to the user, by their tokens.
-    pub fn invitations(&mut self) -> MyInvitationRepository<'_> {
-        MyInvitationRepository::new(self.transaction.conn())
-    }
-
-    /// The user's subscription.
-    pub fn my_subscription(&mut self) -> MySubscriptionRepository<'_> {
-        MySubscriptionRepository::new(self.transaction.conn(), &self.user)
+    pub(crate) fn parts(&mut self) -> (&mut PgConnection, &UserId) {
+        (self.transaction.conn(), &self.user)
     }
 }
 

@@ -1,8 +1,8 @@
-//! A transaction on one thread, as another thread sees it that may want it cancelled.
+//! The state of a transaction that another thread may cancel.
 //!
-//! The one runs statements; the other is where its caller has gone away. The lock is held while a
-//! cancellation is sent, and taken before the connection is anybody else's: so none ever reaches a
-//! later transaction.
+//! One thread runs statements; another notices that the caller has gone. The lock is held while a cancel
+//! request is sent, and is taken before the connection returns to the pool, so that no cancel request reaches
+//! a later transaction.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,12 +19,12 @@ struct State {
     cancelled: bool,
 }
 
-/// How far the transaction is.
+/// The stage of the transaction.
 #[derive(Clone, Default)]
 pub(crate) enum Stage {
     #[default]
     Before,
-    /// On the connection that this cancels.
+    /// The token cancels a statement on its connection.
     Running(CancelToken),
     Committing,
     Ended,
@@ -62,14 +62,14 @@ impl Watch {
         self.lock().stage = Stage::Ended;
     }
 
-    /// From now on nothing begins and nothing commits. Says how far it had come.
+    /// Forbids to begin or to commit from now on. Returns the stage that was reached.
     pub(crate) fn cancel(&self) -> Stage {
         let mut state = self.lock();
         state.cancelled = true;
         state.stage.clone()
     }
 
-    /// Calls `send` with what cancels the transaction's statement, if the transaction is open.
+    /// Calls `send` with the token of the transaction's connection, if the transaction is open.
     pub(crate) fn while_running<T>(&self, send: impl FnOnce(&CancelToken) -> T) -> Option<T> {
         let state = self.lock();
         match &state.stage {

@@ -154,3 +154,17 @@ impl diesel::deserialize::FromSql<Timestamptz, Pg> for Timestamp {
         Ok(Self(diesel::deserialize::FromSql::<Timestamptz, Pg>::from_sql(value)?))
     }
 }
+
+/// The shortest text that is this number and no other: with an exponent where digits would be zeros
+/// that the number does not have.
+pub(crate) struct Shortest(pub(crate) f64);
+
+impl std::fmt::Display for Shortest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0.0 || (1e-5..1e15).contains(&self.0.abs()) {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}

@@ -63,7 +63,9 @@ impl Scene {
     }
 
     fn reader(&self) -> TenantConnection {
-        self.db.tenant_read_only(&self.world.a.owner, &self.world.a.workspace).unwrap()
+        self.db
+            .begin(&Scope::tenant(&self.world.a.owner, &self.world.a.workspace).read_only())
+            .unwrap()
     }
 
     fn scope(&self) -> Scope<TenantConnection> {

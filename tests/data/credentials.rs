@@ -13,10 +13,8 @@ mod secrecy;
 mod vectors;
 mod wrong;
 
-use sesari_db::credentials::{
-    Binding, Envelope, OpenError, SealedColumn, SealingKey, SealingKeyRing, SealingSalt, Secret,
-    open, seal,
-};
+use sesari_db::credentials::advanced::{Binding, Envelope, SealedColumn, SealingSalt, open, seal};
+use sesari_db::credentials::{OpenError, SealingKey, SealingKeyRing, Secret};
 use sesari_db::id::{IntegrationId, WorkspaceId};
 use sesari_db::value::IntegrationProvider;
 

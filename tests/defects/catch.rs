@@ -2,7 +2,8 @@
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use sesari_db::{Database, Error};
+use sesari_db::Database;
+use sesari_db::database::IsolationReport;
 
 use crate::access::measure::Matrix;
 use crate::access::text::render;
@@ -75,8 +76,10 @@ fn rules(side: &Side) -> Vec<String> {
         .build();
     let mut rules: Vec<_> = match built {
         Ok(_) => Vec::new(),
-        Err(Error::Unsafe(report)) => report.findings().iter().map(|f| f.rule.clone()).collect(),
-        Err(error) => vec![format!("{error}")],
+        Err(error) => match IsolationReport::in_error(&error) {
+            Some(report) => report.findings().iter().map(|f| f.rule.clone()).collect(),
+            None => vec![format!("{error}")],
+        },
     };
     rules.sort();
     rules.dedup();

@@ -77,7 +77,9 @@ fn a_connection_to_a_server_that_only_reads_is_given_up_and_the_next_one_writes(
     let tenant = Tenant::furnish(&setting_up, "acme");
     drop(setting_up);
     let db = primary.builder_at(&addresses, "connect_timeout=2").pool_size(1).build().unwrap();
-    let reader = || db.tenant_read_only(&tenant.owner, &tenant.workspace).unwrap();
+    let reader = || {
+        db.begin(&sesari_db::Scope::tenant(&tenant.owner, &tenant.workspace).read_only()).unwrap()
+    };
     let pid = |guard: &mut TenantConnection| {
         number(guard.connection(), "SELECT pg_backend_pid()::bigint")
     };
@@ -118,8 +120,12 @@ fn a_pool_full_of_connections_to_a_standby_writes_at_once_when_the_address_moves
     let tenant = Tenant::furnish(&primary.builder().build().unwrap(), "acme");
     let line = Proxy::before(&standby.address());
     let db = primary.builder_at(&line.address, "connect_timeout=2").pool_size(3).build().unwrap();
-    let readers: Vec<_> =
-        (0..3).map(|_| db.tenant_read_only(&tenant.owner, &tenant.workspace).unwrap()).collect();
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            db.begin(&sesari_db::Scope::tenant(&tenant.owner, &tenant.workspace).read_only())
+                .unwrap()
+        })
+        .collect();
     drop(readers);
     line.lead_to(&primary.address());
     store(&db, &tenant, "w-1").unwrap();

@@ -31,8 +31,10 @@ use crate::support::logins::{Role, value};
 fn report(built: Result<Database, Error>) -> IsolationReport {
     match built {
         Ok(_) => IsolationReport::default(),
-        Err(Error::Unsafe(report)) => report,
-        Err(error) => panic!("not a finding: {error}"),
+        Err(error) => match IsolationReport::in_error(&error) {
+            Some(report) => report.clone(),
+            None => panic!("not a finding: {error}"),
+        },
     }
 }
 
@@ -121,7 +123,7 @@ fn every_reason_is_listed_at_once() {
             "trigger-changed",
         ],
     );
-    let message = Error::Unsafe(report.clone()).to_string();
+    let message = Error::from(report.clone()).to_string();
     for finding in report.findings() {
         assert!(!finding.object.is_empty() && !finding.explanation.is_empty(), "{finding:?}");
         assert!(message.contains(&format!("{}: {}", finding.rule, finding.object)), "{message}");

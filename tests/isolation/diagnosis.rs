@@ -80,7 +80,8 @@ impl Case {
         row: &str,
         wanted: Wanted,
     ) -> Cause {
-        let mut scoped = self.world.db.service_read_only(&service()).unwrap();
+        let mut scoped =
+            self.world.db.begin(&sesari_db::Scope::service(&service()).read_only()).unwrap();
         scoped.diagnosis().row(user, workspace, table, row, wanted).unwrap()
     }
 

@@ -10,6 +10,7 @@ mod catalogue;
 mod check;
 mod diagnosis;
 mod escalation;
+mod floors;
 mod guards;
 mod matrix;
 mod revocation;

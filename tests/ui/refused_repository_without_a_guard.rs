@@ -5,7 +5,7 @@ use sesari_db::id::WorkspaceId;
 use sesari_db::repo::KpiRepository;
 
 fn open(conn: &mut PgConnection, workspace: &WorkspaceId) {
-    let _ = KpiRepository::new(conn, workspace);
+    let _ = KpiRepository { conn, workspace };
 }
 
 fn main() {}

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::id::KpiId;
-use crate::value::Source;
+use crate::value::{Shortest, Source};
 
 /// Writes points as CSV, one row at a time.
 pub(crate) struct CsvWriter<W> {
@@ -38,20 +38,6 @@ impl<W: Write> CsvWriter<W> {
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         self.out.flush()?;
         Ok(self.rows)
-    }
-}
-
-/// The shortest text that is this number and no other: with an exponent where digits would be zeros
-/// that the number does not have.
-pub(crate) struct Shortest(pub(crate) f64);
-
-impl std::fmt::Display for Shortest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == 0.0 || (1e-5..1e15).contains(&self.0.abs()) {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{:e}", self.0)
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::time::iso;
 use super::{CsvOptions, CsvRows, NumberFormat};
 use crate::id::KpiId;
 use crate::import::{Column, ImportError, RowError};
-use crate::repo::NewDataPoint;
+use crate::point::NewDataPoint;
 use crate::series::Zone;
 
 /// The rows that are looked at.

@@ -5,8 +5,9 @@ use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::WorkspaceId;
-use crate::observe::operation;
+use crate::observe::{counted, operation};
 use crate::repo::debug_by_name;
+use crate::tenancy::ServiceConnection;
 
 debug_by_name!(DeletedWorkspaceAuditLogRepository);
 
@@ -18,16 +19,22 @@ pub struct DeletedWorkspaceAuditLogRepository<'g> {
     workspace: &'g WorkspaceId,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> DeletedWorkspaceAuditLogRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection, workspace: &'g WorkspaceId) -> Self {
-        Self { conn, workspace }
+impl ServiceConnection {
+    /// Who changed what in a workspace that was deleted.
+    pub fn deleted_workspace_audit_log<'g>(
+        &'g mut self,
+        workspace: &'g WorkspaceId,
+    ) -> DeletedWorkspaceAuditLogRepository<'g> {
+        DeletedWorkspaceAuditLogRepository { conn: self.conn(), workspace }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl DeletedWorkspaceAuditLogRepository<'_> {
     /// Up to so many entries after the one of this number, 0 for the first, as they are hashed and
     /// in the order of the chain.
     pub fn export(&mut self, after: i64, limit: u16) -> Result<Vec<Entry>> {
-        operation("deleted_audit_log.export", || {
+        counted("deleted_audit_log.export", Vec::len, || {
             walk::entries(self.conn, Source::DeletedWorkspace, Some(self.workspace), after, limit)
         })
     }

@@ -3,12 +3,13 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe::operation;
 use crate::repo::debug_by_name;
-use crate::tenancy::Actor;
+use crate::tenancy::ServiceConnection;
 use crate::value::Invalid;
 
 debug_by_name!(RefusalRepository);
@@ -63,19 +64,19 @@ pub struct RefusalRepository<'g> {
     conn: &'g mut PgConnection,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
-impl<'g> RefusalRepository<'g> {
-    pub(crate) fn new(conn: &'g mut PgConnection) -> Self {
-        Self { conn }
+impl ServiceConnection {
+    /// The record of what was refused.
+    pub fn refusals(&mut self) -> RefusalRepository<'_> {
+        RefusalRepository { conn: self.conn() }
     }
+}
 
+#[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
+impl RefusalRepository<'_> {
     /// Writes an entry. `Invalid` for one that has more than 1000 bytes of text.
     pub fn record(&mut self, refusal: &Refusal) -> Result<()> {
         operation("access.refuse", || {
-            let (kind, id) = match &refusal.actor {
-                Actor::User(user) => ("user", user.as_str()),
-                Actor::Service(service) => ("service", service.as_str()),
-            };
+            let (kind, id) = (refusal.actor.kind(), refusal.actor.id());
             let workspace = refusal.workspace.as_ref().map_or("", WorkspaceId::as_str);
             let row_id = refusal.row_id.as_deref().unwrap_or_default();
             let texts = [workspace, id, &refusal.action, row_id, &refusal.reason];

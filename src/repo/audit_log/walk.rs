@@ -1,15 +1,13 @@
 //! Verifying a chain in the database, page by page: memory does not grow with the log.
 
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 
 use crate::audit::{Breach, BreachKind, Chain, Checkpoint, Entry, Verdict, is_prune_marker};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
-use crate::repo::static_query;
+use crate::repo::statement;
 use crate::value::Invalid;
 
 /// Entries read at a time.
@@ -30,10 +28,6 @@ pub(crate) enum Source {
 }
 
 /// The columns of an entry, as they are hashed.
-const COLUMNS: &str = "e.workspace_id, e.sequence, \
-     (extract(epoch FROM e.occurred_at) * 1000000)::bigint, e.id, e.actor_kind, e.actor_id, e.scope, \
-     e.action, e.table_name, e.row_id, e.changes::text, e.transaction_id, e.previous_hash, e.hash";
-
 type EntryColumns = (
     Nullable<Text>,
     Nullable<BigInt>,
@@ -334,84 +328,21 @@ fn successor(
     Ok(row.optional()?.and_then(StoredEntry::entry))
 }
 
-/// Head and entries in one statement, so that they are of one snapshot.
-fn push_page<'b>(
-    pass: &mut AstPass<'_, 'b, Pg>,
-    source: Source,
-    (scope, sequence, id, limit): (&'b str, &'b i64, &'b str, &'b i32),
-) -> QueryResult<()> {
-    pass.push_sql(
-        "SELECT h.sequence, (extract(epoch FROM nullif(h.occurred_at, '-infinity')) * 1000000)::bigint, \
-         h.hash, h.pruned_sequence, (extract(epoch FROM h.pruned_at) * 1000000)::bigint, \
-         h.pruned_hash, ",
-    );
-    pass.push_sql(COLUMNS);
-    pass.push_sql(" FROM sesari.audit_head(");
-    pass.push_bind_param::<Text, _>(scope)?;
-    pass.push_sql(") AS h LEFT JOIN (");
-    match source {
-        Source::Table => {
-            pass.push_sql("SELECT * FROM public.audit_log WHERE workspace_id = ");
-            pass.push_bind_param::<Text, _>(scope)?;
-            pass.push_sql(" AND (sequence, id) > (");
-            pass.push_bind_param::<BigInt, _>(sequence)?;
-            pass.push_sql(", ");
-            pass.push_bind_param::<Text, _>(id)?;
-            pass.push_sql(") ORDER BY sequence, id LIMIT ");
-            pass.push_bind_param::<Integer, _>(limit)?;
-        }
-        Source::DeletedWorkspace => {
-            pass.push_sql("SELECT * FROM sesari.deleted_workspace_audit(");
-            pass.push_bind_param::<Text, _>(scope)?;
-            pass.push_sql(", ");
-            pass.push_bind_param::<BigInt, _>(sequence)?;
-            pass.push_sql(", ");
-            pass.push_bind_param::<Text, _>(id)?;
-            pass.push_sql(", ");
-            pass.push_bind_param::<Integer, _>(limit)?;
-            pass.push_sql(")");
-        }
-    }
-    pass.push_sql(") AS e ON true ORDER BY e.sequence, e.id");
-    Ok(())
-}
-
-fn push_successor<'b>(
-    pass: &mut AstPass<'_, 'b, Pg>,
-    source: Source,
-    (scope, hash, but): (&'b str, &'b [u8], &'b str),
-) -> QueryResult<()> {
-    pass.push_sql("SELECT ");
-    pass.push_sql(COLUMNS);
-    pass.push_sql(match source {
-        Source::Table => " FROM public.audit_log AS e WHERE e.workspace_id = ",
-        Source::DeletedWorkspace => " FROM sesari.deleted_workspace_audit(",
-    });
-    pass.push_bind_param::<Text, _>(scope)?;
-    pass.push_sql(match source {
-        Source::Table => " AND e.previous_hash = ",
-        Source::DeletedWorkspace => ", 0, '', NULL) AS e WHERE e.previous_hash = ",
-    });
-    pass.push_bind_param::<Binary, _>(hash)?;
-    pass.push_sql(" AND e.id <> ");
-    pass.push_bind_param::<Text, _>(but)?;
-    pass.push_sql(" ORDER BY e.sequence LIMIT 1");
-    Ok(())
-}
-
 /// One type for each source: diesel keeps one statement for a type.
 macro_rules! queries {
-    ($($page:ident $successor:ident $source:ident;)*) => {$(
+    ($($page:ident $page_sql:literal $successor:ident $successor_sql:literal;)*) => {$(
         struct $page<'a> {
             scope: &'a str,
             after: (i64, &'a str),
             limit: i32,
         }
 
-        static_query!($page: (HeadColumns, EntryColumns), |query, pass| {
-            let parts = (query.scope, &query.after.0, query.after.1, &query.limit);
-            push_page(&mut pass, Source::$source, parts)?;
-        });
+        statement!($page: (HeadColumns, EntryColumns), include_str!($page_sql), |query| [
+            query.scope => Text,
+            &query.after.0 => BigInt,
+            query.after.1 => Text,
+            &query.limit => Integer,
+        ]);
 
         struct $successor<'a> {
             scope: &'a str,
@@ -419,13 +350,15 @@ macro_rules! queries {
             but: &'a str,
         }
 
-        static_query!($successor: EntryColumns, |query, pass| {
-            push_successor(&mut pass, Source::$source, (query.scope, query.hash, query.but))?;
-        });
+        statement!($successor: EntryColumns, include_str!($successor_sql), |query| [
+            query.scope => Text,
+            query.hash => Binary,
+            query.but => Text,
+        ]);
     )*};
 }
 
 queries! {
-    TablePage TableSuccessor Table;
-    DeletedPage DeletedSuccessor DeletedWorkspace;
+    TablePage "walk/page.sql" TableSuccessor "walk/successor.sql";
+    DeletedPage "walk/deleted_page.sql" DeletedSuccessor "walk/deleted_successor.sql";
 }

@@ -5,10 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 
-use super::rows::{TimeRange, source_of};
+use super::rows::source_of;
 use crate::id::{KpiId, WorkspaceId};
 use crate::page::PageRequest;
-use crate::repo::static_query;
+use crate::point::TimeRange;
+use crate::repo::statement;
 use crate::value::{POSTGRES_EPOCH, Source, Timestamp};
 
 pub(super) struct PageOf<'a> {
@@ -36,34 +37,15 @@ impl<'a> PageOf<'a> {
     }
 }
 
-static_query!(
-    PageOf: (Nullable<Bytea>, Nullable<Bytea>, Nullable<Text>),
-    |query, pass| {
-        // No name of a source has a comma.
-        pass.push_sql(
-            "SELECT string_agg(timestamptz_send(p.\"timestamp\"), ''), \
-             string_agg(float8send(p.value), ''), string_agg(p.source, ',') \
-             FROM (SELECT p.\"timestamp\", p.source, p.value FROM public.kpi_data_points AS p \
-             WHERE p.workspace_id = ",
-        );
-        pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(" AND p.kpi_id = ");
-        pass.push_bind_param::<Text, _>(query.kpi)?;
-        pass.push_sql(" AND p.\"timestamp\" >= ");
-        pass.push_bind_param::<Timestamptz, _>(&query.from)?;
-        pass.push_sql(" AND p.\"timestamp\" < ");
-        pass.push_bind_param::<Timestamptz, _>(&query.to)?;
-        pass.push_sql(" AND p.\"timestamp\" >= ");
-        pass.push_bind_param::<Timestamptz, _>(&query.after.0)?;
-        pass.push_sql(" AND (p.\"timestamp\" > ");
-        pass.push_bind_param::<Timestamptz, _>(&query.after.0)?;
-        pass.push_sql(" OR p.source > ");
-        pass.push_bind_param::<Text, _>(query.after.1)?;
-        pass.push_sql(") ORDER BY p.\"timestamp\", p.source LIMIT ");
-        pass.push_bind_param::<BigInt, _>(&query.limit)?;
-        pass.push_sql(") AS p");
-    }
-);
+statement!(PageOf: (Nullable<Bytea>, Nullable<Bytea>, Nullable<Text>), include_str!("page.sql"), |query| [
+    query.workspace => Text,
+    query.kpi => Text,
+    &query.from => Timestamptz,
+    &query.to => Timestamptz,
+    &query.after.0 => Timestamptz,
+    query.after.1 => Text,
+    &query.limit => BigInt,
+]);
 
 /// The times, values and sources of a page, or none of a page without points.
 pub(super) type Columns = (Option<Vec<u8>>, Option<Vec<u8>>, Option<String>);

@@ -3,7 +3,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use sesari_db::PgConnection;
-use sesari_db::credentials::{MAX_SECRET_LEN, Secret, seal};
+use sesari_db::credentials::advanced::seal;
+use sesari_db::credentials::{MAX_SECRET_LEN, Secret};
 
 use super::{Place, ring};
 use crate::support::World;

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sesari_db::credentials::{Envelope, MAX_SECRET_LEN, ParseEnvelopeError};
+use sesari_db::credentials::MAX_SECRET_LEN;
+use sesari_db::credentials::advanced::{Envelope, ParseEnvelopeError};
 
 use super::Place;
 

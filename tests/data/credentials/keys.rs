@@ -2,9 +2,8 @@
 
 use std::process::Command;
 
-use sesari_db::credentials::{
-    KeyError, KeyProvider, SaltError, SealingKey, SealingKeyId, SealingKeyRing, SealingSalt,
-};
+use sesari_db::credentials::advanced::{SaltError, SealingSalt};
+use sesari_db::credentials::{KeyError, KeyProvider, SealingKey, SealingKeyId, SealingKeyRing};
 
 use super::{key, ring};
 

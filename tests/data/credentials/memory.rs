@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 
-use sesari_db::credentials::{SealingKey, SealingKeyRing, SealingSalt, Secret, open, reseal, seal};
+use sesari_db::credentials::advanced::{SealingSalt, open, reseal, seal};
+use sesari_db::credentials::{SealingKey, SealingKeyRing, Secret};
 use zeroize::Zeroizing;
 
 use super::{Place, ring};

@@ -1,9 +1,8 @@
 //! What is sealed opens again, byte for byte, and moves to another key.
 
 use proptest::prelude::*;
-use sesari_db::credentials::{
-    Envelope, MAX_SECRET_LEN, OpenError, ResealError, SealError, Secret, open, reseal, seal,
-};
+use sesari_db::credentials::advanced::{Envelope, open, reseal, seal};
+use sesari_db::credentials::{MAX_SECRET_LEN, OpenError, ResealError, SealError, Secret};
 
 use super::{Place, ring};
 

@@ -4,10 +4,8 @@ use std::fmt::{Debug, Display};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use sesari_db::credentials::{
-    Envelope, JsonError, MAX_SECRET_LEN, SealingKey, SealingKeyRing, SealingSalt, Secret, open,
-    reseal, seal,
-};
+use sesari_db::credentials::advanced::{Envelope, SealingSalt, open, reseal, seal};
+use sesari_db::credentials::{JsonError, MAX_SECRET_LEN, SealingKey, SealingKeyRing, Secret};
 use zeroize::ZeroizeOnDrop;
 
 use super::{Place, ring};

@@ -5,7 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sesari_db::credentials::{Binding, Envelope, SealedColumn, SealingKey, SealingSalt, open};
+use sesari_db::credentials::SealingKey;
+use sesari_db::credentials::advanced::{Binding, Envelope, SealedColumn, SealingSalt, open};
 use sesari_db::value::IntegrationProvider;
 
 #[derive(serde::Deserialize)]

@@ -3,7 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use sesari_db::credentials::{Envelope, OpenError, ParseEnvelopeError, open};
+use sesari_db::credentials::OpenError;
+use sesari_db::credentials::advanced::{Envelope, ParseEnvelopeError, open};
 use sesari_db::value::IntegrationProvider;
 
 use super::{Place, ring};

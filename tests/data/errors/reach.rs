@@ -173,7 +173,7 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
     let _ = tenant.kpis().create(&NewKpi { id: kpi.id.clone(), ..secret_kpi() });
     reached.push(tenant.commit().unwrap_err());
 
-    let mut read_only = world.db.tenant_read_only(&a.owner, &a.workspace).unwrap();
+    let mut read_only = world.db.begin(&Scope::tenant(&a.owner, &a.workspace).read_only()).unwrap();
     reached.push(read_only.kpis().create(&secret_kpi()).unwrap_err());
     // What a full disk says; `tests/failures` has one say it.
     let said = format!(

@@ -171,7 +171,10 @@ fn each_read_of_credentials_leaves_an_entry_with_its_actor_and_without_a_value()
 fn credentials_are_not_read_where_no_entry_can_be_left() {
     let world = sealed_world();
     let id = created(&world.db, &world.a, "some secret");
-    let mut reader = world.db.tenant_read_only(&world.a.owner, &world.a.workspace).unwrap();
+    let mut reader = world
+        .db
+        .begin(&sesari_db::Scope::tenant(&world.a.owner, &world.a.workspace).read_only())
+        .unwrap();
     assert!(reader.integrations().find(&id).unwrap().is_some());
     let refused = reader.integrations().credentials(&id);
     assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");

@@ -76,7 +76,8 @@ fn exercise(db: &Database, at: &Tenant) -> String {
     let mut member = db.tenant(&at.member, &at.workspace).unwrap();
     print(&member.integrations().credentials(&new.id));
     print(&member.transaction(|it| it.integrations().create(&stripe(), &canary()).map(|_| ())));
-    let mut reader = db.tenant_read_only(&at.owner, &at.workspace).unwrap();
+    let mut reader =
+        db.begin(&sesari_db::Scope::tenant(&at.owner, &at.workspace).read_only()).unwrap();
     print(&reader.transaction(|it| it.integrations().replace_credentials(&new.id, &canary())));
     drop((member, reader));
     let mut owner = db.tenant(&at.owner, &at.workspace).unwrap();

@@ -11,7 +11,14 @@ use crate::support::{World, add_member};
 /// What all three answers say, which must be the same.
 #[track_caller]
 fn refusal(world: &World, user: &UserId, token: &InvitationToken) -> Reason {
-    let looked = reason(world.db.user_read_only(user).unwrap().invitations().look(token));
+    let looked = reason(
+        world
+            .db
+            .begin(&sesari_db::Scope::user(user).read_only())
+            .unwrap()
+            .invitations()
+            .look(token),
+    );
     let declined = reason(world.db.user(user).unwrap().invitations().decline(token));
     let accepted = reason(world.accept(user, token));
     assert_eq!((looked, declined), (accepted, accepted));
@@ -22,7 +29,7 @@ fn refusal(world: &World, user: &UserId, token: &InvitationToken) -> Reason {
 fn the_invited_looks_accepts_and_is_in() {
     let world = World::new();
     let sent = world.invite(&world.a.admin, "Stranger@Example.com", Role::Admin);
-    let mut scoped = world.db.user_read_only(&world.stranger).unwrap();
+    let mut scoped = world.db.begin(&sesari_db::Scope::user(&world.stranger).read_only()).unwrap();
     let shown = scoped.invitations().look(&sent.token).unwrap();
     assert_eq!(shown.workspace_name.as_str(), "Workspace acme");
     assert_eq!(shown.inviter_name.unwrap().as_str(), "acme-admin");

@@ -105,7 +105,7 @@ pub fn issue_next(
 
 /// The invoices of a workspace, joined with a table of the library's.
 pub fn list(db: &Database, user: &UserId, workspace: &WorkspaceId) -> Result<Vec<Invoice>, Error> {
-    let mut tenant = db.tenant_read_only(user, workspace)?;
+    let mut tenant = db.begin(&Scope::tenant(user, workspace).read_only())?;
     Ok(invoices::table
         .inner_join(
             kpis::table.on(kpis::workspace_id

@@ -477,9 +477,12 @@ const NOT_EXPLAINED: [(&str, &str); 1] =
 
 /// The methods that ask the server.
 fn methods(source: &str) -> Vec<String> {
-    // The scopes of other guards stand in the same files, behind the tenant's.
-    let tenants = source.split("impl<'g> My").next().unwrap_or_default();
+    // The first repository of a file is the tenant's; those of other guards stand behind it.
+    let tenants = source
+        .split("\nimpl")
+        .find(|block| block.split('{').next().is_some_and(|head| head.contains("Repository<")));
     tenants
+        .unwrap_or_default()
         .split("\n    pub fn ")
         .skip(1)
         .filter(|rest| rest.split(')').next().is_some_and(|head| head.contains("&mut self")))

@@ -1,5 +1,11 @@
 //! Tables, columns, names, comments, owners, grants and functions.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+use sesari_db::testing::TestDatabase;
+
 use super::rules;
 
 rules! {
@@ -240,4 +246,27 @@ rules! {
         broken by "DROP TRIGGER kpi_data_points_negative_zero ON public.kpi_data_points",
         "CREATE OR REPLACE TRIGGER goal_kpis_negative_zero BEFORE INSERT OR UPDATE ON public.goal_kpis
             FOR EACH ROW WHEN (NEW.weight = 0) EXECUTE FUNCTION sesari.drop_negative_zero('goal_kpis')";
+}
+
+#[test]
+fn every_statement_in_a_file_can_be_pasted_and_prepared() {
+    fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "sql") {
+                found.push(path);
+            }
+        }
+    }
+    let (database, mut files) = (TestDatabase::new().unwrap(), Vec::new());
+    below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repo"), &mut files);
+    assert!(!files.is_empty());
+    let mut admin = database.admin().unwrap();
+    for file in files {
+        let sql = fs::read_to_string(&file).unwrap();
+        let prepared = admin.batch_execute(&format!("PREPARE pasted AS {sql}; DEALLOCATE pasted"));
+        assert!(prepared.is_ok(), "{}: {prepared:?}", file.display());
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Role, TestDatabase, assert_rules, findings_for, value};
 use diesel::connection::SimpleConnection;
+
 use sesari_db::Error;
 use sesari_db::database::{
     HardeningState, IsolationOptions, IsolationReport, Severity, rule, rules,
@@ -81,10 +82,8 @@ fn a_recorded_fingerprint_is_insisted_on() {
     let test = TestDatabase::new().unwrap();
     let recorded = check(&test).fingerprint().to_owned();
     test.builder().expect_fingerprint(&recorded).build().unwrap();
-    let Err(Error::Unsafe(report)) = test.builder().expect_fingerprint("0").build() else {
-        panic!("built")
-    };
-    assert_rules(&report, &["fingerprint-changed"]);
+    let refused = test.builder().expect_fingerprint("0").build().unwrap_err();
+    assert_rules(IsolationReport::in_error(&refused).unwrap(), &["fingerprint-changed"]);
     let options = IsolationOptions::tenant().expect_fingerprint("0");
     let report = IsolationReport::check(&test.tenant_url(), &options).unwrap();
     assert_rules(&report, &["fingerprint-changed"]);

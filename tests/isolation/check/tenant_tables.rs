@@ -4,6 +4,7 @@
 use super::{BTreeSet, Connection, PgConnection, TestDatabase, assert_rules, findings_for};
 use crate::support::logins::{lines, value};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+
 use sesari_db::Error;
 use sesari_db::database::{IsolationOptions, IsolationReport, Severity};
 
@@ -322,8 +323,8 @@ fn a_shared_table_can_be_read_and_nothing_else() {
     let build = || test.builder().shared_table("public.countries").build();
     build().unwrap();
     admin.batch_execute("GRANT INSERT ON countries TO sesari_tenant").unwrap();
-    let Err(Error::Unsafe(report)) = build() else { panic!("built") };
-    assert_rules(&report, &["table-undeclared"]);
+    let refused = build().unwrap_err();
+    assert_rules(IsolationReport::in_error(&refused).unwrap(), &["table-undeclared"]);
 }
 
 #[test]
@@ -363,4 +364,51 @@ fn the_template_of_the_documentation_passes() {
     let options = IsolationOptions::tenant().tenant_table("public.invoices");
     assert_rules(&IsolationReport::check(&test.tenant_url(), &options).unwrap(), &[]);
     test.builder().tenant_table("public.invoices").build().unwrap();
+}
+
+#[test]
+fn a_table_protected_by_one_call_is_accepted_and_isolates() {
+    let test = TestDatabase::new().unwrap();
+    let mut admin = test.admin().unwrap();
+    for (arguments, policies) in [
+        ("", 4),
+        (", may_delete => '{owner,admin}'", 4),
+        (", may_select => '{owner}', may_insert => '{admin}', may_update => NULL", 3),
+        (", may_insert => NULL, may_update => NULL, may_delete => NULL, readable => '{id}'", 1),
+    ] {
+        admin
+            .batch_execute(&format!(
+                "DROP TABLE IF EXISTS public.notes;
+                 CREATE TABLE public.notes (
+                     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
+                     id text NOT NULL DEFAULT sesari.new_id(), body text,
+                     CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id));
+                 SELECT sesari.protect_table('public.notes'{arguments})"
+            ))
+            .unwrap();
+        assert_rules(&check(&test), &[]);
+        let counted = "SELECT count(*)::text AS value FROM pg_policies WHERE tablename = 'notes'";
+        assert_eq!(value(&mut admin, counted), policies.to_string(), "{arguments}");
+    }
+    admin
+        .batch_execute(
+            "DROP TABLE public.notes;
+             CREATE TABLE public.notes (
+                 workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
+                 id text NOT NULL, CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id));
+             SELECT sesari.protect_table('public.notes')",
+        )
+        .unwrap();
+    let database = test.builder().tenant_table("notes").build().unwrap();
+    let service: sesari_db::tenancy::ServiceName = "notes".parse().unwrap();
+    let (a, b) = ("wa".parse().unwrap(), "wb".parse().unwrap());
+    let mut guard = database.tenant(&service, &a).unwrap();
+    guard.connection().batch_execute("INSERT INTO public.notes (id) VALUES ('n')").unwrap();
+    guard.commit().unwrap();
+    let mut guard = database.tenant(&service, &a).unwrap();
+    let moved = guard.connection().batch_execute("UPDATE public.notes SET id = 'm'");
+    assert_eq!(Error::from(moved.unwrap_err()).kind(), "invalid");
+    drop(guard);
+    let mut guard = database.tenant(&service, &b).unwrap();
+    assert!(lines(guard.connection(), "SELECT id AS line FROM public.notes").is_empty());
 }

@@ -284,18 +284,21 @@ fn a_commit_after_the_caller_ended_the_transaction_says_that_there_is_none() {
 fn a_read_only_guard_reads_and_refuses_writes_at_every_door() {
     let world = World::new();
     let before = contents(&world);
-    let mut tenant = world.db.tenant_read_only(&world.a.owner, &world.a.workspace).unwrap();
+    let mut tenant = world
+        .db
+        .begin(&sesari_db::Scope::tenant(&world.a.owner, &world.a.workspace).read_only())
+        .unwrap();
     assert!(tenant.kpis().find(&world.a.kpi).unwrap().is_some());
     let refused = tenant.kpis().create(&churn()).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");
 
-    let mut user = world.db.user_read_only(&world.stranger).unwrap();
+    let mut user = world.db.begin(&sesari_db::Scope::user(&world.stranger).read_only()).unwrap();
     assert!(user.me().find().unwrap().is_some());
     let new = NewWorkspace::new("Third".parse().unwrap(), "third".parse().unwrap());
     let refused = user.my_workspaces().create(&new).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");
 
-    let mut service = world.db.service_read_only(&service()).unwrap();
+    let mut service = world.db.begin(&sesari_db::Scope::service(&service()).read_only()).unwrap();
     assert!(service.users().find(&world.stranger).unwrap().is_some());
     let refused = service.users().delete(&world.stranger, &[]).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly), "{refused:?}");

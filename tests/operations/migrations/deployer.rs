@@ -5,6 +5,7 @@ use std::process::Command;
 
 use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
+use sesari_db::database::IsolationReport;
 use sesari_db::tenancy::ContextKey;
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error, maintenance, migrations};
@@ -108,7 +109,8 @@ fn the_deployer_is_refused_as_the_login_of_a_service() {
     test.admin().unwrap().batch_execute(&grant).unwrap();
     deploy(&test, &mut deployer.connect());
     let built = Database::builder(deployer.url(), test.context_key().clone()).build();
-    let Err(Error::Unsafe(report)) = built else { panic!("{built:?}") };
+    let refused = built.unwrap_err();
+    let report = IsolationReport::in_error(&refused).unwrap();
     for rule in ["login-owns", "login-can-make-roles"] {
         assert!(report.has(rule), "{rule}:\n{report}");
     }

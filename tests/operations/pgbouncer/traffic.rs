@@ -88,7 +88,7 @@ fn transaction(db: &Database, of: &Canaries, n: usize) -> Result<bool> {
     let actor = [&tenant.owner, &tenant.admin, &tenant.owner, &tenant.member][n % 4];
     // Members do not read the audit log; the question does not depend on it.
     let mut guard = match n % 5 {
-        0 => db.tenant_read_only(actor, &tenant.workspace)?,
+        0 => db.begin(&sesari_db::Scope::tenant(actor, &tenant.workspace).read_only())?,
         _ => db.tenant(actor, &tenant.workspace)?,
     };
     let page = PageRequest::default();

@@ -92,9 +92,11 @@ fn open(side: &Side, who: Who, n: u32) -> Result<Open> {
     let own = format!("wa{n}").parse().map_err(Error::from)?;
     let tenant = |actor: Actor, read_only: bool| match (actor, read_only) {
         (Actor::Service, false) => side.db.tenant(worker(), &own),
-        (Actor::Service, true) => side.db.tenant_read_only(worker(), &own),
+        (Actor::Service, true) => {
+            side.db.begin(&sesari_db::Scope::tenant(worker(), &own).read_only())
+        }
         (actor, false) => side.db.tenant(actor.user(n), &own),
-        (actor, true) => side.db.tenant_read_only(actor.user(n), &own),
+        (actor, true) => side.db.begin(&sesari_db::Scope::tenant(actor.user(n), &own).read_only()),
     };
     Ok(match who {
         Who::InOwn(actor) => Open::Tenant(tenant(actor, false)?),

@@ -133,7 +133,10 @@ fn whoever_may_see_nothing_imports_nothing() {
         let imported = world.db.import(user, workspace, points(), &keep(), |_, _| ()).unwrap();
         assert_eq!(counts(&imported), [0, 0, 0, 2]);
     }
-    let mut reading = world.db.tenant_read_only(&world.a.member, &world.a.workspace).unwrap();
+    let mut reading = world
+        .db
+        .begin(&sesari_db::Scope::tenant(&world.a.member, &world.a.workspace).read_only())
+        .unwrap();
     let refused = reading.data_points().import(points(), &keep(), |_, _| ());
     assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
     assert_eq!(count(&mut member(&world, &world.a), &world.a.kpi), 3);

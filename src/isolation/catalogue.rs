@@ -1,5 +1,5 @@
 //! Every rule of the check: what it means and what to do. A test below holds the list against what the
-//! check can say, and `tests/isolation_check` holds the table in `docs/tenancy.md` against the list.
+//! check can say, and `tests/isolation/check` holds the table in `docs/tenancy.md` against the list.
 
 use super::Severity::{self, Critical, Info, Warning};
 

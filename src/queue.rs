@@ -1,18 +1,17 @@
-//! Who gets a connection next: fair turns for each actor and each workspace, a bounded queue, and an end.
+//! A fair, bounded queue in front of a connection pool.
 //!
 //! One queue stands before each pool and admits as many callers as the pool has connections, so that
 //! callers queue here rather than inside the pool. The same queue serves threads and futures: a waiter is
 //! a waker.
 //!
-//! A caller has two usages, its actor and its workspace. Which workspace is *asked for* says nothing
-//! about membership, so neither alone is enough: whoever asks for many workspaces queues behind itself as
-//! an actor, and a workspace with many actors behind itself as a workspace. Each usage counts what it was
-//! served; of those who may be admitted, the one whose more served usage was served least is next, and
-//! of equals the first come (start-time fair queueing, Goyal, Vin and Cheng, 1996, with the larger of two
-//! tags). A full queue turns away the newest caller of the actor who waits most often, not the one who
-//! comes next, so that a flood displaces itself.
+//! The queue counts what each actor and each workspace has been served. Neither count alone is enough, since
+//! a caller may ask for any workspace before its membership is known: an actor who asks for many workspaces
+//! queues behind itself as an actor, and the actors of one workspace queue behind each other. The next
+//! caller admitted is the one whose larger count is least; ties go to the first come (start-time fair
+//! queueing, Goyal, Vin and Cheng, 1996, with the larger of two tags). A full queue rejects the newest
+//! caller of the actor with most waiting callers, not the newest caller, so that a flood displaces itself.
 //!
-//! Users outside of any workspace take turns as actors, and have the share of one workspace together.
+//! Users outside of any workspace take turns as actors and together have the share of one workspace.
 //!
 //! Guarded by the tests below and by `tests/connections/units/sharing.rs`.
 
@@ -25,11 +24,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::actor::Actor;
 use crate::error::{Error, QueueBound, Result};
 use crate::id::WorkspaceId;
-use crate::tenancy::Actor;
 
-/// On whose behalf a connection is used.
+/// Who uses a connection, and for which workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct QueueKey {
     pub(crate) actor: Actor,
@@ -69,20 +68,20 @@ struct Inner {
     name: &'static str,
     limits: Limits,
     state: Mutex<State>,
-    /// Told when the last active one leaves.
+    /// Notified when the last permit is returned.
     empty: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     stats: QueueStats,
-    /// None is kept of whom nobody is active or waiting.
+    /// Only of actors with an active or waiting caller.
     actors: HashMap<Actor, Usage>,
-    /// Those outside of any workspace are one.
+    /// `None` is all users outside of any workspace.
     workspaces: HashMap<Option<WorkspaceId>, Usage>,
-    /// Those who wait, in the order in which they came.
+    /// Waiting callers, in the order of arrival.
     waiting: VecDeque<(QueueKey, Arc<Waiter>)>,
-    /// What the one admitted last had been served: where a new usage starts.
+    /// The count of the caller admitted last: where a new count starts.
     clock: u64,
     closed: bool,
 }
@@ -141,7 +140,7 @@ impl FairQueue {
         self.0.lock().stats
     }
 
-    /// Admits nobody any more, and turns away those who wait.
+    /// Rejects all waiting and all future callers.
     pub(crate) fn close(&self) {
         let turned_away = {
             let mut state = self.0.lock();
@@ -154,7 +153,7 @@ impl FairQueue {
         self.0.show(self.stats());
     }
 
-    /// Waits for the last active one to leave. Returns how many are still active.
+    /// Waits until every permit has been returned, or until the deadline. Returns how many are still out.
     pub(crate) fn drain(&self, until: Instant) -> usize {
         let mut state = self.0.lock();
         loop {
@@ -193,10 +192,10 @@ impl Inner {
     }
 }
 
-/// What became of one who asked.
+/// The answer to a caller that asked.
 enum Asked {
     Admitted,
-    /// In the place of another, where the queue was full.
+    /// The queue was full, and another caller was rejected instead.
     Waits(Arc<Waiter>, Option<Arc<Waiter>>),
     Refused(Error),
 }
@@ -207,7 +206,7 @@ impl State {
             return Asked::Refused(Error::ShuttingDown);
         }
         self.catch_up(key, |usage, _| usage.waiting == 0, limits);
-        // Whoever waits and could be admitted has been, so nobody is overtaken here.
+        // Every waiting caller that could be admitted has been, so this overtakes none.
         if self.stats.active < limits.connections && self.may_be_active(key, limits) {
             self.activate(key);
             return Asked::Admitted;
@@ -237,8 +236,8 @@ impl State {
         Asked::Waits(waiter, displaced)
     }
 
-    /// Takes the newest one, of those asked about, whose actor waits most often out of the queue; none
-    /// where that is not more often than the actor who asks would.
+    /// Removes the newest matching caller of the actor with most waiting callers; none if that actor would
+    /// not have more of them than the actor who asks.
     fn displace(
         &mut self,
         of_actor: usize,
@@ -255,7 +254,7 @@ impl State {
         self.take(place)
     }
 
-    /// Admits those who wait, while there is room, each the one who was served least.
+    /// Admits waiting callers while there is room, the least served first.
     fn admit(&mut self, limits: Limits) {
         while self.stats.active < limits.connections {
             let next = (0..self.waiting.len())
@@ -277,7 +276,7 @@ impl State {
     }
 
     fn activate(&mut self, key: &QueueKey) {
-        // A usage that is new starts where the others are, and not with what they had before.
+        // A new count starts at the current level: earlier absence earns no turns.
         self.clock = self.clock.max(self.turn(key).0);
         self.stats.active += 1;
         self.change(key, |usage| {
@@ -288,14 +287,13 @@ impl State {
 
     fn may_be_active(&self, key: &QueueKey, limits: Limits) -> bool {
         let active = |usage: Option<&Usage>| usage.map_or(0, |usage| usage.active);
-        // The services' pool is for services alone, whose names are the operator's.
+        // Only services use this pool, and the operator names them.
         key.is_service()
             || active(self.actors.get(&key.actor)) < limits.connections_actor
                 && active(self.workspaces.get(&key.workspace)) < limits.connections_each
     }
 
-    /// What decides whose turn it is, the least first: what the more served usage was served; of equals,
-    /// what the actor was; and then what the workspace was.
+    /// The order of admission, least first: the larger count, then the actor's, then the workspace's.
     fn turn(&self, key: &QueueKey) -> (u64, u64, u64) {
         let served = |usage: Option<&Usage>| usage.map_or(self.clock, |usage| usage.served);
         let actor = served(self.actors.get(&key.actor));
@@ -306,8 +304,8 @@ impl State {
         (actor.max(workspace), actor, workspace)
     }
 
-    /// Moves on the usages that had nobody to be served to where the others are, because nobody waited
-    /// or because their share was used up: what was not used is not saved up.
+    /// Raises the counts that had no admissible caller to the current level: turns that were not used, for
+    /// want of callers or because the share was in use, are not saved up.
     fn catch_up(
         &mut self,
         key: &QueueKey,
@@ -324,7 +322,7 @@ impl State {
         }
     }
 
-    /// Changes both usages, and forgets one of whom nobody is left.
+    /// Changes both counts, and drops a count without callers.
     fn change(&mut self, key: &QueueKey, change: impl Fn(&mut Usage)) {
         fn of<K: Hash + Eq + Clone>(
             usages: &mut HashMap<K, Usage>,
@@ -355,7 +353,7 @@ impl Waiter {
     }
 }
 
-/// The right to use one connection of the pool. Given back when dropped.
+/// The right to use one connection of the pool. Returned when dropped.
 pub(crate) struct Permit {
     queue: FairQueue,
     key: QueueKey,
@@ -367,7 +365,8 @@ impl Drop for Permit {
     }
 }
 
-/// A place in the queue. As a future, ready when admitted; given up when dropped.
+/// A caller's place in the queue: a future that is ready when the caller is admitted, and leaves the queue when
+/// dropped.
 pub(crate) struct Admission {
     queue: FairQueue,
     key: QueueKey,
@@ -376,7 +375,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Blocks this thread until it is admitted, for so long at most.
+    /// Blocks this thread until the caller is admitted, at most for `timeout`.
     pub(crate) fn wait(mut self, timeout: Duration) -> Result<Permit> {
         let until = Instant::now().checked_add(timeout);
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -395,7 +394,7 @@ impl Admission {
     }
 }
 
-/// Nobody left in time.
+/// No permit was returned in time.
 pub(crate) fn timed_out() -> Error {
     Error::PoolTimeout { reason: "every connection is in use".into() }
 }

@@ -1,20 +1,20 @@
-//! One login: its pool, the queue before it, and a connection beside it.
+//! The connection pool of one login, with its queue and a side connection.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use r2d2::PooledConnection;
 
-use super::fair_queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
+use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::tenancy::Actor;
+use crate::queue::{FairQueue, Limits, Permit, QueueKey, timed_out};
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::DatabaseRole;
 
 /// The name of the replica's pool. The others are `tenant` and `service`.
-pub(super) const REPLICA: &str = "replica";
+pub(crate) const REPLICA: &str = "replica";
 
 pub(crate) struct LoginPool {
     pub(crate) connections: r2d2::Pool<SessionManager>,
@@ -22,13 +22,13 @@ pub(crate) struct LoginPool {
     pub(crate) manager: SessionManager,
     pub(crate) role: DatabaseRole,
     pub(crate) queue: FairQueue,
-    /// A connection outside of the pool, for what must not wait for one: probes.
+    /// A connection outside of the pool, so that probes do not wait for a pooled one.
     side: Mutex<Option<PgConnection>>,
 }
 
 impl LoginPool {
-    /// The pool over a connection that was checked.
-    pub(super) fn open(
+    /// Opens the pool for a login whose first connection passed the isolation check.
+    pub(crate) fn open(
         name: &'static str,
         role: DatabaseRole,
         (manager, conn): (SessionManager, PgConnection),
@@ -36,7 +36,7 @@ impl LoginPool {
         timeout: Duration,
         lifetime: Duration,
     ) -> Result<Self> {
-        // Finds out whether the database knows one of the keys.
+        // Fails unless the database knows one of the keys.
         let session = manager.session(conn)?;
         manager.sign(&session.facts, &Actor::from(UserId::generate()), None)?;
         let pool = r2d2::Pool::builder()
@@ -57,11 +57,11 @@ impl LoginPool {
     }
 
     /// Waits for a turn.
-    pub(super) fn enter(&self, key: QueueKey, until: Instant) -> Result<Permit> {
+    pub(crate) fn enter(&self, key: QueueKey, until: Instant) -> Result<Permit> {
         self.queue.ask(key)?.wait(until.saturating_duration_since(Instant::now()))
     }
 
-    /// A connection for one who has a permit: one of the pool is free, or may be opened.
+    /// A connection for the holder of a permit: one of the pool is idle, or may be opened.
     pub(crate) fn connection(&self, until: Instant) -> Result<PooledConnection<SessionManager>> {
         if let Some(session) = self.connections.try_get() {
             return Ok(session);
@@ -74,9 +74,9 @@ impl LoginPool {
         opened.map_err(|error| Error::PoolTimeout { reason: error.to_string() })
     }
 
-    /// Asks by the connection beside the pool, one caller after the other. It is opened when it is
-    /// wanted, and again where it turns out to be lost.
-    pub(super) fn with_side_connection<T>(
+    /// Runs `ask` on the side connection, one caller at a time. Opens it on first use, and again after it was
+    /// lost.
+    pub(crate) fn with_side_connection<T>(
         &self,
         ask: impl Fn(&mut PgConnection) -> Result<T>,
     ) -> Result<T> {
@@ -96,12 +96,12 @@ impl LoginPool {
         Ok(answer)
     }
 
-    pub(super) fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.queue.name() == REPLICA
     }
 
-    /// Lets nobody in any more. Connections that come back are closed with the pool.
-    pub(super) fn close(&self) {
+    /// Rejects all callers from now on. Connections in use are closed when the pool is dropped.
+    pub(crate) fn close(&self) {
         self.queue.close();
         self.side.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

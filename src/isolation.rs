@@ -14,7 +14,6 @@ mod policy;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fmt::Write as _;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -24,27 +23,12 @@ use ring::digest;
 
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
+use crate::hex;
 use crate::migrations;
+use crate::tables;
 use crate::tenancy::transaction::DatabaseRole;
 
 pub use catalogue::{Rule, rule, rules};
-
-/// The tables of this crate outside of its private schema.
-const TABLES: [&str; 13] = [
-    "public.audit_log",
-    "public.goal_kpis",
-    "public.goals",
-    "public.idempotency_keys",
-    "public.integrations",
-    "public.invitations",
-    "public.kpi_data_points",
-    "public.kpi_rollups",
-    "public.kpis",
-    "public.subscriptions",
-    "public.users",
-    "public.workspace_users",
-    "public.workspaces",
-];
 
 const MANIFEST: &str = include_str!("isolation/manifest.txt");
 const MANIFEST_SQL: &str = include_str!("isolation/manifest.sql");
@@ -64,7 +48,7 @@ const SUPERUSER: &str = "login-is-superuser";
 const UNRECORDED: &str = "migrations-unrecorded";
 const HARDENING_SQL: &str = include_str!("isolation/hardening.sql");
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -73,7 +57,7 @@ pub enum Severity {
     Info,
     /// Isolation holds, or rests on something that the check cannot judge.
     Warning,
-    /// Tenants would not be isolated, or nobody can tell: no [`Database`](crate::Database) is built.
+    /// Tenants would not be isolated, or the check cannot tell: no [`Database`](crate::Database) is built.
     Critical,
 }
 
@@ -255,7 +239,7 @@ impl IsolationReport {
     pub(crate) fn expect_fingerprint(&mut self, expected: &str) {
         if self.fingerprint != expected {
             let explanation =
-                format!("has the fingerprint {}, expected was {expected}", self.fingerprint);
+                format!("has the fingerprint {}; expected {expected}", self.fingerprint);
             self.findings.push(Finding::new("fingerprint-changed", "schema", explanation));
             self.sort();
         }
@@ -266,6 +250,15 @@ impl IsolationReport {
         let key = |f: &Finding| (f.rule != SUPERUSER, Reverse(f.severity));
         self.findings.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.cmp(b)));
         self.findings.dedup();
+    }
+
+    /// The report in an [`Error::Unsafe`].
+    #[must_use]
+    pub fn in_error(error: &Error) -> Option<&Self> {
+        match error {
+            Error::Unsafe(report) => report.downcast_ref(),
+            _ => None,
+        }
     }
 
     /// Whether some finding is of this rule.
@@ -282,6 +275,14 @@ impl fmt::Debug for IsolationReport {
             .field("findings", &self.findings)
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for IsolationReport {}
+
+impl From<IsolationReport> for Error {
+    fn from(report: IsolationReport) -> Self {
+        Self::Unsafe(Box::new(report))
     }
 }
 
@@ -501,7 +502,7 @@ fn rule_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .load(conn)?;
     Ok(rows.into_iter().map(|row| Finding::new(row.rule, row.object, row.explanation)).collect())
 }
@@ -514,7 +515,7 @@ fn system_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .bind::<Array<Text>, _>(LEAKPROOF.lines().collect::<Vec<_>>())
         .load(conn)?;
     let finding = |SystemRow { found, remedy }: SystemRow| Finding {
@@ -532,7 +533,7 @@ fn policy_findings(
         .bind::<Text, _>(options.role.name())
         .bind::<Array<Text>, _>(&options.tables.tenant)
         .bind::<Array<Text>, _>(&options.tables.shared)
-        .bind::<Array<Text>, _>(&TABLES[..])
+        .bind::<Array<Text>, _>(tables::names().collect::<Vec<_>>())
         .load(conn)?;
     let finding = |row: PolicyRow| {
         if policy::is_late(&row.verb, row.reads.as_deref()) {
@@ -569,11 +570,7 @@ fn fingerprint(manifest: &BTreeSet<String>) -> String {
         context.update(line.as_bytes());
         context.update(b"\n");
     }
-    context.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(context.finish().as_ref())
 }
 
 /// Minor versions that close known holes in row-level security: CVE-2024-10976 (policies forgotten
@@ -604,8 +601,8 @@ fn needed_version(version: i32) -> Option<i32> {
 }
 
 fn migration_findings(conn: &mut PgConnection) -> Result<Vec<Finding>> {
-    // Looked up without naming it: a login without any right to the schema must be told so, by the
-    // rules, and not stumble here.
+    // Asked of the catalogue: for a login without rights to the schema, a call would fail here before the rules
+    // could say so.
     let may_ask: Option<bool> = diesel::select(diesel::dsl::sql::<Nullable<Bool>>(
         "(SELECT pg_catalog.has_schema_privilege(session_user, n.oid, 'USAGE') \
                  AND pg_catalog.has_function_privilege(session_user, p.oid, 'EXECUTE') \
@@ -654,7 +651,8 @@ fn recorded(conn: &mut PgConnection) -> Result<BTreeSet<String>> {
 
 /// The live catalogue in the form of the manifest.
 fn live_manifest(conn: &mut PgConnection, more: &[String]) -> Result<BTreeSet<String>> {
-    let tables: Vec<&str> = TABLES.into_iter().chain(more.iter().map(String::as_str)).collect();
+    let more = more.iter().map(String::as_str);
+    let tables: Vec<&str> = tables::names().map(|name: &str| name).chain(more).collect();
     lines(diesel::sql_query(MANIFEST_SQL).bind::<Array<Text>, _>(tables), conn)
 }
 
@@ -691,7 +689,7 @@ fn is_additional_index(line: &str) -> bool {
     else {
         return false;
     };
-    let ours = TABLES.contains(&table) || table.starts_with("sesari.");
+    let ours = tables::names().any(|ours| ours == table) || table.starts_with("sesari.");
     if !ours || MANIFEST.lines().any(|expected| expected == line) {
         return false;
     }
@@ -731,7 +729,7 @@ mod tests {
         let live: Vec<String> = live_manifest(&mut conn, &[]).unwrap().into_iter().collect();
         let text = live.join("\n") + "\n";
         if std::env::var_os("SESARI_UPDATE").is_some() {
-            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/database/isolation/manifest.txt");
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/isolation/manifest.txt");
             std::fs::write(path, text).unwrap();
         } else {
             assert_eq!(manifest_findings(&live.into_iter().collect()), []);
