@@ -10,6 +10,7 @@ pub mod id;
 pub mod idempotency;
 pub mod import;
 pub mod invitation;
+pub mod json;
 pub mod migrations;
 pub mod observe;
 pub mod page;

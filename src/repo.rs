@@ -110,6 +110,15 @@ where
     serde::Deserialize::deserialize(deserializer).map(Some)
 }
 
+/// A field that is absent is `None`; one that is null is refused, as of a column that cannot be.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// `Debug` for repositories: their connection has nothing to show.
 macro_rules! debug_by_name {
     ($($name:ident),*) => {$(

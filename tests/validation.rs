@@ -14,6 +14,8 @@ mod completeness;
 mod corpus;
 #[path = "validation/database.rs"]
 mod database;
+#[path = "validation/inputs.rs"]
+mod inputs;
 #[path = "validation/numbers.rs"]
 mod numbers;
 #[path = "validation/texts.rs"]

@@ -94,13 +94,15 @@ impl TryFrom<Scope> for Option<WorkspaceId> {
 
 /// Which entries to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct AuditFilter {
     /// Only of this action.
     pub action: Option<String>,
     /// Only by this user, service or login.
+    #[serde(alias = "actorId")]
     pub actor_id: Option<String>,
     /// Only about this row.
+    #[serde(alias = "rowId")]
     pub row_id: Option<String>,
     /// Only at this moment or later.
     pub from: Option<Timestamp>,
@@ -149,6 +151,7 @@ impl<'g> AuditLogRepository<'g> {
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditEntry>> {
         operation("audit_log.list", || {
+            let page = page.of(&["audit_entry", self.scope])?;
             let mut query = self.matching(filter);
             if let Some(cursor) = page.cursor() {
                 query = query

@@ -185,6 +185,7 @@ impl<'g> DataPointRepository<'g> {
         page: &Page,
     ) -> Result<Paged<DataPoint>> {
         operation("data_point.range", || {
+            let page = page.of(&["data_point", self.workspace.as_str(), kpi.as_str()])?;
             let columns: packed::Columns =
                 PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
             let of = |(timestamp, source, value)| DataPoint {

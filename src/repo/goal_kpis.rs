@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Nullable, Text};
 
-use super::{Kpi, changed, debug_by_name, found, present};
+use super::{Kpi, changed, debug_by_name, found, given, present};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
@@ -43,13 +43,16 @@ pub struct LinkedKpi {
 
 /// A link to make.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewGoalKpi {
     /// Its id, made here.
-    #[serde(default = "GoalKpiId::generate")]
+    #[serde(skip, default = "GoalKpiId::generate")]
     pub id: GoalKpiId,
     /// The goal.
+    #[serde(alias = "goalId")]
     pub goal_id: GoalId,
     /// The KPI.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// How much the KPI counts; 1 by default.
     #[serde(default)]
@@ -75,9 +78,10 @@ impl NewGoalKpi {
 /// What to change of a link.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goal_kpis)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct GoalKpiChanges {
     /// How much the KPI counts.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
     /// Where progress starts.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]

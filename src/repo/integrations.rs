@@ -55,9 +55,10 @@ pub struct Integration {
 
 /// An integration to create. It starts out active and due at once.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewIntegration {
     /// Its id, made here.
-    #[serde(default = "IntegrationId::generate")]
+    #[serde(skip, default = "IntegrationId::generate")]
     pub id: IntegrationId,
     /// The service to connect to.
     pub provider: IntegrationProvider,
@@ -73,13 +74,15 @@ impl NewIntegration {
 
 /// Which integrations to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct IntegrationFilter {
     /// Only of this provider.
     pub provider: Option<IntegrationProvider>,
     /// Only active, or only inactive ones.
+    #[serde(alias = "isActive")]
     pub is_active: Option<bool>,
     /// Only those whose last synchronisation went so.
+    #[serde(alias = "syncStatus")]
     pub sync_status: Option<SyncStatus>,
 }
 
@@ -169,6 +172,7 @@ impl<'g> IntegrationRepository<'g> {
     /// Integrations, oldest first, without their credentials.
     pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
         operation("integration.list", || {
+            let page = page.of(&["integration", self.workspace.as_str()])?;
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;

@@ -127,7 +127,7 @@ pub enum InvitationState {
 
 /// Which invitations to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct InvitationFilter {
     /// Only those that stand so at the beginning of the transaction.
     pub state: Option<InvitationState>,
@@ -181,6 +181,7 @@ impl<'g> InvitationRepository<'g> {
     /// Invitations, oldest first.
     pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
         operation("invitation.list", || {
+            let page = page.of(&["invitation", self.workspace.as_str()])?;
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())

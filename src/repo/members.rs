@@ -49,7 +49,7 @@ pub struct Member {
 
 /// Which members to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct MemberFilter {
     /// Only those of this role.
     pub role: Option<Role>,
@@ -109,6 +109,7 @@ impl<'g> MemberRepository<'g> {
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
         operation("member.list", || {
+            let page = page.of(&["member", self.workspace.as_str()])?;
             let memberships = page_of!(
                 self.matching(filter),
                 page,

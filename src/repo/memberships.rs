@@ -34,7 +34,7 @@ pub struct SoleOwnership {
 
 /// What becomes of a workspace when the only owner goes. It counts only while nobody else owns it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Succession {
     /// Another member becomes an owner.
     Heir {
@@ -77,6 +77,7 @@ impl<'g> MembershipRepository<'g> {
     /// [`leave`](Self::leave) and the deletion of the user need a decision for.
     pub fn sole_ownerships(&mut self, user: &UserId, page: &Page) -> Result<Paged<SoleOwnership>> {
         operation("member.sole_ownerships", || {
+            let page = page.of(&["sole_ownership", user.as_str()])?;
             let rows = SoleOwnerships {
                 user,
                 after_at: page.cursor().map(|cursor| cursor.at),

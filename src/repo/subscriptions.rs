@@ -44,29 +44,36 @@ pub struct Subscription {
 /// The state of a subscription as an event of the billing provider gives it.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct BillingEvent {
     /// Who pays.
+    #[serde(alias = "userId")]
     pub user_id: UserId,
     /// Where the subscription stands.
     pub status: SubscriptionStatus,
     /// What it buys.
+    #[serde(alias = "planType")]
     pub plan_type: Plan,
     /// When the paid period ends.
+    #[serde(alias = "currentPeriodEnd")]
     pub current_period_end: Option<Timestamp>,
     /// Whether it ends then for good.
+    #[serde(alias = "cancelAtPeriodEnd")]
     pub cancel_at_period_end: bool,
     /// When the provider made the event.
     #[diesel(column_name = last_event_at)]
+    #[serde(alias = "occurredAt")]
     pub occurred_at: Timestamp,
 }
 
 /// Which subscriptions to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct SubscriptionFilter {
     /// Only where it stands so.
     pub status: Option<SubscriptionStatus>,
     /// Only of this plan.
+    #[serde(alias = "planType")]
     pub plan_type: Option<Plan>,
 }
 
@@ -121,6 +128,7 @@ impl<'g> SubscriptionRepository<'g> {
         page: &Page,
     ) -> Result<Paged<Subscription>> {
         operation("subscription.list", || {
+            let page = page.of(&["subscription"])?;
             let query = page_of!(
                 Self::matching(filter),
                 page,

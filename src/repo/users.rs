@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, page_of, present, static_query};
+use super::{Succession, debug_by_name, found, given, page_of, present, static_query};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
@@ -42,9 +42,10 @@ pub struct User {
 /// A user to create or to sign in, as the provider describes one.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// The id, made here. Signing in keeps the one of a user who exists.
-    #[serde(default = "UserId::generate")]
+    #[serde(skip, default = "UserId::generate")]
     pub id: UserId,
     /// E-mail address.
     pub email: Email,
@@ -55,6 +56,7 @@ pub struct NewUser {
     /// Sign-in provider.
     pub provider: AuthProvider,
     /// The user's id at the provider.
+    #[serde(alias = "providerId")]
     pub provider_id: ProviderId,
 }
 
@@ -69,9 +71,10 @@ impl NewUser {
 /// What to change of a user.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct UserChanges {
     /// E-mail address.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
     /// Display name.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -83,11 +86,12 @@ pub struct UserChanges {
 
 /// Which users to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct UserFilter {
     /// Only those of this provider.
     pub provider: Option<AuthProvider>,
     /// Only those made at this moment or later.
+    #[serde(alias = "createdFrom")]
     pub created_from: Option<Timestamp>,
 }
 
@@ -134,6 +138,7 @@ impl<'g> UserRepository<'g> {
     /// Users, oldest first.
     pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
         operation("user.list", || {
+            let page = page.of(&["user"])?;
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
             let rows = query.select(User::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
@@ -237,7 +242,7 @@ pub struct Profile {
 
 /// What users may change of themselves.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct ProfileChanges {
     /// Display name.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, static_query};
+use super::{changed, debug_by_name, found, given, static_query};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
@@ -34,9 +34,10 @@ pub struct Workspace {
 
 /// A workspace to create.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
     /// Its id, made here.
-    #[serde(default = "WorkspaceId::generate")]
+    #[serde(skip, default = "WorkspaceId::generate")]
     pub id: WorkspaceId,
     /// Display name.
     pub name: WorkspaceName,
@@ -55,11 +56,13 @@ impl NewWorkspace {
 /// What to change of a workspace.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspaces)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct WorkspaceChanges {
     /// Display name.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<WorkspaceName>,
     /// Name in addresses.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub slug: Option<Slug>,
 }
 
@@ -163,6 +166,7 @@ impl<'g> MyWorkspaceRepository<'g> {
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
         operation("my_workspace.list", || {
+            let page = page.of(&["my_workspace"])?;
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;

@@ -8,6 +8,7 @@ use crate::value::Timestamp;
 
 /// A KPI of a goal with its history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GoalLink {
     /// The history, with the last value of each bucket.
     pub series: Series,

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 
 use super::rows::{TimeRange, source_of};
 use crate::id::{KpiId, WorkspaceId};
-use crate::page::Page;
+use crate::page::ListPage;
 use crate::repo::static_query;
 use crate::value::{POSTGRES_EPOCH, Source, Timestamp};
 
@@ -25,7 +25,7 @@ impl<'a> PageOf<'a> {
         workspace: &'a WorkspaceId,
         kpi: &'a KpiId,
         range: TimeRange,
-        page: &'a Page,
+        page: ListPage<'a>,
     ) -> Self {
         let (from, to) = (range.from(), range.to());
         let after = match page.cursor() {

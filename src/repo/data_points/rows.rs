@@ -78,8 +78,10 @@ impl DataPoint {
 
 /// What identifies a point among those of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PointKey {
     /// The KPI measured.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// When.
     pub timestamp: Timestamp,
@@ -89,8 +91,10 @@ pub struct PointKey {
 
 /// A data point to record.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewDataPoint {
     /// The KPI measured.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// Value, in the KPI's unit.
     pub value: Finite,
@@ -166,6 +170,7 @@ pub struct TimeRange {
 }
 
 #[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct UncheckedRange {
     from: Timestamp,
     to: Timestamp,
