@@ -322,8 +322,12 @@ mod tests {
     #[test]
     fn a_list_refuses_the_cursor_of_another() {
         let list = Page::first(1).unwrap();
-        let position = |_: &u8| (DateTime::UNIX_EPOCH, "ab1");
-        let cursor = list.of(&["kpi", "w1"]).unwrap().cut(vec![1, 2], position).next.unwrap();
+        let cursor = list
+            .of(&["kpi", "w1"])
+            .unwrap()
+            .cut(vec![1, 2], |_| (DateTime::UNIX_EPOCH, "ab1"))
+            .next
+            .unwrap();
         let next = list.after(cursor);
         assert!(next.of(&["kpi", "w1"]).is_ok());
         for other in [&["goal", "w1"][..], &["kpi", "w2"], &["kpiw1"], &["kpi"], &["k", "piw1"]] {

@@ -1,8 +1,8 @@
 //! One repository for each table, obtained from a guard.
 //!
 //! # Verbs
-//! `find` answers `None` for a row that does not exist or is not the actor's to see; a write on
-//! such a row is [`Error::NotFound`]. `list` and `count` take the same
+//! `find` answers `None` for a row that does not exist or is not the actor's to see; `get` and a write on
+//! such a row are [`Error::NotFound`]. `list` and `count` take the same
 //! filter and cannot disagree. Lists come in [pages](crate::page), oldest first unless said
 //! otherwise. `update` takes a `...Changes`, where `None` leaves a column alone and, for a column
 //! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with

@@ -35,8 +35,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether requests should be sent here: the primary answers both logins and takes writes, and
-    /// nobody has asked to stop.
+    /// Whether requests should be sent here: the primary answers both logins, takes writes and knows a
+    /// key that contexts are signed with, and nobody has asked to stop.
     ///
     /// A replica may be missing, and the pools may be busy. Nor does it matter here whether the schema has
     /// changed, since a migration would make every process unready at once: be alerted by
@@ -45,7 +45,7 @@ impl Health {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut doors = std::iter::once(&self.tenant).chain(&self.service);
-        !self.is_retired && doors.all(|door| door.takes_writes)
+        !self.is_retired && doors.all(|door| door.takes_writes && door.context_key.is_some())
     }
 }
 
@@ -65,7 +65,11 @@ pub struct DoorHealth {
     pub latency_ms: Option<f64>,
     /// Whether the server takes writes, as a primary does.
     pub takes_writes: bool,
-    /// The [kind](Error::kind) of error with which it did not answer.
+    /// Id of the key that contexts are signed with: the first of those configured that the server
+    /// knows. `None` where it knows none, so that every unit of work fails with
+    /// [`ContextKeyUnknown`](Error::ContextKeyUnknown).
+    pub context_key: Option<String>,
+    /// The [kind](Error::kind) of error with which it did not answer, or does not serve.
     pub error: Option<&'static str>,
 }
 
@@ -151,6 +155,7 @@ fn probe(door: &Door) -> DoorHealth {
         Ok(standby.get_result::<bool>(conn)?)
     });
     let latency = asked.elapsed();
+    let key = door.aside(|conn| door.manager.key_in_use(conn));
     let (stats, pool) = (door.queue.stats(), door.pool.state());
     DoorHealth {
         max_connections: door.pool.max_size() as usize,
@@ -159,7 +164,12 @@ fn probe(door: &Door) -> DoorHealth {
         waiting: stats.waiting,
         latency_ms: answer.is_ok().then_some(latency.as_secs_f64() * 1000.0),
         takes_writes: matches!(answer, Ok(false)),
-        error: answer.err().as_ref().map(Error::kind),
+        error: match (&answer, &key) {
+            (Err(error), _) | (Ok(_), Err(error)) => Some(error.kind()),
+            (Ok(_), Ok(None)) => Some(Error::ContextKeyUnknown.kind()),
+            (Ok(_), Ok(Some(_))) => None,
+        },
+        context_key: key.ok().flatten(),
     }
 }
 

@@ -262,6 +262,11 @@ impl<'g> DataPointRepository<'g> {
         })
     }
 
+    /// A point, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, key: &PointKey) -> Result<DataPoint> {
+        self.find(key)?.ok_or(crate::Error::not_found(ENTITY))
+    }
+
     /// A KPI's newest point: the last of its [`range`](Self::range).
     pub fn latest(&mut self, kpi: &KpiId) -> Result<Option<DataPoint>> {
         operation("data_point.latest", || {

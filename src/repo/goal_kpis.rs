@@ -175,6 +175,11 @@ impl<'g> GoalKpiRepository<'g> {
         })
     }
 
+    /// The link of a KPI to a goal, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<GoalKpi> {
+        self.find(goal, kpi)?.ok_or(crate::Error::not_found(GoalKpiId::ENTITY))
+    }
+
     /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a
     /// goal is measured by a handful. `Invalid` where it has more than
     /// [`MAX_LISTED`](Self::MAX_LISTED).

@@ -219,6 +219,11 @@ impl<'g> GoalRepository<'g> {
         })
     }
 
+    /// A goal that is not deleted, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &GoalId) -> Result<Goal> {
+        self.find(id)?.ok_or(crate::Error::not_found(GoalId::ENTITY))
+    }
+
     /// Goals, oldest first.
     pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
         operation("goal.list", || {

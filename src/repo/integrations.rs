@@ -169,6 +169,11 @@ impl<'g> IntegrationRepository<'g> {
             .optional()?)
     }
 
+    /// An integration, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &IntegrationId) -> Result<Integration> {
+        self.find(id)?.ok_or(crate::Error::not_found(IntegrationId::ENTITY))
+    }
+
     /// Integrations, oldest first, without their credentials.
     pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
         operation("integration.list", || {

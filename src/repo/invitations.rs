@@ -178,6 +178,11 @@ impl<'g> InvitationRepository<'g> {
         })
     }
 
+    /// An invitation, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &InvitationId) -> Result<Invitation> {
+        self.find(id)?.ok_or(crate::Error::not_found(InvitationId::ENTITY))
+    }
+
     /// Invitations, oldest first.
     pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
         operation("invitation.list", || {

@@ -187,6 +187,11 @@ impl<'g> KpiRepository<'g> {
         })
     }
 
+    /// A KPI that is not deleted, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &KpiId) -> Result<Kpi> {
+        self.find(id)?.ok_or(crate::Error::not_found(KpiId::ENTITY))
+    }
+
     /// KPIs, oldest first.
     pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
         operation("kpi.list", || {

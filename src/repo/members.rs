@@ -106,6 +106,11 @@ impl<'g> MemberRepository<'g> {
         })
     }
 
+    /// A member, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, user: &UserId) -> Result<Member> {
+        self.find(user)?.ok_or(crate::Error::not_found("member"))
+    }
+
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
         operation("member.list", || {

@@ -121,6 +121,11 @@ impl<'g> SubscriptionRepository<'g> {
         })
     }
 
+    /// A subscription, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &SubscriptionId) -> Result<Subscription> {
+        self.find(id)?.ok_or(crate::Error::not_found(SubscriptionId::ENTITY))
+    }
+
     /// Subscriptions, oldest first.
     pub fn list(
         &mut self,
@@ -203,6 +208,11 @@ impl<'g> MySubscriptionRepository<'g> {
         operation("my_subscription.find", || {
             Ok(MySubscription { user: self.user }.get_result(self.conn).optional()?)
         })
+    }
+
+    /// The subscription, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Subscription> {
+        self.find()?.ok_or(crate::Error::not_found(SubscriptionId::ENTITY))
     }
 }
 

@@ -124,6 +124,11 @@ impl<'g> UserRepository<'g> {
         })
     }
 
+    /// A user, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &UserId) -> Result<User> {
+        self.find(id)?.ok_or(crate::Error::not_found(UserId::ENTITY))
+    }
+
     /// A user by e-mail address.
     pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
         operation("user.find_by_email", || {
@@ -269,6 +274,11 @@ impl<'g> MeRepository<'g> {
         operation("me.find", || {
             Ok(MyProfile { user: self.user }.get_result(self.conn).optional()?)
         })
+    }
+
+    /// The user's own row, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Profile> {
+        self.find()?.ok_or(crate::Error::not_found(UserId::ENTITY))
     }
 
     /// Changes name and picture. Without changes, only reads the row.

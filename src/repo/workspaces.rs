@@ -89,6 +89,11 @@ impl<'g> WorkspaceRepository<'g> {
         })
     }
 
+    /// The workspace, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Workspace> {
+        self.find()?.ok_or(crate::Error::not_found(WorkspaceId::ENTITY))
+    }
+
     /// Changes the workspace. For owners and admins; `NotFound` otherwise. `Conflict` when the slug
     /// is taken, by whichever workspace. Without changes, only reads it.
     pub fn update(&mut self, changes: &WorkspaceChanges) -> Result<Workspace> {
@@ -154,6 +159,11 @@ impl<'g> MyWorkspaceRepository<'g> {
         operation("my_workspace.find", || {
             Ok(MyWorkspaces { id: Some(id), ..MyWorkspaces::first() }.all(self.conn)?.pop())
         })
+    }
+
+    /// One of the user's workspaces, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &WorkspaceId) -> Result<MyWorkspace> {
+        self.find(id)?.ok_or(crate::Error::not_found(WorkspaceId::ENTITY))
     }
 
     /// One of the user's workspaces by its name in addresses.

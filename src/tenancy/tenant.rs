@@ -90,6 +90,29 @@ impl TenantConnection {
         }))
     }
 
+    /// That the actor is a member here with this role at least: an owner may what an admin may, and an
+    /// admin what a member may. A background service may what a member may. Says the role.
+    ///
+    /// Whether somebody may do a thing, the database decides; this is for a caller that wants to tell an
+    /// empty list from a workspace that is not there for the asker.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for somebody who is no member, whether there is such a workspace or not;
+    /// [`Error::Denied`] for a lower role; [`Error::Invalid`] for [`Role::Unknown`]; those of any query.
+    pub fn require(&mut self, role: &Role) -> Result<MemberRole> {
+        let actual = self.role()?.ok_or(Error::not_found(WorkspaceId::ENTITY))?;
+        let is_enough = match (role, &actual) {
+            (Role::Unknown(_), _) => {
+                return Err(Invalid::new("role", "not a role to require").into());
+            }
+            (Role::Member, _) => true,
+            (_, MemberRole::Service | MemberRole::Member(Role::Member | Role::Unknown(_))) => false,
+            (Role::Admin, MemberRole::Member(Role::Admin | Role::Owner)) => true,
+            (Role::Owner, MemberRole::Member(actual)) => *actual == Role::Owner,
+        };
+        if is_enough { Ok(actual) } else { Err(Error::Denied) }
+    }
+
     /// The workspace itself.
     pub fn workspace(&mut self) -> WorkspaceRepository<'_> {
         WorkspaceRepository::new(self.transaction.conn(), &self.workspace)

@@ -197,6 +197,14 @@ impl TimeRange {
         }
     }
 
+    /// A span between two moments as chrono has them.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it ends before it starts, or for a time outside of the years 1 to 9999.
+    pub fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Self, Invalid> {
+        Self::new(Timestamp::new(from)?, Timestamp::new(to)?)
+    }
+
     /// Its start, which belongs to it.
     #[must_use]
     pub fn from(self) -> Timestamp {
