@@ -2,7 +2,7 @@
 //!
 //! What the crate reads takes the names of fields in either spelling, `target_value` and
 //! `targetValue`; both at once are an error, and so is a field that it does not know. What it writes
-//! is in snake_case, as stored answers and exports are, and in camelCase within [`CamelCase`].
+//! is in `snake_case`, as stored answers and exports are, and in camelCase within [`CamelCase`].
 
 use std::borrow::Cow;
 
@@ -159,7 +159,7 @@ impl<S: Serializer> Serializer for Renaming<S> {
         _: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
         let fields = serde_json::Map::new();
-        Ok(Variant { serializer: self.0, name, index, variant, fields })
+        Ok(Variant { serializer: self.0, name, index, named: variant, fields })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -230,7 +230,7 @@ struct Variant<S> {
     serializer: S,
     name: &'static str,
     index: u32,
-    variant: &'static str,
+    named: &'static str,
     fields: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -249,8 +249,8 @@ impl<S: Serializer> SerializeStructVariant for Variant<S> {
     }
 
     fn end(self) -> Result<S::Ok, S::Error> {
-        let Self { serializer, name, index, variant, fields } = self;
-        serializer.serialize_newtype_variant(name, index, variant, &fields)
+        let Self { serializer, name, index, named, fields } = self;
+        serializer.serialize_newtype_variant(name, index, named, &fields)
     }
 }
 

@@ -188,6 +188,24 @@ impl<'g> UserRepository<'g> {
         })
     }
 
+    /// Gives a user another account at the provider, such as after the provider gave the person a new id:
+    /// otherwise signing in with it would be a `Conflict` for ever, as the address is taken. That both are
+    /// one person is the service's to know. `Conflict` when another user has the account.
+    pub fn relink(
+        &mut self,
+        id: &UserId,
+        provider: &AuthProvider,
+        provider_id: &ProviderId,
+    ) -> Result<User> {
+        operation("user.relink", || {
+            let row = diesel::update(users::table.find(id))
+                .set((users::provider.eq(provider), users::provider_id.eq(provider_id)))
+                .returning(User::as_returning())
+                .get_result(self.conn);
+            found(row, UserId::ENTITY)
+        })
+    }
+
     /// Deletes a user for good, with memberships and subscription.
     ///
     /// What nobody else owns goes to the heir decided on, or goes as well: see

@@ -105,10 +105,11 @@ impl TenantConnection {
             (Role::Unknown(_), _) => {
                 return Err(Invalid::new("role", "not a role to require").into());
             }
-            (Role::Member, _) => true,
-            (_, MemberRole::Service | MemberRole::Member(Role::Member | Role::Unknown(_))) => false,
-            (Role::Admin, MemberRole::Member(Role::Admin | Role::Owner)) => true,
-            (Role::Owner, MemberRole::Member(actual)) => *actual == Role::Owner,
+            (Role::Member, _) | (Role::Admin | Role::Owner, MemberRole::Member(Role::Owner)) => {
+                true
+            }
+            (Role::Admin, MemberRole::Member(actual)) => *actual == Role::Admin,
+            (Role::Admin | Role::Owner, _) => false,
         };
         if is_enough { Ok(actual) } else { Err(Error::Denied) }
     }

@@ -146,3 +146,17 @@ fn changes_are_in_the_services_audit_log() {
         AND changes = '{"plan_type": {"old": "starter", "new": "pro"}}'"#;
     assert_eq!(world.rows(changed), 1);
 }
+
+#[test]
+fn every_status_of_stripe_is_stored_as_it_is() {
+    let world = World::new();
+    let access = ["active", "trialing", "past_due"];
+    let none = ["canceled", "incomplete", "incomplete_expired", "unpaid", "paused"];
+    for (hours, status) in (1..).zip(access.into_iter().chain(none)) {
+        let mut service = world.as_service();
+        let parsed: SubscriptionStatus = status.parse().unwrap();
+        assert_eq!(parsed.gives_access(), access.contains(&status), "{status}");
+        let event = event(&world.stranger, hours, parsed.clone(), Plan::Pro);
+        assert_eq!(service.subscriptions().apply(&event).unwrap().unwrap().status, parsed);
+    }
+}

@@ -251,6 +251,8 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.sign_in": |s, a| s.users().sign_in(&new_user(a)?);
     "users.update": |s, a| s.users().update(&a.own_user(),
         &UserChanges { name: Some(Some(a.text().parse()?)), ..UserChanges::default() });
+    "users.relink": |s, a| s.users().relink(
+        &a.own_user(), &AuthProvider::Google, &format!("relinked-{}", a.n).parse()?);
     "users.delete": |s, a| s.users().delete(&a.own_user(), &[]);
     "users.delete with workspace": |s, a| s.users().delete(
         &a.own_user(), &[Succession::Delete { workspace: own(a)? }]);

@@ -281,7 +281,7 @@ fn an_error_of_anyhow_is_looked_into() {
     });
     assert!(done.is_ok() && attempts.get() == 3);
     let absent: anyhow::Result<Kpi> = world.db.try_run("kpi.get", scope(&world.a), |tenant| {
-        Ok(tenant.kpis().get(&world.b.kpi).context("on the way to the page")?)
+        tenant.kpis().get(&world.b.kpi).context("on the way to the page")
     });
     let absent = absent.unwrap_err();
     assert!(absent.as_error().is_some_and(Error::is_not_found), "{absent:?}");
