@@ -44,10 +44,10 @@ impl Side {
             admin.batch_execute(disable).unwrap();
         }
         let (owner, member) = (sign_up(&db, "ada"), sign_up(&db, "bob"));
-        let mut door = db.user(&owner).unwrap();
+        let mut guard = db.user(&owner).unwrap();
         let new = NewWorkspace::new("Acme".parse().unwrap(), "acme".parse().unwrap());
-        let workspace = door.my_workspaces().create(&new).unwrap().id;
-        door.commit().unwrap();
+        let workspace = guard.my_workspaces().create(&new).unwrap().id;
+        guard.commit().unwrap();
         let mut service = db.service(&"benches".parse().unwrap()).unwrap();
         service.memberships().add(&workspace, &member, Role::Member).unwrap();
         service.commit().unwrap();
@@ -181,12 +181,15 @@ fn print_commits(portions: u32) {
              RESET session_replication_role"
         );
         admin.batch_execute(&stock).unwrap();
-        let mut door = side.db.service(&"benches".parse().unwrap()).unwrap();
+        let mut guard = side.db.service(&"benches".parse().unwrap()).unwrap();
         let start = Instant::now();
-        door.connection().batch_execute(&format!("DELETE FROM users WHERE id = '{user}'")).unwrap();
+        guard
+            .connection()
+            .batch_execute(&format!("DELETE FROM users WHERE id = '{user}'"))
+            .unwrap();
         let statement = start.elapsed();
         let start = Instant::now();
-        door.commit().unwrap();
+        guard.commit().unwrap();
         print("memberships", workspaces, statement, start.elapsed());
     }
 }

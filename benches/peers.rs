@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{KpiFilter, NewDataPoint};
 use sesari_db::{AsyncDatabase, Database, Result, Scope, TenantConnection};
 use tokio::runtime::Runtime;
@@ -122,11 +122,11 @@ fn ask(work: Work, ids: &Ids, tenant: &mut TenantConnection) -> Result<()> {
     match work {
         Work::Kpi => assert!(black_box(tenant.kpis().find(&ids.kpi)?).is_some()),
         Work::Kpis => {
-            let listed = tenant.kpis().list(&KpiFilter::default(), &Page::first(50)?)?;
+            let listed = tenant.kpis().list(&KpiFilter::default(), &PageRequest::first(50)?)?;
             assert_eq!(black_box(listed.items).len(), KPIS);
         }
         Work::Points => {
-            let page = Page::first(1000)?;
+            let page = PageRequest::first(1000)?;
             let points = tenant.data_points().range(&ids.kpi, ids.month, &page)?;
             assert_eq!(black_box(points.items).len(), POINTS);
         }

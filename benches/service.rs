@@ -128,7 +128,9 @@ fn sign_up(db: &Database) -> UserId {
         "google-ada".parse().unwrap(),
     );
     let service = "benches".parse().unwrap();
-    db.run("user.sign_in", Scope::service(&service), |door| door.users().sign_in(&new)).unwrap().id
+    db.run("user.sign_in", Scope::service(&service), |scoped| scoped.users().sign_in(&new))
+        .unwrap()
+        .id
 }
 
 fn found(db: &Database, user: &UserId, number: usize) -> WorkspaceId {

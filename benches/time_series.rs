@@ -29,7 +29,7 @@ use criterion::Criterion;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Double, Text, Timestamptz};
 use sesari_db::id::KpiId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{NewDataPoint, OnExisting, SeriesQuery};
 use sesari_db::schema::kpi_data_points as points;
 use sesari_db::series::{Grid, Step, Zone};
@@ -79,7 +79,7 @@ impl World {
     }
 
     fn month(&mut self) -> Duration {
-        let page = Page::first(1000).unwrap();
+        let page = PageRequest::first(1000).unwrap();
         self.tenant(|tenant| {
             let rows = tenant.data_points().range(&self.kpis[3], days(30), &page)?;
             assert_eq!(rows.items.len(), 720);

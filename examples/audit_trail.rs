@@ -17,7 +17,7 @@ use sesari_db::Database;
 use sesari_db::PgConnection;
 use sesari_db::audit::{Checkpoint, Verdict};
 use sesari_db::id::{UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditFilter, NewInvitation, NewKpi, NewUser, NewWorkspace, Refusal};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Role};
@@ -112,19 +112,19 @@ fn sign_in(db: &Database, name: &str) -> Outcome<UserId> {
 }
 
 fn make_history(db: &Database, ada: &UserId, bob: &UserId) -> Outcome<WorkspaceId> {
-    let mut door = db.user(ada)?;
+    let mut guard = db.user(ada)?;
     let workspace =
-        door.my_workspaces().create(&NewWorkspace::new("Acme".parse()?, "acme".parse()?))?.id;
-    door.commit()?;
+        guard.my_workspaces().create(&NewWorkspace::new("Acme".parse()?, "acme".parse()?))?.id;
+    guard.commit()?;
 
     let mut tenant = db.tenant(ada, &workspace)?;
     let sent = tenant
         .invitations()
         .create(&NewInvitation::new("bob@example.com".parse()?, Role::Member))?;
     tenant.commit()?;
-    let mut door = db.user(bob)?;
-    door.invitations().accept(&sent.token)?;
-    door.commit()?;
+    let mut guard = db.user(bob)?;
+    guard.invitations().accept(&sent.token)?;
+    guard.commit()?;
 
     // Bob tries what a member may not. The refusal takes its transaction with it, so a service
     // records it afterwards.
@@ -156,7 +156,7 @@ fn make_history(db: &Database, ada: &UserId, bob: &UserId) -> Outcome<WorkspaceI
 
 fn list(db: &Database, ada: &UserId, bob: &UserId, workspace: &WorkspaceId) -> Outcome<()> {
     let mut tenant = db.tenant_read_only(ada, workspace)?;
-    let entries = tenant.audit_log().list(&AuditFilter::default(), &Page::first(50)?)?;
+    let entries = tenant.audit_log().list(&AuditFilter::default(), &PageRequest::first(50)?)?;
     for entry in entries.items {
         let who = match entry.actor_id.as_str() {
             id if id == ada.as_str() => "Ada",

@@ -20,7 +20,7 @@ use std::io::Write as _;
 
 use sesari_db::Result;
 use sesari_db::id::GoalId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{GoalFilter, KpiFilter, SeriesQuery, TimeRange};
 use sesari_db::series::{Aggregate, Fill, GoalMoment, Grid, Step, Zone, downsample};
 use sesari_db::testing::TestDatabase;
@@ -46,13 +46,13 @@ fn main() -> Outcome<()> {
 
     // Five questions, each of them one statement for all KPIs.
     let mut tenant = db.tenant_read_only(&user, &workspace)?;
-    let kpis = tenant.kpis().list(&KpiFilter::default(), &Page::first(100)?)?.items;
+    let kpis = tenant.kpis().list(&KpiFilter::default(), &PageRequest::first(100)?)?.items;
     let ids: Vec<_> = kpis.iter().map(|kpi| kpi.id.clone()).collect();
     let by_day = tenant.series().read(&ids, &SeriesQuery::new(days))?;
     let by_month = tenant.series().read(&ids, &SeriesQuery::new(months))?;
     let compared = tenant.series().compare(&ids, &SeriesQuery::new(recent))?;
     let statistics = tenant.series().statistics(&ids, year, &[0.5])?;
-    let goals = tenant.goals().list(&GoalFilter::default(), &Page::first(100)?)?.items;
+    let goals = tenant.goals().list(&GoalFilter::default(), &PageRequest::first(100)?)?.items;
     let mut goal_cards = Vec::new();
     for goal in &goals {
         let moments = progress(&mut tenant.series(), &goal.id, &weeks)?;

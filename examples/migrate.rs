@@ -19,6 +19,7 @@ mod print;
 
 use diesel::prelude::*;
 use sesari_db::PgConnection;
+use sesari_db::maintenance;
 use sesari_db::migrations;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing};
 use sesari_db::testing::TestDatabase;
@@ -42,7 +43,7 @@ fn main() -> Outcome {
         }
         ["retire", id] => {
             let mut conn = PgConnection::establish(&std::env::var("DATABASE_URL")?)?;
-            let retired = migrations::retire_context_key(&mut conn, id)?;
+            let retired = maintenance::retire_context_key(&mut conn, id)?;
             println!("{id}: {}", if retired { "retired" } else { "was not installed" });
             Ok(())
         }
@@ -66,7 +67,7 @@ fn migrate(url: &str, keys: Option<&str>) -> Outcome {
         return Ok(());
     };
     for key in keys.parse::<ContextKeyRing>()?.keys() {
-        migrations::install_context_key(&mut conn, key)?;
+        maintenance::install_context_key(&mut conn, key)?;
         println!("context key {} is installed", key.id());
     }
     Ok(())

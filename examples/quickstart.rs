@@ -14,7 +14,7 @@ mod print;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::progress::Outcome;
 use sesari_db::repo::{
     KpiFilter, NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
@@ -131,8 +131,9 @@ fn tell_acmes_story(db: &Database, ada: &UserId, acme: &WorkspaceId) -> Outcomes
         Timestamp::new(first_day)?,
         Timestamp::new(first_day + TimeDelta::days(31))?,
     )?;
-    for kpi in tenant.kpis().list(&KpiFilter::default(), &Page::default())?.items {
-        let points = tenant.data_points().range(&kpi.id, everything, &Page::default())?.items;
+    for kpi in tenant.kpis().list(&KpiFilter::default(), &PageRequest::default())?.items {
+        let points =
+            tenant.data_points().range(&kpi.id, everything, &PageRequest::default())?.items;
         let values: Vec<f64> = points.iter().map(|point| point.value).collect();
         let unit = kpi.unit.as_ref().map_or("", Unit::as_str);
         println!(
@@ -192,7 +193,7 @@ fn bob_looks_around(
     );
     drop(tenant);
 
-    // Through the front door of a workspace that he does not belong to.
+    // Through the front scope of a workspace that he does not belong to.
     let mut tenant = db.tenant(bob, acme)?;
     println!("In her workspace, his role: {:?}", tenant.role()?);
     let seen = tenant.kpis().count(&KpiFilter::default())?;

@@ -12,7 +12,7 @@
 mod print;
 
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditFilter, MemberFilter, NewInvitation, NewKpi, NewUser, NewWorkspace};
 use sesari_db::tenancy::Actor;
 use sesari_db::testing::TestDatabase;
@@ -97,7 +97,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     drop(tenant);
     println!("\nThe audit log:");
     let mut tenant = db.tenant_read_only(&owner, &scene.workspace)?;
-    for entry in tenant.audit_log().list(&AuditFilter::default(), &Page::default())?.items {
+    for entry in tenant.audit_log().list(&AuditFilter::default(), &PageRequest::default())?.items {
         println!("  {:<18} by {} {}", entry.action, entry.actor_kind, entry.actor_id);
     }
     println!("\nNext: docs/tenancy.md for how PostgreSQL enforces this, and where it ends.");

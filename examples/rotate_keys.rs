@@ -82,9 +82,9 @@ fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId, IntegrationId)> {
     let mut one = None;
     for i in 0..WORKSPACES {
         let new = NewWorkspace::new(format!("Workspace {i}").parse()?, format!("w-{i}").parse()?);
-        let mut door = db.user(&user)?;
-        let workspace = door.my_workspaces().create(&new)?.id;
-        door.commit()?;
+        let mut guard = db.user(&user)?;
+        let workspace = guard.my_workspaces().create(&new)?.id;
+        guard.commit()?;
         let mut tenant = db.tenant(&user, &workspace)?;
         for j in 0..INTEGRATIONS {
             let new = NewIntegration::new(IntegrationProvider::Stripe);

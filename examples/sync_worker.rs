@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Makes a throw-away database with 120 integrations in four workspaces. Each worker claims a few
-//! through the services' door, enters each one's workspace as a background service, opens the
+//! through the service scope, enters each one's workspace as a background service, opens the
 //! credentials, asks a stand-in for the provider, and records points and outcome in one
 //! unit of work. Every now and then a worker is killed with SIGKILL and another one started. What a
 //! dead worker had claimed comes back when its lease runs out.
@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sesari_db::credentials::{SealingKey, SealingKeyRing, Secret};
 use sesari_db::error::AsError as _;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     Claim, IntegrationFilter, KpiFilter, NewDataPoint, NewIntegration, NewKpi, NewUser,
     NewWorkspace, OnExisting, TimeRange,
@@ -224,7 +224,9 @@ fn furnish(db: &Database, owner: &UserId) -> Outcome<Vec<WorkspaceId>> {
     for i in 0..WORKSPACES {
         let new = NewWorkspace::new(format!("Workspace {i}").parse()?, format!("w-{i}").parse()?);
         let workspace = db
-            .run("workspace.create", Scope::user(owner), |door| door.my_workspaces().create(&new))?
+            .run("workspace.create", Scope::user(owner), |guard| {
+                guard.my_workspaces().create(&new)
+            })?
             .id;
         db.try_run("workspace.furnish", Scope::tenant(owner, &workspace), |tenant| {
             for j in 0..INTEGRATIONS {
@@ -262,12 +264,12 @@ fn report(db: &Database, owner: &UserId, workspaces: &[WorkspaceId]) -> Outcome<
     let mut error = None;
     for workspace in workspaces {
         let mut tenant = db.tenant_read_only(owner, workspace)?;
-        for kpi in tenant.kpis().list(&KpiFilter::default(), &Page::first(100)?)?.items {
+        for kpi in tenant.kpis().list(&KpiFilter::default(), &PageRequest::first(100)?)?.items {
             *points.entry(tenant.data_points().count(&kpi.id, whole)?).or_default() += 1;
         }
         let failed =
             IntegrationFilter { sync_status: Some(SyncStatus::Error), ..Default::default() };
-        let failed = tenant.integrations().list(&failed, &Page::first(1)?)?.items;
+        let failed = tenant.integrations().list(&failed, &PageRequest::first(1)?)?.items;
         error = error.or(failed.into_iter().find_map(|integration| integration.error_message));
     }
     for (points, kpis) in points {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! hash   = SHA-256(fields("sesari.audit.v1", workspace, sequence, microseconds, id, actor_kind,
-//!                         actor_id, door, action, table_name, row_id, changes, transaction_id,
+//!                         actor_id, scope, action, table_name, row_id, changes, transaction_id,
 //!                         previous hash in lower-case hex))
 //! fields = each field's length in bytes, in decimal, ":", the field, ","
 //! ```
@@ -40,7 +40,7 @@
 mod chain;
 mod checkpoint;
 
-pub(crate) use chain::tells_of;
+pub(crate) use chain::is_prune_marker;
 pub use chain::{Breach, BreachKind, Chain, Verdict};
 pub use checkpoint::{Checkpoint, ParseCheckpointError};
 
@@ -82,7 +82,7 @@ pub struct Entry {
     /// User id, service name, or database login.
     pub actor_id: String,
     /// `tenant`, `user`, `service` or `none`.
-    pub door: String,
+    pub scope: String,
     /// What happened.
     pub action: String,
     /// Table of the row.
@@ -122,7 +122,7 @@ impl Entry {
             &self.id,
             &self.actor_kind,
             &self.actor_id,
-            &self.door,
+            &self.scope,
             &self.action,
             &self.table_name,
             &self.row_id,

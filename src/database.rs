@@ -4,11 +4,11 @@
 #[cfg(feature = "tokio")]
 mod async_database;
 mod builder;
-pub(crate) mod door;
 pub(crate) mod fair_queue;
 mod health;
 mod import;
 pub(crate) mod isolation;
+pub(crate) mod login_pool;
 mod pooler;
 mod replica;
 mod retention;
@@ -24,20 +24,20 @@ use std::time::{Duration, Instant};
 use crate::credentials::SealingKeyRing;
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
-use crate::tenancy::transaction::{Terms, Timeouts};
+use crate::tenancy::transaction::{BeginOptions, Timeouts};
 use crate::tenancy::{
     Actor, ContextKeyRing, ServiceConnection, ServiceName, TenantConnection, UserConnection,
 };
 
 use builder::Units;
-use door::Door;
 use isolation::Declared;
+use login_pool::LoginPool;
 use replica::Replica;
 
 #[cfg(feature = "tokio")]
 pub use async_database::AsyncDatabase;
 pub use builder::DatabaseBuilder;
-pub use health::{DoorHealth, Health, ReplicaHealth};
+pub use health::{Health, PoolHealth, ReplicaHealth};
 pub use isolation::{
     Finding, Hardening, HardeningState, IsolationOptions, IsolationReport, Rule, Severity, rule,
     rules,
@@ -65,8 +65,8 @@ pub use scope::{Guard, Scope};
 pub struct Database(Arc<Inner>);
 
 struct Inner {
-    tenant: Arc<Door>,
-    service: Option<Arc<Door>>,
+    tenant: Arc<LoginPool>,
+    service: Option<Arc<LoginPool>>,
     replica: Option<Replica>,
     timeouts: Timeouts,
     pool_timeout: Duration,
@@ -74,7 +74,7 @@ struct Inner {
     sealing_keys: Option<SealingKeyRing>,
     tables: Declared,
     fingerprint: String,
-    is_retired: AtomicBool,
+    is_draining: AtomicBool,
 }
 
 impl Database {
@@ -155,9 +155,9 @@ impl Database {
     /// is not an error but the report.
     pub fn check_isolation(&self) -> Result<IsolationReport> {
         let mut report = IsolationReport::default();
-        for door in self.doors() {
-            let options = IsolationOptions::new(door.role, self.0.tables.clone());
-            report.extend(IsolationReport::check_connection(&mut door.manager.open()?, &options)?);
+        for pool in self.pools() {
+            let options = IsolationOptions::new(pool.role, self.0.tables.clone());
+            report.extend(IsolationReport::check_connection(&mut pool.manager.open()?, &options)?);
         }
         report.expect_fingerprint(&self.0.fingerprint);
         Ok(report)
@@ -179,9 +179,9 @@ impl Database {
     }
 
     fn begin<G: Guard>(&self, scope: &Scope<G>) -> Result<G> {
-        let door = scope.door(self)?;
+        let pool = scope.pool(self)?;
         let now = Instant::now();
-        let terms = Terms {
+        let options = BeginOptions {
             access: scope.access,
             timeouts: self.0.timeouts,
             until: now.checked_add(self.0.pool_timeout).unwrap_or(now),
@@ -189,16 +189,16 @@ impl Database {
             #[cfg(feature = "tokio")]
             watch: None,
         };
-        let permit = door.enter(scope.queue_key(), terms.until)?;
-        scope.guard(scope.begin(door, permit, &terms)?, self)
+        let permit = pool.enter(scope.queue_key(), options.until)?;
+        scope.guard(scope.begin(pool, permit, &options)?, self)
     }
 
-    fn service_door(&self) -> Result<&Arc<Door>> {
+    fn service_pool(&self) -> Result<&Arc<LoginPool>> {
         let service = self.0.service.as_ref();
         service.ok_or_else(|| Error::Config("no service_url is configured".into()))
     }
 
-    fn doors(&self) -> impl Iterator<Item = &Arc<Door>> {
+    fn pools(&self) -> impl Iterator<Item = &Arc<LoginPool>> {
         std::iter::once(&self.0.tenant).chain(&self.0.service)
     }
 }
@@ -206,8 +206,8 @@ impl Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
-            .field("tenant", &self.0.tenant.pool.state())
-            .field("service", &self.0.service.as_ref().map(|door| door.pool.state()))
+            .field("tenant", &self.0.tenant.connections.state())
+            .field("service", &self.0.service.as_ref().map(|pool| pool.connections.state()))
             .finish_non_exhaustive()
     }
 }

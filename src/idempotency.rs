@@ -18,7 +18,7 @@
 //! - A key stands for one operation and, if bound by [`for_request`](IdempotencyKey::for_request), one
 //!   request. For anything else it is refused.
 //! - What failed is rolled back, and its key with it: the same key may then be tried again.
-//! - Answers are kept until [`migrations::prune_idempotency_keys`](crate::migrations::prune_idempotency_keys)
+//! - Answers are kept until [`maintenance::prune_idempotency_keys`](crate::maintenance::prune_idempotency_keys)
 //!   drops them. After that the work would be done again: keep them for longer than any caller retries.
 
 use std::fmt;

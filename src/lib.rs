@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod import;
 pub mod invitation;
 pub mod json;
+pub mod maintenance;
 pub mod migrations;
 pub mod observe;
 pub mod page;

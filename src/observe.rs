@@ -18,9 +18,9 @@
 //! |---|---|---|---|
 //! | `sesari_db.unit` | INFO | `db.system.name` | `postgresql` |
 //! | | | `sesari.unit`, also `otel.name` | name of the unit of work, as its caller gave it |
-//! | | | `sesari.door` | `tenant`, `user` or `service` |
+//! | | | `sesari.scope` | `tenant`, `user` or `service` |
 //! | | | `sesari.actor_kind` | `user` or `service` |
-//! | | | `sesari.workspace_id` | the workspace, at the tenants' door |
+//! | | | `sesari.workspace_id` | the workspace, in the tenant scope |
 //! | | | `sesari.read_only` | whether it could write |
 //! | | | `sesari.retries` | how many times it was run again |
 //! | | | `sesari.pool_wait_ms` | how long it waited for connections, in milliseconds |
@@ -50,10 +50,10 @@
 //! | `sesari_db_units_total` | counter | `unit`, `outcome` |
 //! | `sesari_db_unit_seconds` | histogram | `unit`, `outcome` |
 //! | `sesari_db_retries_total` | counter | `unit`, `reason` |
-//! | `sesari_db_pool_wait_seconds` | histogram | `door`: that of the pool, `tenant`, `service` or `replica` |
-//! | `sesari_db_pool_connections` | gauge | `door`, `state`: `in_use` or `max` |
-//! | `sesari_db_pool_waiting` | gauge | `door` |
-//! | `sesari_db_overloaded_total` | counter | `door` |
+//! | `sesari_db_pool_wait_seconds` | histogram | `pool`: that of the pool, `tenant`, `service` or `replica` |
+//! | `sesari_db_pool_connections` | gauge | `pool`, `state`: `in_use` or `max` |
+//! | `sesari_db_pool_waiting` | gauge | `pool` |
+//! | `sesari_db_overloaded_total` | counter | `pool` |
 //!
 //! An outcome is `ok`, `caller`, `abandoned` or an [`Error::kind`](crate::Error::kind), and a reason is the latter. An
 //! operation of a refusal is its name, or `begin` where a context was refused.

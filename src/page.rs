@@ -16,11 +16,11 @@ use crate::value::{Invalid, Timestamp};
 
 /// Which part of a list to read.
 ///
-/// From a query string or JSON: `limit`, 50 unless given, and `after`, a [cursor](Paged::next). For
+/// From a query string or JSON: `limit`, 50 unless given, and `after`, a [cursor](Page::next). For
 /// a filter in the same query string there is [`ListRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "UncheckedPage")]
-pub struct Page {
+pub struct PageRequest {
     limit: u32,
     after: Option<Cursor>,
 }
@@ -34,10 +34,10 @@ struct UncheckedPage {
 }
 
 fn usual_limit() -> u32 {
-    Page::default().limit
+    PageRequest::default().limit
 }
 
-impl TryFrom<UncheckedPage> for Page {
+impl TryFrom<UncheckedPage> for PageRequest {
     type Error = Invalid;
 
     fn try_from(page: UncheckedPage) -> Result<Self, Invalid> {
@@ -45,7 +45,7 @@ impl TryFrom<UncheckedPage> for Page {
     }
 }
 
-impl Page {
+impl PageRequest {
     /// The most rows that a page may have.
     pub const MAX_LIMIT: u32 = 1000;
 
@@ -66,7 +66,7 @@ impl Page {
         Self { limit: Self::MAX_LIMIT, after: None }
     }
 
-    /// The next rows after [`Paged::next`].
+    /// The next rows after [`Page::next`].
     #[must_use]
     pub fn after(self, cursor: Cursor) -> Self {
         Self { after: Some(cursor), ..self }
@@ -87,7 +87,7 @@ impl Page {
     }
 }
 
-impl Default for Page {
+impl Default for PageRequest {
     /// The first 50 rows.
     fn default() -> Self {
         Self { limit: 50, after: None }
@@ -117,7 +117,7 @@ impl<'p> ListPage<'p> {
         self,
         mut rows: Vec<T>,
         position: impl Fn(&T) -> (DateTime<Utc>, &str),
-    ) -> Paged<T> {
+    ) -> Page<T> {
         let limit = self.limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -125,7 +125,7 @@ impl<'p> ListPage<'p> {
             let (at, id) = position(last);
             Cursor { list: self.list, at, id: id.to_owned() }
         });
-        Paged { items: rows, next }
+        Page { items: rows, next }
     }
 }
 
@@ -138,7 +138,7 @@ fn tag(list: &[&str]) -> u32 {
 
 /// A page of rows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Paged<T> {
+pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
     /// Where the next page starts, or `None` after the last row.
@@ -196,7 +196,7 @@ impl TryFrom<String> for Cursor {
 }
 
 /// A filter and a page from one query string or JSON object: `limit` and `after` are the
-/// [page's](Page), and all else is the filter's, which refuses what it does not know.
+/// [page's](PageRequest), and all else is the filter's, which refuses what it does not know.
 ///
 /// ```
 /// use sesari_db::page::ListRequest;
@@ -212,7 +212,7 @@ pub struct ListRequest<F> {
     /// Which rows.
     pub filter: F,
     /// Which part of them.
-    pub page: Page,
+    pub page: PageRequest,
 }
 
 impl<'de, F: Deserialize<'de>> Deserialize<'de> for ListRequest<F> {
@@ -314,14 +314,14 @@ mod tests {
 
     #[test]
     fn a_page_has_between_one_and_a_thousand_rows() {
-        assert!(Page::first(0).is_err());
-        assert!(Page::first(1001).is_err());
-        assert!(Page::first(1000).is_ok());
+        assert!(PageRequest::first(0).is_err());
+        assert!(PageRequest::first(1001).is_err());
+        assert!(PageRequest::first(1000).is_ok());
     }
 
     #[test]
     fn a_list_refuses_the_cursor_of_another() {
-        let list = Page::first(1).unwrap();
+        let list = PageRequest::first(1).unwrap();
         let cursor = list
             .of(&["kpi", "w1"])
             .unwrap()
@@ -337,12 +337,12 @@ mod tests {
 
     #[test]
     fn a_page_is_read_from_what_a_client_sends() {
-        let page = |json: &str| serde_json::from_str::<Page>(json);
-        assert_eq!(page("{}").unwrap(), Page::default());
+        let page = |json: &str| serde_json::from_str::<PageRequest>(json);
+        assert_eq!(page("{}").unwrap(), PageRequest::default());
         let cursor: Cursor = "00000001.0.ab1".parse().unwrap();
         assert_eq!(
             page(r#"{"limit": 5, "after": "00000001.0.ab1"}"#).unwrap(),
-            Page::first(5).unwrap().after(cursor)
+            PageRequest::first(5).unwrap().after(cursor)
         );
         for bad in
             [r#"{"limit": 0}"#, r#"{"limit": 1001}"#, r#"{"offset": 5}"#, r#"{"after": "x"}"#]
@@ -356,7 +356,7 @@ mod tests {
         type Request = ListRequest<crate::repo::KpiFilter>;
         let read = |json: &str| serde_json::from_str::<Request>(json);
         let request = read(r#"{"category": "Sales", "limit": 7, "is_active": false}"#).unwrap();
-        assert_eq!(request.page, Page::first(7).unwrap());
+        assert_eq!(request.page, PageRequest::first(7).unwrap());
         assert_eq!(request.filter.is_active, Some(false));
         assert_eq!(read("{}").unwrap(), Request::default());
         for bad in [r#"{"limit": 0}"#, r#"{"limit": 1, "limit": 2}"#, r#"{"offset": 1}"#] {

@@ -43,7 +43,7 @@ pub use audit_log::{
     RefusalRepository,
 };
 pub use data_points::{
-    DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointKey, PointStream, Recorded,
+    DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointIter, PointKey, Recorded,
     TimeRange,
 };
 pub use diagnosis::{Cause, ContextCause, DiagnosisRepository, Wanted};

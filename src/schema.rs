@@ -15,8 +15,8 @@ diesel::table! {
         actor_kind -> Text,
         /// User id, service name, or database login
         actor_id -> Text,
-        /// tenant, user or service: the door that the actor came in by; none for system
-        door -> Text,
+        /// tenant, user or service: the scope that the actor came in by; none for system
+        scope -> Text,
         /// What happened, such as member.add
         action -> Text,
         /// Table of the row

@@ -1,6 +1,6 @@
 //! The isolation contract: who may see what, who enforces it, and how a caller gets in.
 //!
-//! # Three doors
+//! # Three pools
 //! | guard | who | sees |
 //! |---|---|---|
 //! | [`TenantConnection`] | a user, or a named background service, inside one workspace | that workspace's rows |

@@ -307,7 +307,8 @@ fn generate_key() -> Result<ContextKey, TestingError> {
 
 /// Brings the template to where a service finds its database: migrated, with a key.
 fn prepare_template(conn: &mut PgConnection, key: &ContextKey) -> Result<(), TestingError> {
-    let prepared = migrations::run(conn).and_then(|_| migrations::install_context_key(conn, key));
+    let prepared =
+        migrations::run(conn).and_then(|_| crate::maintenance::install_context_key(conn, key));
     prepared.map_err(|source| TestingError::Prepare { source: Arc::new(source) })
 }
 

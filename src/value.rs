@@ -14,8 +14,8 @@ mod text;
 mod unicode;
 
 pub use choice::{
-    ActorKind, AuthProvider, Door, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
-    SyncStatus,
+    ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,
+    SubscriptionStatus, SyncStatus,
 };
 pub(crate) use number::POSTGRES_EPOCH;
 pub use number::{Finite, Timestamp, Weight};

@@ -87,8 +87,8 @@ impl Case {
         row: &str,
         wanted: Wanted,
     ) -> Cause {
-        let mut door = self.world.db.service_read_only(&service()).unwrap();
-        door.diagnosis().row(user, workspace, table, row, wanted).unwrap()
+        let mut scoped = self.world.db.service_read_only(&service()).unwrap();
+        scoped.diagnosis().row(user, workspace, table, row, wanted).unwrap()
     }
 
     /// What the guard does: how many rows, or its error.
@@ -212,8 +212,8 @@ fn an_unknown_table_or_one_of_no_workspace_is_refused() {
         "kpis; DROP TABLE kpis",
         "",
     ] {
-        let mut door = db.service(&service()).unwrap();
-        let answer = door.diagnosis().row(&a.owner, &a.workspace, table, "x", Wanted::Read);
+        let mut scoped = db.service(&service()).unwrap();
+        let answer = scoped.diagnosis().row(&a.owner, &a.workspace, table, "x", Wanted::Read);
         assert!(answer.is_err(), "{table}: {answer:?}");
     }
 }
@@ -229,7 +229,7 @@ fn a_correctly_signed_text_that_is_no_context_is_nobodys_and_malformed() {
     let pid: i32 = value(guard.connection(), "pg_backend_pid()").parse().unwrap();
     let parts: Vec<&str> = token.split('.').take(7).collect();
     let resigned = signer.sign_text(parts.join("."));
-    let mut door = db.service(&service()).unwrap();
+    let mut scoped = db.service(&service()).unwrap();
     let issued = DateTime::<Utc>::from_timestamp_micros(parts[5].parse().unwrap()).unwrap();
     let asked = RefCell::new(|part: usize, text: &str, expected: Option<ContextCause>| {
         let mut parts = parts.clone();
@@ -245,7 +245,7 @@ fn a_correctly_signed_text_that_is_no_context_is_nobodys_and_malformed() {
             let found = value(guard.connection(), &format!("sesari.{function}()"));
             assert_eq!(found, "NULL", "{function}: part {part}: {text:?}");
         }
-        let told = door.diagnosis().context(&context, pid, issued).unwrap();
+        let told = scoped.diagnosis().context(&context, pid, issued).unwrap();
         assert!(expected.is_none_or(|expected| told == expected), "{text:?}: {told:?}");
         assert_ne!(told, ContextCause::Valid, "{text:?}");
     });
@@ -330,9 +330,9 @@ fn a_context_is_diagnosed_as_the_database_would_take_it() {
         ("x".repeat(100), pid, 0, ContextCause::Malformed),
         ("x.".repeat(400), pid, 0, ContextCause::Malformed),
     ] {
-        let mut door = db.service(&service()).unwrap();
+        let mut scoped = db.service(&service()).unwrap();
         let at = issued + TimeDelta::seconds(seconds);
-        assert_eq!(door.diagnosis().context(&context, backend, at).unwrap(), cause, "{context}");
+        assert_eq!(scoped.diagnosis().context(&context, backend, at).unwrap(), cause, "{context}");
         // The same steps: what is said to be wrong here is wrong there. The clock is the server's.
         if seconds == 0 && backend == pid {
             let set = format!("SET LOCAL sesari.context = '{context}'");

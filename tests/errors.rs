@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use diesel::connection::SimpleConnection;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
-use sesari_db::migrations::install_context_key;
+use sesari_db::maintenance::install_context_key;
 use sesari_db::repo::{
     GoalKpiChanges, KpiChanges, KpiFilter, NewDataPoint, NewGoalKpi, NewInvitation, NewKpi,
     NewUser, NewWorkspace, OnExisting, PointKey,

@@ -108,7 +108,7 @@ fn imports_and_streams_of_any_length_take_the_same_memory() {
         let to = Timestamp::new("2100-01-01T00:00:00Z".parse().unwrap()).unwrap();
         let ever = TimeRange::new(Timestamp::new(start()).unwrap(), to).unwrap();
         let mut tenant = world.db.tenant(actor, workspace).unwrap();
-        peak(tenant.data_points().stream(kpi, ever).map(|point| point.unwrap().value))
+        peak(tenant.data_points().iter(kpi, ever).map(|point| point.unwrap().value))
     };
     let timed = |what: &str, before: i64, run: &mut dyn FnMut() -> i64| {
         let started = Instant::now();

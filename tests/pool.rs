@@ -19,7 +19,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use logins::value;
 use sesari_db::PgConnection;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{GoalFilter, KpiFilter, MemberFilter, NewKpi};
 use sesari_db::testing::TestDatabase;
 use sesari_db::{Database, Error, TenantConnection};
@@ -111,7 +111,7 @@ fn typed_calls(db: &Database, world: &World, case: &str) {
     let (a, b) = (&world.a, &world.b);
     let mut tenant =
         db.tenant(&b.owner, &b.workspace).unwrap_or_else(|error| panic!("{case}: {error}"));
-    let kpis = tenant.kpis().list(&KpiFilter::default(), &Page::default());
+    let kpis = tenant.kpis().list(&KpiFilter::default(), &PageRequest::default());
     let kpis = kpis.unwrap_or_else(|error| panic!("{case}: {error:?}"));
     assert_eq!(kpis.items.iter().map(|kpi| &kpi.id).collect::<Vec<_>>(), [&b.kpi], "{case}");
     assert!(tenant.kpis().find(&b.kpi).unwrap().is_some(), "{case}");
@@ -193,7 +193,7 @@ fn after(world: &World, same_backend: bool, case: &str, misuse: impl FnOnce(Tena
 fn the_next_tenant_sees_its_own_rows_after_a_commit() {
     let world = world_of(1);
     after(&world, true, "commit", |mut tenant| {
-        tenant.kpis().list(&KpiFilter::default(), &Page::default()).unwrap();
+        tenant.kpis().list(&KpiFilter::default(), &PageRequest::default()).unwrap();
         tenant.commit().unwrap();
     });
 }

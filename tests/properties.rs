@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     DataPoint, KpiFilter, NewDataPoint, NewKpi, OnExisting, PointKey, Recorded, TimeRange,
 };
@@ -187,7 +187,7 @@ fn compare(tenant: &mut TenantConnection, kpi: &KpiId, model: &Model) -> Result<
         .iter()
         .map(|(key, value)| (hour(key.hours), key.source.map(String::from), value.to_bits()))
         .collect();
-    let page = Page::first(1000).unwrap();
+    let page = PageRequest::first(1000).unwrap();
     let stored = tenant.data_points().range(kpi, all_time(), &page).unwrap();
     let mut rows: Vec<Row> = stored.items.iter().map(row).collect();
     rows.sort();
@@ -238,7 +238,7 @@ fn a_value_that_follows_the_last_write_is_noticed() {
         .admin()
         .unwrap()
         .batch_execute(
-            "CREATE OR REPLACE FUNCTION sesari.follow_points() RETURNS trigger \
+            "CREATE OR REPLACE FUNCTION sesari.refresh_rollups() RETURNS trigger \
              LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN \
                UPDATE public.kpis AS k SET current_value = c.value, current_value_at = c.timestamp \
                  FROM changed AS c WHERE k.workspace_id = c.workspace_id AND k.id = c.kpi_id; \
@@ -294,7 +294,7 @@ fn any_walk_through_the_pages_of_a_list_gives_the_sorted_list() {
             let mut rows: Vec<_> =
                 hours.into_iter().map(|hours| kpi_made_at(&mut admin, workspace, hours)).collect();
             let mut arrivals = arrivals.into_iter();
-            let mut page = Page::first(limit).unwrap();
+            let mut page = PageRequest::first(limit).unwrap();
             let mut seen: Vec<(DateTime<Utc>, KpiId)> = Vec::new();
             loop {
                 let paged = tenant.kpis().list(&filter, &page).unwrap();
@@ -309,7 +309,7 @@ fn any_walk_through_the_pages_of_a_list_gives_the_sorted_list() {
                     }
                 }
                 // Through its text form, as a client sends it back.
-                page = Page::first(limit).unwrap().after(next.to_string().parse().unwrap());
+                page = PageRequest::first(limit).unwrap().after(next.to_string().parse().unwrap());
             }
             rows.sort();
             prop_assert_eq!(seen, rows);
@@ -336,7 +336,7 @@ fn any_walk_through_a_range_of_points_gives_the_points_within_it() {
                 .map(|point| (point.timestamp.get(), point.source))
                 .collect();
             expected.sort();
-            let mut page = Page::first(limit).unwrap();
+            let mut page = PageRequest::first(limit).unwrap();
             let mut seen = Vec::new();
             loop {
                 let paged = tenant.data_points().range(&kpi, range, &page).unwrap();

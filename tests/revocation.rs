@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use sesari_db::id::UserId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
     NewInvitation, NewKpi,
@@ -54,7 +54,7 @@ fn refusal<T>(
 
 /// Reads nothing through any repository or by raw SQL, and writes nothing.
 fn has_no_access(tenant: &mut TenantConnection, a: &Tenant) {
-    let page = Page::default();
+    let page = PageRequest::default();
     assert_eq!(tenant.role().unwrap(), None);
     assert!(tenant.workspace().find().unwrap().is_none());
     assert!(tenant.kpis().find(&a.kpi).unwrap().is_none());
@@ -156,7 +156,7 @@ fn a_deleted_user_has_no_own_row_and_no_workspaces_from_the_next_statement_on() 
     service.users().delete(member, &[]).unwrap();
     service.commit().unwrap();
     assert!(open.me().find().unwrap().is_none());
-    assert_eq!(open.my_workspaces().list(&Page::default()).unwrap().items, []);
+    assert_eq!(open.my_workspaces().list(&PageRequest::default()).unwrap().items, []);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use sesari_db::credentials::Secret;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration,
@@ -36,7 +36,7 @@ use line::Line;
 /// Longer than any answer takes.
 const LONG: Duration = Duration::from_mins(1);
 
-/// A world, and a way to it that counts. One connection at each door, opened already.
+/// A world, and a way to it that counts. One connection at each scope, opened already.
 struct Counted {
     line: Line,
     db: Database,
@@ -106,14 +106,16 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("role", |t, _| t.role().map(drop)),
     ("workspace.find", |t, _| t.workspace().find().map(drop)),
     ("members.find", |t, w| t.members().find(&w.a.member).map(drop)),
-    ("members.list", |t, _| t.members().list(&MemberFilter::default(), &Page::default()).map(drop)),
+    ("members.list", |t, _| {
+        t.members().list(&MemberFilter::default(), &PageRequest::default()).map(drop)
+    }),
     ("members.list by role", |t, _| {
         let filter = MemberFilter { role: Some(Role::Admin) };
-        t.members().list(&filter, &Page::default()).map(drop)
+        t.members().list(&filter, &PageRequest::default()).map(drop)
     }),
     ("members.count", |t, _| t.members().count(&MemberFilter::default()).map(drop)),
     ("kpis.find", |t, w| t.kpis().find(&w.a.kpi).map(drop)),
-    ("kpis.list", |t, _| t.kpis().list(&KpiFilter::default(), &Page::default()).map(drop)),
+    ("kpis.list", |t, _| t.kpis().list(&KpiFilter::default(), &PageRequest::default()).map(drop)),
     ("kpis.list by all", |t, _| {
         let filter = KpiFilter {
             is_active: Some(true),
@@ -121,7 +123,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
             name_contains: Some("e".into()),
             ..KpiFilter::default()
         };
-        t.kpis().list(&filter, &Page::default()).map(drop)
+        t.kpis().list(&filter, &PageRequest::default()).map(drop)
     }),
     ("kpis.count", |t, _| t.kpis().count(&KpiFilter::default()).map(drop)),
     ("kpis.update without changes", |t, w| {
@@ -129,7 +131,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     }),
     ("data_points.find", |t, w| t.data_points().find(&point(&w.a)).map(drop)),
     ("data_points.range", |t, w| {
-        t.data_points().range(&w.a.kpi, all_time(), &Page::default()).map(drop)
+        t.data_points().range(&w.a.kpi, all_time(), &PageRequest::default()).map(drop)
     }),
     ("data_points.count", |t, w| t.data_points().count(&w.a.kpi, all_time()).map(drop)),
     ("data_points.latest", |t, w| t.data_points().latest(&w.a.kpi).map(drop)),
@@ -149,7 +151,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("goals.find_with_kpis", |t, w| t.goals().find_with_kpis(&w.a.goal).map(drop)),
     ("goals.list", |t, _| {
         let filter = GoalFilter { status: Some(GoalStatus::Active), ..GoalFilter::default() };
-        t.goals().list(&filter, &Page::default()).map(drop)
+        t.goals().list(&filter, &PageRequest::default()).map(drop)
     }),
     ("goals.count", |t, _| t.goals().count(&GoalFilter::default()).map(drop)),
     ("goals.progress", |t, w| t.goals().progress(&w.a.goal).map(drop)),
@@ -160,7 +162,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("goal_kpis.list", |t, w| t.goal_kpis().list(&w.a.goal).map(drop)),
     ("goal_kpis.count", |t, w| t.goal_kpis().count(&w.a.goal).map(drop)),
     ("audit_log.list", |t, _| {
-        t.audit_log().list(&AuditFilter::default(), &Page::default()).map(drop)
+        t.audit_log().list(&AuditFilter::default(), &PageRequest::default()).map(drop)
     }),
     ("audit_log.count", |t, _| t.audit_log().count(&AuditFilter::default()).map(drop)),
     ("audit_log.settled_before", |t, _| t.audit_log().settled_before().map(drop)),
@@ -273,7 +275,7 @@ fn a_call_for_an_integration_costs_two_round_trips_and_sealing_one_for_the_salt(
     let mut tenant = counted.tenant();
     let id = tenant.integrations().create(&new(), &secret()).unwrap().id;
     tenant.commit().unwrap();
-    let (filter, first) = (IntegrationFilter::default(), Page::default());
+    let (filter, first) = (IntegrationFilter::default(), PageRequest::default());
     let calls: [(&str, Here<'_>); 9] = [
         ("find", &|t| t.integrations().find(&id).map(drop)),
         ("list", &|t| t.integrations().list(&filter, &first).map(drop)),
@@ -330,7 +332,7 @@ const OF_A_USER: &[(&str, Call<UserConnection>)] = &[
     ("my_workspaces.find_by_slug", |u, w| {
         u.my_workspaces().find_by_slug(&w.a.slug.parse()?).map(drop)
     }),
-    ("my_workspaces.list", |u, _| u.my_workspaces().list(&Page::default()).map(drop)),
+    ("my_workspaces.list", |u, _| u.my_workspaces().list(&PageRequest::default()).map(drop)),
     ("my_workspaces.count", |u, _| u.my_workspaces().count().map(drop)),
     ("my_workspaces.create", |u, _| {
         let new = NewWorkspace::new("Third".parse()?, "third".parse()?);
@@ -366,7 +368,9 @@ fn eve() -> Result<NewUser> {
 const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
     ("users.find", |s, w| s.users().find(&w.stranger).map(drop)),
     ("users.find_by_email", |s, _| s.users().find_by_email(&"eve@example.com".parse()?).map(drop)),
-    ("users.list", |s, _| s.users().list(&UserFilter::default(), &Page::default()).map(drop)),
+    ("users.list", |s, _| {
+        s.users().list(&UserFilter::default(), &PageRequest::default()).map(drop)
+    }),
     ("users.count", |s, _| s.users().count(&UserFilter::default()).map(drop)),
     ("users.create", |s, _| s.users().create(&eve()?).map(drop)),
     ("users.sign_in", |s, _| s.users().sign_in(&eve()?).map(drop)),
@@ -379,12 +383,12 @@ const OF_A_SERVICE: &[(&str, Call<ServiceConnection>)] = &[
         s.memberships().add(&w.a.workspace, &w.stranger, Role::Member).map(drop)
     }),
     ("memberships.sole_ownerships", |s, w| {
-        s.memberships().sole_ownerships(&w.a.owner, &Page::default()).map(drop)
+        s.memberships().sole_ownerships(&w.a.owner, &PageRequest::default()).map(drop)
     }),
     ("memberships.leave", |s, w| s.memberships().leave(&w.a.member, &[], 500).map(drop)),
     ("subscriptions.find_by_user", |s, w| s.subscriptions().find_by_user(&w.stranger).map(drop)),
     ("subscriptions.list", |s, _| {
-        s.subscriptions().list(&SubscriptionFilter::default(), &Page::default()).map(drop)
+        s.subscriptions().list(&SubscriptionFilter::default(), &PageRequest::default()).map(drop)
     }),
     ("subscriptions.count", |s, _| {
         s.subscriptions().count(&SubscriptionFilter::default()).map(drop)

@@ -13,7 +13,7 @@ use diesel::prelude::*;
 use sesari_db::Error;
 use sesari_db::PgConnection;
 use sesari_db::id::KpiId;
-use sesari_db::migrations::{
+use sesari_db::maintenance::{
     RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
 };
 use sesari_db::repo::{NewDataPoint, NewKpi, OnExisting, PointKey};

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 use sesari_db::Database;
 use sesari_db::PgConnection;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
-use sesari_db::migrations::{rebuild_rollups, verify_rollups};
+use sesari_db::maintenance::{rebuild_rollups, verify_rollups};
 use sesari_db::repo::{NewKpi, NewUser, NewWorkspace, TimeRange};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{AuthProvider, Timestamp};

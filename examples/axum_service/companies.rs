@@ -71,10 +71,10 @@ fn start(
         ..NewUser::new(email.parse()?, AuthProvider::Google, email.parse()?)
     };
     let service = Scope::service(&"sign-in".parse()?);
-    let owner = db.run("user.sign_in", service, |door| door.users().sign_in(&account))?.id;
+    let owner = db.run("user.sign_in", service, |guard| guard.users().sign_in(&account))?.id;
     let new = NewWorkspace::new(name.parse()?, slug.parse()?);
     let workspace = db
-        .run("workspace.create", Scope::user(&owner), |door| door.my_workspaces().create(&new))?
+        .run("workspace.create", Scope::user(&owner), |guard| guard.my_workspaces().create(&new))?
         .id;
 
     // One transaction: a company is there with all that it has, or not at all.

@@ -59,7 +59,7 @@ use companies::Company;
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// How long requests may go on once the service is told to stop, and units of work after them.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> Outcome<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
@@ -107,10 +107,10 @@ async fn serve(app: Arc<App>, companies: Vec<Company>, address: &str) -> Outcome
     stopped().await;
 
     println!("Stopping: no new requests, those under way are answered.");
-    app.db.database().retire();
+    app.db.database().drain();
     // Nobody hears it only if the server has ended already.
     let _ = stop.send(());
-    if let Ok(ended) = timeout(PATIENCE, &mut server).await {
+    if let Ok(ended) = timeout(TIMEOUT, &mut server).await {
         ended??;
     } else {
         warn!("requests took too long to end");
@@ -118,7 +118,7 @@ async fn serve(app: Arc<App>, companies: Vec<Company>, address: &str) -> Outcome
     }
     feed.abort();
     upkeep.abort();
-    Ok(app.db.shut_down(PATIENCE).await?)
+    Ok(app.db.shut_down(TIMEOUT).await?)
 }
 
 /// Returns when the process is told to end, by Ctrl-C or by whatever runs it.

@@ -54,10 +54,10 @@ pub(crate) fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId)> {
     let account = NewUser::new("ada@example.com".parse()?, AuthProvider::Google, "ada".parse()?);
     let user = service.users().sign_in(&account)?.id;
     service.commit()?;
-    let mut door = db.user(&user)?;
+    let mut guard = db.user(&user)?;
     let new = NewWorkspace::new("Northwind Analytics".parse()?, "northwind".parse()?);
-    let workspace = door.my_workspaces().create(&new)?.id;
-    door.commit()?;
+    let workspace = guard.my_workspaces().create(&new)?.id;
+    guard.commit()?;
 
     let start = at("2024-12-31T23:00:00Z")?.get();
     let mut tenant = db.tenant(&user, &workspace)?;

@@ -1,7 +1,7 @@
 -- Loses every user, workspace and membership. Take a copy first.
 SET LOCAL ROLE sesari_owner;
 DROP TABLE public.workspace_users CASCADE;
-DROP FUNCTION sesari.keep_an_owner();
+DROP FUNCTION sesari.require_owner();
 DROP FUNCTION sesari.note_user_workspace();
 DROP FUNCTION sesari.keep_memberships();
 DROP FUNCTION sesari.create_workspace(text, text, text, text);

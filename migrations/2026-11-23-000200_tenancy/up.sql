@@ -429,7 +429,7 @@ GRANT EXECUTE ON FUNCTION sesari.create_workspace TO sesari_tenant;
 
 -- The last owner stays -------------------------------------------------------------------------
 
-CREATE FUNCTION sesari.keep_an_owner() RETURNS trigger
+CREATE FUNCTION sesari.require_owner() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -454,13 +454,13 @@ BEGIN
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END
 $$;
-COMMENT ON FUNCTION sesari.keep_an_owner IS
+COMMENT ON FUNCTION sesari.require_owner IS
     'Trigger: the last owner of a workspace can neither leave nor be demoted, whoever races';
 CREATE TRIGGER workspace_users_last_owner_delete BEFORE DELETE ON public.workspace_users
-    FOR EACH ROW WHEN (OLD.role = 'owner') EXECUTE FUNCTION sesari.keep_an_owner();
+    FOR EACH ROW WHEN (OLD.role = 'owner') EXECUTE FUNCTION sesari.require_owner();
 CREATE TRIGGER workspace_users_last_owner_update BEFORE UPDATE ON public.workspace_users
     FOR EACH ROW WHEN (OLD.role = 'owner' AND NEW.role <> 'owner')
-    EXECUTE FUNCTION sesari.keep_an_owner();
+    EXECUTE FUNCTION sesari.require_owner();
 CREATE TRIGGER workspace_users_key BEFORE UPDATE ON public.workspace_users
     FOR EACH ROW WHEN (OLD.workspace_id IS DISTINCT FROM NEW.workspace_id
         OR OLD.id IS DISTINCT FROM NEW.id OR OLD.user_id IS DISTINCT FROM NEW.user_id)

@@ -12,7 +12,7 @@ CREATE TABLE public.audit_log (
     occurred_at timestamptz NOT NULL,
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
-    door text NOT NULL,
+    scope text NOT NULL,
     action text NOT NULL,
     table_name text NOT NULL,
     row_id text NOT NULL,
@@ -35,8 +35,8 @@ COMMENT ON COLUMN public.audit_log.occurred_at IS
     'When the change was committed, by the server''s clock; rises with the sequence';
 COMMENT ON COLUMN public.audit_log.actor_kind IS 'user, service, or system for a change without a verified context';
 COMMENT ON COLUMN public.audit_log.actor_id IS 'User id, service name, or database login';
-COMMENT ON COLUMN public.audit_log.door IS
-    'tenant, user or service: the door that the actor came in by; none for system';
+COMMENT ON COLUMN public.audit_log.scope IS
+    'tenant, user or service: the scope that the actor came in by; none for system';
 COMMENT ON COLUMN public.audit_log.action IS 'What happened, such as member.add';
 COMMENT ON COLUMN public.audit_log.table_name IS 'Table of the row';
 COMMENT ON COLUMN public.audit_log.row_id IS 'Id of the row';
@@ -81,7 +81,7 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
-    door text NOT NULL,
+    scope text NOT NULL,
     action text NOT NULL,
     table_name text NOT NULL,
     row_id text NOT NULL,
@@ -97,7 +97,7 @@ COMMENT ON COLUMN sesari.audit_pending.heads IS
 COMMENT ON COLUMN sesari.audit_pending.workspace_id IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_kind IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_id IS 'As in audit_log';
-COMMENT ON COLUMN sesari.audit_pending.door IS 'As in audit_log';
+COMMENT ON COLUMN sesari.audit_pending.scope IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.action IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.table_name IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.row_id IS 'As in audit_log';
@@ -105,7 +105,7 @@ COMMENT ON COLUMN sesari.audit_pending.changes IS 'As in audit_log';
 
 -- Each field as "<length in bytes>:<text>,", one after the other: no two entries are written alike.
 CREATE FUNCTION sesari.audit_hash(
-    workspace text, sequence text, microseconds text, id text, actor_kind text, actor_id text, door text,
+    workspace text, sequence text, microseconds text, id text, actor_kind text, actor_id text, scope text,
     action text, table_name text, row_id text, changes text, transaction_id text, previous_hash bytea
 ) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -119,7 +119,7 @@ BEGIN
         octet_length(id), ':', id, ',',
         octet_length(actor_kind), ':', actor_kind, ',',
         octet_length(actor_id), ':', actor_id, ',',
-        octet_length(door), ':', door, ',',
+        octet_length(scope), ':', scope, ',',
         octet_length(action), ':', action, ',',
         octet_length(table_name), ':', table_name, ',',
         octet_length(row_id), ':', row_id, ',',
@@ -175,14 +175,14 @@ BEGIN
         head.hash := sesari.audit_hash(
             entry.workspace_id, head.sequence::text,
             (extract(epoch FROM head.occurred_at) * 1000000)::bigint::text, new_id, entry.actor_kind,
-            entry.actor_id, entry.door, entry.action, entry.table_name, entry.row_id, entry.changes::text,
+            entry.actor_id, entry.scope, entry.action, entry.table_name, entry.row_id, entry.changes::text,
             entry.transaction_id::text, previous);
         INSERT INTO public.audit_log (
-            id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name, row_id,
+            id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name, row_id,
             changes, transaction_id, previous_hash, hash)
         VALUES (
             new_id, entry.workspace_id, head.sequence, head.occurred_at, entry.actor_kind, entry.actor_id,
-            entry.door, entry.action, entry.table_name, entry.row_id, entry.changes, entry.transaction_id,
+            entry.scope, entry.action, entry.table_name, entry.row_id, entry.changes, entry.transaction_id,
             previous, head.hash);
     END LOOP;
     UPDATE sesari.audit_heads AS h
@@ -233,7 +233,7 @@ BEGIN
             CONSTRAINT = 'audit_log_transaction_limit';
     END IF;
     INSERT INTO sesari.audit_pending (
-        number, heads, workspace_id, actor_kind, actor_id, door, action, table_name, row_id, changes)
+        number, heads, workspace_id, actor_kind, actor_id, scope, action, table_name, row_id, changes)
     VALUES (
         coalesce(last.number, 0) + 1, coalesce(last.heads, 1), workspace,
         CASE context[3] WHEN 'u' THEN 'user' WHEN 's' THEN 'service' ELSE 'system' END,
@@ -403,7 +403,7 @@ ALTER TABLE public.audit_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.audit_log FORCE ROW LEVEL SECURITY;
 GRANT SELECT ON public.audit_log TO sesari_tenant;
 -- By columns alone, as kpi_rollups to tenants: so DROP OWNED BY CURRENT_USER is refused.
-GRANT SELECT (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name, row_id,
+GRANT SELECT (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name, row_id,
               changes, transaction_id, previous_hash, hash) ON public.audit_log TO sesari_service;
 CREATE POLICY audit_log_tenant_select ON public.audit_log FOR SELECT TO sesari_tenant
     USING ((SELECT sesari.key_of(sesari.workspace_id_as('{owner,admin}')))[workspace_id] IS NOT NULL

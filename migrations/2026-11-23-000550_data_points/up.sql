@@ -219,7 +219,7 @@ COMMENT ON FUNCTION sesari.roll_up IS
 
 -- After each statement on the points: "changed" holds its rows, new ones or deleted ones, and
 -- "before" what updated ones were.
-CREATE FUNCTION sesari.follow_points() RETURNS trigger
+CREATE FUNCTION sesari.refresh_rollups() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -274,17 +274,17 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION sesari.follow_points IS
+COMMENT ON FUNCTION sesari.refresh_rollups IS
     'Trigger: kpis.current_value and kpi_rollups are what the data points say, whichever client writes';
 CREATE TRIGGER kpi_data_points_follow_insert AFTER INSERT ON public.kpi_data_points
     REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_points();
+    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
 CREATE TRIGGER kpi_data_points_follow_update AFTER UPDATE ON public.kpi_data_points
     REFERENCING OLD TABLE AS before NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_points();
+    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
 CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.follow_points();
+    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
 
 
 -- Upkeep, for whoever administers the schema: nobody else may execute these -----------------------

@@ -215,7 +215,7 @@ impl Chain {
 }
 
 /// Whether this entry tells of a pruning up to this place.
-pub(crate) fn tells_of(entry: &Entry, pruned: &Checkpoint) -> bool {
+pub(crate) fn is_prune_marker(entry: &Entry, pruned: &Checkpoint) -> bool {
     if entry.action != "audit_log.prune" {
         return false;
     }

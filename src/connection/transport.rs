@@ -18,10 +18,10 @@ const READ_SIZE: usize = 64 * 1024;
 const SEND_SIZE: usize = 1024 * 1024;
 
 /// How long a full socket blocks `send` before it looks whether the server waits for the same.
-const SEND_PATIENCE: Duration = Duration::from_millis(1);
+const SEND_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// The longest that one read waits, if there is no deadline. Then it is repeated.
-const READ_PATIENCE: Duration = Duration::from_hours(1);
+const READ_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Where a connection goes to. `Display` is as in libpq's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Transport {
                 socket
             }
         };
-        socket.set_write_timeout(Some(SEND_PATIENCE))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         Ok(Self {
             socket: socket.into(),
             tls: None,
@@ -244,7 +244,7 @@ fn limit_read(
     current: &mut Duration,
     until: Option<Instant>,
 ) -> io::Result<()> {
-    let remaining = until.map_or(Ok(READ_PATIENCE), remaining)?.min(READ_PATIENCE);
+    let remaining = until.map_or(Ok(READ_TIMEOUT), remaining)?.min(READ_TIMEOUT);
     if *current <= remaining && *current >= remaining / 16 {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
 use super::fair_queue::{Permit, QueueKey, timed_out};
-use super::unit::{Failure, Next, Place, Repeat, Unit, kind_of};
+use super::unit::{Failure, Next, PoolChoice, Repeat, Unit, kind_of};
 use super::{Database, Guard, Health, Scope, WriteMark};
 use crate::error::{AsError, DatabaseError, Error, Result};
 use crate::idempotency::IdempotencyKey;
@@ -66,12 +66,12 @@ impl AsyncDatabase {
     /// ```no_run
     /// # async fn example(db: sesari_db::AsyncDatabase, user: sesari_db::id::UserId, workspace: sesari_db::id::WorkspaceId) -> sesari_db::Result<()> {
     /// use sesari_db::Scope;
-    /// use sesari_db::page::Page;
+    /// use sesari_db::page::PageRequest;
     /// use sesari_db::repo::KpiFilter;
     ///
     /// let scope = Scope::tenant(&user, &workspace).read_only();
     /// let kpis = db.run("kpi.list", scope, |tenant| {
-    ///     tenant.kpis().list(&KpiFilter::default(), &Page::default())
+    ///     tenant.kpis().list(&KpiFilter::default(), &PageRequest::default())
     /// }).await?;
     /// # Ok(()) }
     /// ```
@@ -179,8 +179,8 @@ impl AsyncDatabase {
     ///
     /// # Errors
     /// [`Error::ShuttingDown`] when the runtime is; then nobody was waited for.
-    pub async fn shut_down(&self, patience: Duration) -> Result<usize> {
-        self.blocking(move |db| db.shut_down(patience)).await
+    pub async fn shut_down(&self, timeout: Duration) -> Result<usize> {
+        self.blocking(move |db| db.shut_down(timeout)).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -202,15 +202,15 @@ where
     loop {
         let asked = Instant::now();
         let outcome;
-        match unit.place() {
-            Ok(place) => {
-                let entered = enter(&place, unit.scope.queue_key()).await;
-                unit.seen.waited(place.door.queue.name(), asked.elapsed());
+        match unit.choice() {
+            Ok(choice) => {
+                let entered = enter(&choice, unit.scope.queue_key()).await;
+                unit.seen.waited(choice.pool.queue.name(), asked.elapsed());
                 match entered {
                     Ok(permit) => {
-                        (unit, body, outcome) = attempt(unit, body, place, permit).await?;
+                        (unit, body, outcome) = attempt(unit, body, choice, permit).await?;
                     }
-                    Err(error) => outcome = Err(place.refused(error)),
+                    Err(error) => outcome = Err(choice.refused(error)),
                 }
             }
             Err(error) => outcome = Err(Failure::Unit(error.into())),
@@ -225,9 +225,9 @@ where
     }
 }
 
-async fn enter(place: &Place, key: QueueKey) -> Result<Permit> {
-    let admission = place.door.queue.ask(key)?;
-    timeout_at(place.until.into(), admission).await.unwrap_or_else(|_| Err(timed_out()))
+async fn enter(choice: &PoolChoice, key: QueueKey) -> Result<Permit> {
+    let admission = choice.pool.queue.ask(key)?;
+    timeout_at(choice.until.into(), admission).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// One transaction on a blocking thread. The unit and its body come back with the outcome; an error is that of a thread
@@ -235,7 +235,7 @@ async fn enter(place: &Place, key: QueueKey) -> Result<Permit> {
 async fn attempt<G, T, E, F>(
     unit: Unit<G>,
     mut body: F,
-    place: Place,
+    choice: PoolChoice,
     permit: Permit,
 ) -> Result<(Unit<G>, F, Result<T, Failure<E>>)>
 where
@@ -245,12 +245,12 @@ where
     F: FnMut(&mut G) -> Result<T, E> + Send + 'static,
 {
     let watch = Arc::new(Watch::default());
-    let mut terms = unit.terms(&place);
-    terms.watch = Some(watch.clone());
+    let mut options = unit.options(&choice);
+    options.watch = Some(watch.clone());
     let mut caller = Caller { watch, waits: true };
-    let (until, commits_along) = (unit.deadline + GRACE, terms.is_single);
+    let (until, commits_along) = (unit.deadline + GRACE, options.is_single);
     let thread = spawn_blocking(move || {
-        let outcome = unit.seen.in_span(|| unit.attempt(&place, permit, &terms, &mut body));
+        let outcome = unit.seen.in_span(|| unit.attempt(&choice, permit, &options, &mut body));
         (unit, body, outcome)
     });
     match timeout_at(until.into(), thread).await {

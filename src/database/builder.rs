@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::door::{Door, REPLICA};
 use super::fair_queue::Limits;
 use super::isolation::{Declared, IsolationOptions, IsolationReport};
+use super::login_pool::{LoginPool, REPLICA};
 use super::replica::Replica;
 use super::{Database, Inner, pooler};
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::tenancy::transaction::{DatabaseRole, Timeouts};
 /// More connections than any server takes.
 const MAX_POOL: u32 = 10_000;
 /// The longest that anything waits for.
-pub(super) const MAX_PATIENCE: Duration = Duration::from_hours(24);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Configures a [`Database`].
 ///
@@ -40,7 +40,7 @@ pub(super) const MAX_PATIENCE: Duration = Duration::from_hours(24);
 /// | [`workspace_share`](Self::workspace_share) | 0.5 |
 /// | [`actor_share`](Self::actor_share) | 0.5 |
 /// | [`queue_limit`](Self::queue_limit) | 1 000 callers for each login |
-/// | [`replica_patience`](Self::replica_patience) | 0.5 s |
+/// | [`replica_timeout`](Self::replica_timeout) | 0.5 s |
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Clone)]
 pub struct DatabaseBuilder {
@@ -56,7 +56,7 @@ pub struct DatabaseBuilder {
     actor_share: f64,
     queue_limit: usize,
     replica_url: Option<String>,
-    replica_patience: Duration,
+    replica_timeout: Duration,
     transaction_pooler: bool,
     clock: Clock,
     sealing_keys: Option<SealingKeyRing>,
@@ -102,7 +102,7 @@ impl DatabaseBuilder {
             actor_share: 0.5,
             queue_limit: 1000,
             replica_url: None,
-            replica_patience: Duration::from_millis(500),
+            replica_timeout: Duration::from_millis(500),
             transaction_pooler: false,
             clock: Clock::system(),
             sealing_keys: None,
@@ -112,7 +112,7 @@ impl DatabaseBuilder {
         }
     }
 
-    /// URL of the service login, for [`Database::service`]. Without it that door stays shut.
+    /// URL of the service login, for [`Database::service`]. Without it there is no service scope.
     pub fn service_url(mut self, url: impl Into<String>) -> Self {
         self.service_url = Some(url.into());
         self
@@ -214,8 +214,8 @@ impl DatabaseBuilder {
     }
 
     /// How long a read may wait for the replica to catch up, before the primary answers it.
-    pub fn replica_patience(mut self, patience: Duration) -> Self {
-        self.replica_patience = patience;
+    pub fn replica_timeout(mut self, timeout: Duration) -> Self {
+        self.replica_timeout = timeout;
         self
     }
 
@@ -293,9 +293,9 @@ impl DatabaseBuilder {
         for (name, duration) in [
             ("pool_timeout", self.pool_timeout),
             ("unit_deadline", self.units.deadline),
-            ("replica_patience", self.replica_patience),
+            ("replica_timeout", self.replica_timeout),
         ] {
-            if duration > MAX_PATIENCE {
+            if duration > MAX_TIMEOUT {
                 return Err(Error::Config(format!("{name} exceeds a day")));
             }
         }
@@ -328,8 +328,8 @@ impl DatabaseBuilder {
             observe::set_slow(threshold);
         }
         let fingerprint = report.fingerprint().to_owned();
-        let tenant = Arc::new(self.door("tenant", DatabaseRole::Tenant, tenant)?);
-        let service = service.map(|opened| self.door("service", DatabaseRole::Service, opened));
+        let tenant = Arc::new(self.pool("tenant", DatabaseRole::Tenant, tenant)?);
+        let service = service.map(|opened| self.pool("service", DatabaseRole::Service, opened));
         Ok(Database(Arc::new(Inner {
             tenant,
             service: service.transpose()?.map(Arc::new),
@@ -340,7 +340,7 @@ impl DatabaseBuilder {
             sealing_keys: self.sealing_keys,
             tables: self.tables,
             fingerprint,
-            is_retired: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
         })))
     }
 
@@ -373,13 +373,20 @@ impl DatabaseBuilder {
         Ok((manager, conn))
     }
 
-    fn door(
+    fn pool(
         &self,
         name: &'static str,
         role: DatabaseRole,
         opened: (SessionManager, PgConnection),
-    ) -> Result<Door> {
-        Door::open(name, role, opened, self.limits(), self.pool_timeout, self.connection_lifetime)
+    ) -> Result<LoginPool> {
+        LoginPool::open(
+            name,
+            role,
+            opened,
+            self.limits(),
+            self.pool_timeout,
+            self.connection_lifetime,
+        )
     }
 
     fn limits(&self) -> Limits {
@@ -403,12 +410,12 @@ impl DatabaseBuilder {
             let opened = builder.check(&url, DatabaseRole::Tenant, &mut report)?;
             report.expect_fingerprint(&fingerprint);
             if report.is_safe() {
-                builder.door(REPLICA, DatabaseRole::Tenant, opened)
+                builder.pool(REPLICA, DatabaseRole::Tenant, opened)
             } else {
                 Err(Error::Unsafe(report))
             }
         };
-        Some(Replica::new(open, self.replica_patience))
+        Some(Replica::new(open, self.replica_timeout))
     }
 }
 

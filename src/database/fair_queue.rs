@@ -4,10 +4,10 @@
 //! callers queue here rather than inside the pool. The same queue serves threads and futures: a waiter is
 //! a waker.
 //!
-//! A caller has two parties, its actor and its workspace. Which workspace is *asked for* says nothing
+//! A caller has two usages, its actor and its workspace. Which workspace is *asked for* says nothing
 //! about membership, so neither alone is enough: whoever asks for many workspaces queues behind itself as
-//! an actor, and a workspace with many actors behind itself as a workspace. Each party counts what it was
-//! served; of those who may be admitted, the one whose more served party was served least is next, and
+//! an actor, and a workspace with many actors behind itself as a workspace. Each usage counts what it was
+//! served; of those who may be admitted, the one whose more served usage was served least is next, and
 //! of equals the first come (start-time fair queueing, Goyal, Vin and Cheng, 1996, with the larger of two
 //! tags). A full queue turns away the newest caller of the actor who waits most often, not the one who
 //! comes next, so that a flood displaces itself.
@@ -77,18 +77,18 @@ struct Inner {
 struct State {
     stats: QueueStats,
     /// None is kept of whom nobody is active or waiting.
-    actors: HashMap<Actor, Party>,
+    actors: HashMap<Actor, Usage>,
     /// Those outside of any workspace are one.
-    workspaces: HashMap<Option<WorkspaceId>, Party>,
+    workspaces: HashMap<Option<WorkspaceId>, Usage>,
     /// Those who wait, in the order in which they came.
     waiting: VecDeque<(QueueKey, Arc<Waiter>)>,
-    /// What the one admitted last had been served: where a new party starts.
+    /// What the one admitted last had been served: where a new usage starts.
     clock: u64,
     closed: bool,
 }
 
 #[derive(Default, Clone, Copy)]
-struct Party {
+struct Usage {
     active: usize,
     waiting: usize,
     served: u64,
@@ -171,8 +171,8 @@ impl FairQueue {
         let stats = {
             let mut state = self.0.lock();
             state.stats.active -= 1;
-            state.catch_up(key, |party, share| party.active == share, self.0.limits);
-            state.change(key, |party| party.active -= 1);
+            state.catch_up(key, |usage, share| usage.active == share, self.0.limits);
+            state.change(key, |usage| usage.active -= 1);
             state.admit(self.0.limits);
             if state.stats.active == 0 {
                 self.0.empty.notify_all();
@@ -206,14 +206,14 @@ impl State {
         if self.closed {
             return Asked::Refused(Error::ShuttingDown);
         }
-        self.catch_up(key, |party, _| party.waiting == 0, limits);
+        self.catch_up(key, |usage, _| usage.waiting == 0, limits);
         // Whoever waits and could be admitted has been, so nobody is overtaken here.
         if self.stats.active < limits.connections && self.may_be_active(key, limits) {
             self.activate(key);
             return Asked::Admitted;
         }
-        let of_actor = self.actors.get(&key.actor).map_or(0, |party| party.waiting);
-        let of_workspace = self.workspaces.get(&key.workspace).map_or(0, |party| party.waiting);
+        let of_actor = self.actors.get(&key.actor).map_or(0, |usage| usage.waiting);
+        let of_workspace = self.workspaces.get(&key.workspace).map_or(0, |usage| usage.waiting);
         let refused = |bound| Asked::Refused(Error::Overloaded { bound });
         let mut displaced = None;
         if of_actor >= limits.queue_actor {
@@ -233,7 +233,7 @@ impl State {
         let waiter = Arc::new(Waiter(Mutex::new(Answer::None(None))));
         self.waiting.push_back((key.clone(), waiter.clone()));
         self.stats.waiting += 1;
-        self.change(key, |party| party.waiting += 1);
+        self.change(key, |usage| usage.waiting += 1);
         Asked::Waits(waiter, displaced)
     }
 
@@ -272,32 +272,32 @@ impl State {
     fn take(&mut self, place: usize) -> Option<Arc<Waiter>> {
         let (key, waiter) = self.waiting.remove(place)?;
         self.stats.waiting -= 1;
-        self.change(&key, |party| party.waiting -= 1);
+        self.change(&key, |usage| usage.waiting -= 1);
         Some(waiter)
     }
 
     fn activate(&mut self, key: &QueueKey) {
-        // A party that is new starts where the others are, and not with what they had before.
+        // A usage that is new starts where the others are, and not with what they had before.
         self.clock = self.clock.max(self.turn(key).0);
         self.stats.active += 1;
-        self.change(key, |party| {
-            party.active += 1;
-            party.served += 1;
+        self.change(key, |usage| {
+            usage.active += 1;
+            usage.served += 1;
         });
     }
 
     fn may_be_active(&self, key: &QueueKey, limits: Limits) -> bool {
-        let active = |party: Option<&Party>| party.map_or(0, |party| party.active);
+        let active = |usage: Option<&Usage>| usage.map_or(0, |usage| usage.active);
         // The services' pool is for services alone, whose names are the operator's.
         key.is_service()
             || active(self.actors.get(&key.actor)) < limits.connections_actor
                 && active(self.workspaces.get(&key.workspace)) < limits.connections_each
     }
 
-    /// What decides whose turn it is, the least first: what the more served party was served; of equals,
+    /// What decides whose turn it is, the least first: what the more served usage was served; of equals,
     /// what the actor was; and then what the workspace was.
     fn turn(&self, key: &QueueKey) -> (u64, u64, u64) {
-        let served = |party: Option<&Party>| party.map_or(self.clock, |party| party.served);
+        let served = |usage: Option<&Usage>| usage.map_or(self.clock, |usage| usage.served);
         let actor = served(self.actors.get(&key.actor));
         let workspace = match key.workspace {
             Some(_) => served(self.workspaces.get(&key.workspace)),
@@ -306,36 +306,36 @@ impl State {
         (actor.max(workspace), actor, workspace)
     }
 
-    /// Moves on the parties that had nobody to be served to where the others are, because nobody waited
+    /// Moves on the usages that had nobody to be served to where the others are, because nobody waited
     /// or because their share was used up: what was not used is not saved up.
     fn catch_up(
         &mut self,
         key: &QueueKey,
-        had_nobody: impl Fn(&Party, usize) -> bool,
+        had_nobody: impl Fn(&Usage, usize) -> bool,
         limits: Limits,
     ) {
-        let actor = self.actors.get_mut(&key.actor).map(|party| (party, limits.connections_actor));
+        let actor = self.actors.get_mut(&key.actor).map(|usage| (usage, limits.connections_actor));
         let workspace = self.workspaces.get_mut(&key.workspace);
-        let workspace = workspace.map(|party| (party, limits.connections_each));
-        for (party, share) in actor.into_iter().chain(workspace) {
-            if had_nobody(party, share) {
-                party.served = party.served.max(self.clock);
+        let workspace = workspace.map(|usage| (usage, limits.connections_each));
+        for (usage, share) in actor.into_iter().chain(workspace) {
+            if had_nobody(usage, share) {
+                usage.served = usage.served.max(self.clock);
             }
         }
     }
 
-    /// Changes both parties, and forgets one of whom nobody is left.
-    fn change(&mut self, key: &QueueKey, change: impl Fn(&mut Party)) {
+    /// Changes both usages, and forgets one of whom nobody is left.
+    fn change(&mut self, key: &QueueKey, change: impl Fn(&mut Usage)) {
         fn of<K: Hash + Eq + Clone>(
-            parties: &mut HashMap<K, Party>,
+            usages: &mut HashMap<K, Usage>,
             key: &K,
             served: u64,
-            change: impl Fn(&mut Party),
+            change: impl Fn(&mut Usage),
         ) {
-            let party = parties.entry(key.clone()).or_insert(Party { served, ..Party::default() });
-            change(party);
-            if party.active == 0 && party.waiting == 0 {
-                parties.remove(key);
+            let usage = usages.entry(key.clone()).or_insert(Usage { served, ..Usage::default() });
+            change(usage);
+            if usage.active == 0 && usage.waiting == 0 {
+                usages.remove(key);
             }
         }
         of(&mut self.actors, &key.actor, self.clock, &change);

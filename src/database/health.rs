@@ -8,8 +8,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Double, Nullable, Text};
 
 use super::Database;
-use super::door::Door;
 use super::isolation::live_fingerprint;
+use super::login_pool::LoginPool;
 use super::replica::WriteMark;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
@@ -19,9 +19,9 @@ use crate::error::{Error, Result};
 #[non_exhaustive]
 pub struct Health {
     /// The tenants' login.
-    pub tenant: DoorHealth,
+    pub tenant: PoolHealth,
     /// The services' login, where one is configured.
-    pub service: Option<DoorHealth>,
+    pub service: Option<PoolHealth>,
     /// The replica, where one is configured.
     pub replica: Option<ReplicaHealth>,
     /// The newest migration that is applied; `None` where it could not be read.
@@ -30,8 +30,8 @@ pub struct Health {
     pub fingerprint: Option<String>,
     /// Whether the schema is still the one that was checked at start-up.
     pub is_schema_unchanged: bool,
-    /// Whether [`Database::retire`] or [`Database::shut_down`] has been called.
-    pub is_retired: bool,
+    /// Whether [`Database::drain`] or [`Database::shut_down`] has been called.
+    pub is_draining: bool,
 }
 
 impl Health {
@@ -44,15 +44,15 @@ impl Health {
     /// [`check_isolation`](Database::check_isolation) what it is about.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let mut doors = std::iter::once(&self.tenant).chain(&self.service);
-        !self.is_retired && doors.all(|door| door.takes_writes && door.context_key.is_some())
+        let mut pools = std::iter::once(&self.tenant).chain(&self.service);
+        !self.is_draining && pools.all(|pool| pool.takes_writes && pool.context_key.is_some())
     }
 }
 
 /// One login and its pool.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[non_exhaustive]
-pub struct DoorHealth {
+pub struct PoolHealth {
     /// Connections that the pool may have.
     pub max_connections: usize,
     /// Connections that are open and in nobody's use.
@@ -78,7 +78,7 @@ pub struct DoorHealth {
 #[non_exhaustive]
 pub struct ReplicaHealth {
     /// The login and its pool; `None` until the replica has been reached and checked.
-    pub door: Option<DoorHealth>,
+    pub pool: Option<PoolHealth>,
     /// How much of the primary's log it has not replayed, in bytes.
     pub lag_bytes: Option<u64>,
     /// How old the last transaction that it replayed is, in seconds; 0 where nothing is missing.
@@ -94,27 +94,28 @@ impl Database {
     pub fn health(&self) -> Health {
         let inner = &self.0;
         let tenant = probe(&inner.tenant);
-        let fingerprint = inner.tenant.aside(|conn| live_fingerprint(conn, &inner.tables)).ok();
+        let fingerprint =
+            inner.tenant.with_side_connection(|conn| live_fingerprint(conn, &inner.tables)).ok();
         Health {
             service: inner.service.as_deref().map(probe),
             replica: inner
                 .replica
                 .as_ref()
                 .map(|replica| self.probe_replica(replica.opened().as_deref())),
-            schema_version: inner.tenant.aside(schema_version).ok().flatten(),
+            schema_version: inner.tenant.with_side_connection(schema_version).ok().flatten(),
             is_schema_unchanged: fingerprint.as_ref() == Some(&inner.fingerprint),
             fingerprint,
-            is_retired: inner.is_retired.load(Ordering::Relaxed),
+            is_draining: inner.is_draining.load(Ordering::Relaxed),
             tenant,
         }
     }
 
-    fn probe_replica(&self, door: Option<&Door>) -> ReplicaHealth {
+    fn probe_replica(&self, pool: Option<&LoginPool>) -> ReplicaHealth {
         let mut health =
-            ReplicaHealth { door: door.map(probe), lag_bytes: None, lag_seconds: None };
+            ReplicaHealth { pool: pool.map(probe), lag_bytes: None, lag_seconds: None };
         // The primary first: what the replica then has is not behind of it.
-        if let (Some(door), Ok(mark)) = (door, self.write_mark())
-            && let Ok((replayed, age)) = door.aside(replayed)
+        if let (Some(pool), Ok(mark)) = (pool, self.write_mark())
+            && let Ok((replayed, age)) = pool.with_side_connection(replayed)
         {
             let lag = mark.bytes_after(replayed);
             health.lag_bytes = Some(lag);
@@ -125,43 +126,43 @@ impl Database {
 
     /// From now on [`Health::is_ready`] says no, and everything else goes on: for the time between the
     /// signal to stop and the moment at which no more requests arrive.
-    pub fn retire(&self) {
-        self.0.is_retired.store(true, Ordering::Relaxed);
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
     /// Shuts down in order: from now on every caller gets [`Error::ShuttingDown`], those who wait
-    /// included, while the guards that are open go on. Returns when the last of them is gone, or after `patience`, with
+    /// included, while the guards that are open go on. Returns when the last of them is gone, or after `timeout`, with
     /// how many were still open.
     ///
     /// Dropping the last clone of the database then closes the connections.
-    pub fn shut_down(&self, patience: Duration) -> usize {
-        self.retire();
+    pub fn shut_down(&self, timeout: Duration) -> usize {
+        self.drain();
         let replica = self.0.replica.as_ref();
         let opened = replica.and_then(super::replica::Replica::opened);
         if let Some(replica) = replica {
             replica.close();
         }
-        self.doors().for_each(|door| door.close());
+        self.pools().for_each(|pool| pool.close());
         let now = Instant::now();
-        let until = now.checked_add(patience).unwrap_or(now + super::builder::MAX_PATIENCE);
-        self.doors().chain(&opened).map(|door| door.queue.drain(until)).sum()
+        let until = now.checked_add(timeout).unwrap_or(now + super::builder::MAX_TIMEOUT);
+        self.pools().chain(&opened).map(|pool| pool.queue.drain(until)).sum()
     }
 }
 
-fn probe(door: &Door) -> DoorHealth {
+fn probe(pool: &LoginPool) -> PoolHealth {
     let asked = Instant::now();
-    let answer = door.aside(|conn| {
+    let answer = pool.with_side_connection(|conn| {
         let standby = diesel::select(sql::<Bool>("pg_catalog.pg_is_in_recovery()"));
         Ok(standby.get_result::<bool>(conn)?)
     });
     let latency = asked.elapsed();
-    let key = door.aside(|conn| door.manager.key_in_use(conn));
-    let (stats, pool) = (door.queue.stats(), door.pool.state());
-    DoorHealth {
-        max_connections: door.pool.max_size() as usize,
-        idle: pool.idle_connections as usize,
-        in_use: stats.active,
-        waiting: stats.waiting,
+    let key = pool.with_side_connection(|conn| pool.manager.key_in_use(conn));
+    let (queue, state) = (pool.queue.stats(), pool.connections.state());
+    PoolHealth {
+        max_connections: pool.connections.max_size() as usize,
+        idle: state.idle_connections as usize,
+        in_use: queue.active,
+        waiting: queue.waiting,
         latency_ms: answer.is_ok().then_some(latency.as_secs_f64() * 1000.0),
         takes_writes: matches!(answer, Ok(false)),
         error: match (&answer, &key) {

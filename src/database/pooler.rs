@@ -25,7 +25,7 @@ pub(super) fn refuse_statement_mode(conn: &mut PgConnection) -> Result<()> {
 pub(super) fn refuse_transaction_mode(
     manager: &SessionManager,
     conn: &mut PgConnection,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<()> {
     let before = backend(conn)?;
     let (tell, told) = mpsc::channel();
@@ -42,7 +42,7 @@ pub(super) fn refuse_transaction_mode(
         }
     });
     // Where no second connection is to be had, nothing can be told.
-    let Ok(other) = told.recv_timeout(patience) else { return Ok(()) };
+    let Ok(other) = told.recv_timeout(timeout) else { return Ok(()) };
     let shared = match other {
         Ok(other) => Ok(other == before || backend(conn)? != before),
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 
 use super::Database;
-use super::door::Door;
+use super::login_pool::LoginPool;
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::value::Invalid;
@@ -75,14 +75,14 @@ pub(crate) enum Source {
 pub(super) struct Replica(Arc<Inner>);
 
 struct Inner {
-    open: Box<dyn Fn() -> Result<Door> + Send + Sync>,
-    patience: Duration,
+    open: Box<dyn Fn() -> Result<LoginPool> + Send + Sync>,
+    timeout: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    door: Option<Arc<Door>>,
+    pool: Option<Arc<LoginPool>>,
     is_opening: bool,
     rests_until: Option<Instant>,
     is_closed: bool,
@@ -91,12 +91,12 @@ struct State {
 impl Replica {
     /// Begins to open it.
     pub(super) fn new(
-        open: impl Fn() -> Result<Door> + Send + Sync + 'static,
-        patience: Duration,
+        open: impl Fn() -> Result<LoginPool> + Send + Sync + 'static,
+        timeout: Duration,
     ) -> Self {
         let replica =
-            Self(Arc::new(Inner { open: Box::new(open), patience, state: Mutex::default() }));
-        let _ = replica.door();
+            Self(Arc::new(Inner { open: Box::new(open), timeout, state: Mutex::default() }));
+        let _ = replica.pool();
         replica
     }
 
@@ -105,22 +105,22 @@ impl Replica {
     }
 
     /// How long to wait for it to catch up.
-    pub(super) fn patience(&self) -> Duration {
-        self.0.patience
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
     }
 
-    /// The replica's door, if it is to be used now. Never waits.
-    pub(super) fn door(&self) -> Option<Arc<Door>> {
+    /// The replica's pool, if it is to be used now. Never waits.
+    pub(super) fn pool(&self) -> Option<Arc<LoginPool>> {
         let mut state = self.lock();
         if state.is_closed || state.rests_until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        if state.door.is_none() && !state.is_opening {
+        if state.pool.is_none() && !state.is_opening {
             state.is_opening = true;
             let replica = self.clone();
             std::thread::spawn(move || replica.open());
         }
-        state.door.clone()
+        state.pool.clone()
     }
 
     fn open(&self) {
@@ -128,7 +128,7 @@ impl Replica {
         let mut state = self.lock();
         state.is_opening = false;
         match opened {
-            Ok(door) if !state.is_closed => state.door = Some(Arc::new(door)),
+            Ok(pool) if !state.is_closed => state.pool = Some(Arc::new(pool)),
             Ok(_) => {}
             Err(_) => state.rests_until = Instant::now().checked_add(REST),
         }
@@ -139,15 +139,15 @@ impl Replica {
         self.lock().rests_until = Instant::now().checked_add(REST);
     }
 
-    pub(super) fn opened(&self) -> Option<Arc<Door>> {
-        self.lock().door.clone()
+    pub(super) fn opened(&self) -> Option<Arc<LoginPool>> {
+        self.lock().pool.clone()
     }
 
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        if let Some(door) = &state.door {
-            door.close();
+        if let Some(pool) = &state.pool {
+            pool.close();
         }
     }
 }
@@ -156,9 +156,9 @@ impl Replica {
 pub(super) fn caught_up(
     conn: &mut PgConnection,
     mark: WriteMark,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<bool> {
-    let until = Instant::now().checked_add(patience);
+    let until = Instant::now().checked_add(timeout);
     let mut pause = FIRST_LOOK;
     loop {
         // Once promoted it is no standby, and has everything that there is.
@@ -171,7 +171,7 @@ pub(super) fn caught_up(
             .sql("::pg_catalog.pg_lsn, false)"),
         )
         .get_result(conn)?;
-        let left = until.map_or(patience, |until| until.saturating_duration_since(Instant::now()));
+        let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
         if there || left.is_zero() {
             return Ok(there);
         }
@@ -189,7 +189,7 @@ impl Database {
     /// [`Error::Connect`](crate::Error::Connect) or
     /// [`Error::ConnectionLost`](crate::Error::ConnectionLost) when the primary cannot be asked.
     pub fn write_mark(&self) -> Result<WriteMark> {
-        let text: String = self.0.tenant.aside(|conn| {
+        let text: String = self.0.tenant.with_side_connection(|conn| {
             Ok(diesel::select(sql::<Text>("pg_catalog.pg_current_wal_insert_lsn()::text"))
                 .get_result(conn)?)
         })?;

@@ -81,9 +81,9 @@ impl Database {
         current: &SealingKeyId,
         after: Option<&WorkspaceId>,
     ) -> Result<Vec<WorkspaceId>> {
-        let mut door = self.service_read_only(service)?;
-        let workspaces = door.integration_queue().workspaces_to_reseal(current, after, PAGE)?;
-        door.commit()?;
+        let mut guard = self.service_read_only(service)?;
+        let workspaces = guard.integration_queue().workspaces_to_reseal(current, after, PAGE)?;
+        guard.commit()?;
         Ok(workspaces)
     }
 }

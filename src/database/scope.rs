@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Database;
-use super::door::Door;
 use super::fair_queue::{Permit, QueueKey};
+use super::login_pool::LoginPool;
 use super::replica::{Source, WriteMark};
 use crate::error::{Error, Result};
 use crate::id::{UserId, WorkspaceId};
 use crate::observe;
-use crate::tenancy::transaction::{Access, Terms, Transaction};
+use crate::tenancy::transaction::{Access, BeginOptions, Transaction};
 use crate::tenancy::{Actor, ServiceConnection, ServiceName, TenantConnection, UserConnection};
 use crate::value::Role;
 
@@ -121,7 +121,7 @@ impl<G: Guard> Scope<G> {
 
     /// Like [`from_replica`](Self::from_replica), and not before the replica has come as far as the
     /// mark, so that what was written then is seen. Where that takes longer than
-    /// [`DatabaseBuilder::replica_patience`](crate::DatabaseBuilder::replica_patience), from the primary.
+    /// [`DatabaseBuilder::replica_timeout`](crate::DatabaseBuilder::replica_timeout), from the primary.
     pub fn from_replica_after(self, mark: WriteMark) -> Self {
         Self { access: Access::ReadOnly, source: Source::ReplicaAfter(mark), ..self }
     }
@@ -130,16 +130,21 @@ impl<G: Guard> Scope<G> {
         QueueKey { actor: self.actor.clone(), workspace: self.workspace.clone() }
     }
 
-    /// The door on the primary.
-    pub(super) fn door<'d>(&self, db: &'d Database) -> Result<&'d Arc<Door>> {
+    /// The pool on the primary.
+    pub(super) fn pool<'d>(&self, db: &'d Database) -> Result<&'d Arc<LoginPool>> {
         match (&self.workspace, &self.actor) {
-            (None, Actor::Service(_)) => db.service_door(),
+            (None, Actor::Service(_)) => db.service_pool(),
             _ => Ok(&db.0.tenant),
         }
     }
 
-    pub(super) fn begin(&self, door: &Door, permit: Permit, terms: &Terms) -> Result<Transaction> {
-        Transaction::begin(door, permit, terms, &self.actor, self.workspace.as_ref())
+    pub(super) fn begin(
+        &self,
+        pool: &LoginPool,
+        permit: Permit,
+        options: &BeginOptions,
+    ) -> Result<Transaction> {
+        Transaction::begin(pool, permit, options, &self.actor, self.workspace.as_ref())
             .inspect_err(|error| observe::refused("begin", error))
     }
 

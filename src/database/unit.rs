@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Database;
-use super::builder::MAX_PATIENCE;
-use super::door::Door;
+use super::builder::MAX_TIMEOUT;
 use super::fair_queue::Permit;
+use super::login_pool::LoginPool;
 use super::replica::{Replica, Source, caught_up};
 use super::scope::{Guard, Scope};
 use crate::error::{AsError, Error, Result};
 use crate::idempotency::IdempotencyKey;
 use crate::observe;
 use crate::tenancy::TenantConnection;
-use crate::tenancy::transaction::{Access, Terms, Timeouts};
+use crate::tenancy::transaction::{Access, BeginOptions, Timeouts};
 
 /// The first pause before another attempt, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -166,22 +166,22 @@ pub(super) enum Next<T, E> {
 }
 
 /// Where an attempt waits for its connection, and until when.
-pub(super) struct Place {
-    pub(super) door: Arc<Door>,
+pub(super) struct PoolChoice {
+    pub(super) pool: Arc<LoginPool>,
     pub(super) until: Instant,
 }
 
-impl Place {
+impl PoolChoice {
     /// Nobody was let in here.
     pub(super) fn refused<E: From<Error>>(&self, error: Error) -> Failure<E> {
-        if self.door.is_replica() { Failure::Replica } else { Failure::Unit(error.into()) }
+        if self.pool.is_replica() { Failure::Replica } else { Failure::Unit(error.into()) }
     }
 }
 
 impl<G: Guard> Unit<G> {
     pub(super) fn new(db: &Database, name: &'static str, scope: Scope<G>, repeat: Repeat) -> Self {
         let now = Instant::now();
-        let within = scope.within.unwrap_or(db.0.units.deadline).min(MAX_PATIENCE);
+        let within = scope.within.unwrap_or(db.0.units.deadline).min(MAX_TIMEOUT);
         Self {
             db: db.clone(),
             repeat,
@@ -203,13 +203,13 @@ impl<G: Guard> Unit<G> {
     fn run<T, E: AsError>(mut self, body: &mut impl FnMut(&mut G) -> Result<T, E>) -> Result<T, E> {
         loop {
             let asked = Instant::now();
-            let outcome = match self.place() {
-                Ok(place) => {
-                    let entered = place.door.enter(self.scope.queue_key(), place.until);
-                    self.seen.waited(place.door.queue.name(), asked.elapsed());
-                    entered.map_err(|error| place.refused(error)).and_then(|permit| {
-                        let terms = self.terms(&place);
-                        self.seen.in_span(|| self.attempt(&place, permit, &terms, body))
+            let outcome = match self.choice() {
+                Ok(choice) => {
+                    let entered = choice.pool.enter(self.scope.queue_key(), choice.until);
+                    self.seen.waited(choice.pool.queue.name(), asked.elapsed());
+                    entered.map_err(|error| choice.refused(error)).and_then(|permit| {
+                        let options = self.options(&choice);
+                        self.seen.in_span(|| self.attempt(&choice, permit, &options, body))
                     })
                 }
                 Err(error) => Err(Failure::Unit(error.into())),
@@ -225,21 +225,21 @@ impl<G: Guard> Unit<G> {
     }
 
     /// Where to go next: to the replica, where it is asked for and serves, or to the primary.
-    pub(super) fn place(&self) -> Result<Place> {
+    pub(super) fn choice(&self) -> Result<PoolChoice> {
         let now = Instant::now();
         if now >= self.deadline {
             return Err(Error::DeadlineExceeded);
         }
-        let patience = self.db.0.pool_timeout;
-        let until = |patience| now.checked_add(patience).unwrap_or(now).min(self.deadline);
+        let timeout = self.db.0.pool_timeout;
+        let until = |timeout| now.checked_add(timeout).unwrap_or(now).min(self.deadline);
         if G::ON_REPLICA
             && self.scope.source != Source::Primary
-            && let Some(door) = self.db.0.replica.as_ref().and_then(Replica::door)
+            && let Some(pool) = self.db.0.replica.as_ref().and_then(Replica::pool)
         {
             // The primary can still answer afterwards.
-            return Ok(Place { door, until: until(patience / 2) });
+            return Ok(PoolChoice { pool, until: until(timeout / 2) });
         }
-        Ok(Place { door: self.scope.door(&self.db)?.clone(), until: until(patience) })
+        Ok(PoolChoice { pool: self.scope.pool(&self.db)?.clone(), until: until(timeout) })
     }
 
     /// Whether the commit goes with the first statement. Not with a read, whose end nobody waits for
@@ -252,14 +252,14 @@ impl<G: Guard> Unit<G> {
             && self.scope.required.is_none()
     }
 
-    pub(super) fn terms(&self, place: &Place) -> Terms {
+    pub(super) fn options(&self, choice: &PoolChoice) -> BeginOptions {
         let left = whole_millis(self.deadline.saturating_duration_since(Instant::now()));
         let Timeouts { statement, lock, idle } = self.db.0.timeouts;
         let sooner = |limit: Duration| if limit.is_zero() { left } else { limit.min(left) };
-        Terms {
+        BeginOptions {
             access: self.scope.access,
             timeouts: Timeouts { statement: sooner(statement), lock, idle },
-            until: place.until,
+            until: choice.until,
             is_single: self.is_single(),
             #[cfg(feature = "tokio")]
             watch: None,
@@ -269,14 +269,14 @@ impl<G: Guard> Unit<G> {
     /// One transaction.
     pub(super) fn attempt<T, E: AsError>(
         &self,
-        place: &Place,
+        choice: &PoolChoice,
         permit: Permit,
-        terms: &Terms,
+        options: &BeginOptions,
         body: &mut impl FnMut(&mut G) -> Result<T, E>,
     ) -> Result<T, Failure<E>> {
         let failed = |error: Error| Failure::Unit(error.into());
-        let on_replica = place.door.is_replica();
-        let mut transaction = match self.scope.begin(&place.door, permit, terms) {
+        let on_replica = choice.pool.is_replica();
+        let mut transaction = match self.scope.begin(&choice.pool, permit, options) {
             Err(error) if on_replica => {
                 return Err(if error.is_outage() {
                     self.replica_is_out()
@@ -287,8 +287,8 @@ impl<G: Guard> Unit<G> {
             begun => begun.map_err(failed)?,
         };
         if let (true, Source::ReplicaAfter(mark)) = (on_replica, self.scope.source) {
-            let patience = self.db.0.replica.as_ref().map_or(Duration::ZERO, Replica::patience);
-            if !caught_up(transaction.conn(), mark, patience).unwrap_or(false) {
+            let timeout = self.db.0.replica.as_ref().map_or(Duration::ZERO, Replica::timeout);
+            if !caught_up(transaction.conn(), mark, timeout).unwrap_or(false) {
                 return Err(Failure::Replica);
             }
         }

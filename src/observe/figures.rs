@@ -70,23 +70,23 @@ pub(super) fn retry(name: &'static str, reason: &'static str) {
     counter!("sesari_db_retries_total", "unit" => name, "reason" => reason).increment(1);
 }
 
-pub(super) fn waited(door: &'static str, waited: Duration) {
-    histogram!("sesari_db_pool_wait_seconds", "door" => door).record(waited);
+pub(super) fn waited(pool: &'static str, waited: Duration) {
+    histogram!("sesari_db_pool_wait_seconds", "pool" => pool).record(waited);
 }
 
 /// How a pool stands: its connections at most, those in use, and callers in the queue.
-pub(crate) fn pool(door: &'static str, max: usize, in_use: usize, waiting: usize) {
+pub(crate) fn pool(pool: &'static str, max: usize, in_use: usize, waiting: usize) {
     let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
     for (state, connections) in [("max", max), ("in_use", in_use)] {
-        gauge!("sesari_db_pool_connections", "door" => door, "state" => state)
+        gauge!("sesari_db_pool_connections", "pool" => pool, "state" => state)
             .set(number(connections));
     }
-    gauge!("sesari_db_pool_waiting", "door" => door).set(number(waiting));
+    gauge!("sesari_db_pool_waiting", "pool" => pool).set(number(waiting));
 }
 
 /// A call was turned away at once, as too many were waiting.
-pub(crate) fn overloaded(door: &'static str) {
-    counter!("sesari_db_overloaded_total", "door" => door).increment(1);
+pub(crate) fn overloaded(pool: &'static str) {
+    counter!("sesari_db_overloaded_total", "pool" => pool).increment(1);
 }
 
 #[cfg(test)]
@@ -132,10 +132,10 @@ mod tests {
         assert_eq!(in_tables(include_str!("../observe.rs")), all);
         assert_eq!(in_tables(include_str!("../../docs/observability.md")), all);
         for line in [
-            "sesari_db_pool_connections{door=\"tenant\",state=\"in_use\"} 4",
-            "sesari_db_pool_connections{door=\"tenant\",state=\"max\"} 10",
-            "sesari_db_pool_waiting{door=\"tenant\"} 1",
-            "sesari_db_overloaded_total{door=\"tenant\"} 1",
+            "sesari_db_pool_connections{pool=\"tenant\",state=\"in_use\"} 4",
+            "sesari_db_pool_connections{pool=\"tenant\",state=\"max\"} 10",
+            "sesari_db_pool_waiting{pool=\"tenant\"} 1",
+            "sesari_db_overloaded_total{pool=\"tenant\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

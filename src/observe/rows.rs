@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::audit::{Checkpoint, Verdict};
 use crate::credentials::Secret;
-use crate::page::Paged;
+use crate::page::Page;
 use crate::progress::GoalProgress;
 use crate::repo::{
     Cause, ContextCause, DataPoint, Goal, GoalKpi, Integration, Invitation, InvitationPreview, Kpi,
@@ -32,7 +32,7 @@ impl<K, V> Rows for HashMap<K, V> {
     }
 }
 
-impl<T> Rows for Paged<T> {
+impl<T> Rows for Page<T> {
     fn rows(&self) -> usize {
         self.items.len()
     }

@@ -64,7 +64,7 @@ pub(super) struct UnitSpan(Span);
 impl UnitSpan {
     pub(super) fn new(
         name: &'static str,
-        door: &'static str,
+        scope: &'static str,
         actor_kind: &'static str,
         workspace: Option<&WorkspaceId>,
         read_only: bool,
@@ -76,7 +76,7 @@ impl UnitSpan {
             "otel.kind" = "client",
             "db.system.name" = "postgresql",
             "sesari.unit" = name,
-            "sesari.door" = door,
+            "sesari.scope" = scope,
             "sesari.actor_kind" = actor_kind,
             "sesari.workspace_id" = workspace.map(WorkspaceId::as_str),
             "sesari.read_only" = read_only,

@@ -19,17 +19,17 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// `door` is `tenant`, `user` or `service`; `actor_kind` is `user` or `service`.
+    /// `scope` is `tenant`, `user` or `service`; `actor_kind` is `user` or `service`.
     pub(crate) fn begin(
         name: &'static str,
-        door: &'static str,
+        scope: &'static str,
         actor_kind: &'static str,
         workspace: Option<&WorkspaceId>,
         read_only: bool,
     ) -> Self {
         Self {
             name,
-            span: spans::UnitSpan::new(name, door, actor_kind, workspace, read_only),
+            span: spans::UnitSpan::new(name, scope, actor_kind, workspace, read_only),
             begun: Instant::now(),
             retries: 0,
             waited: Duration::ZERO,
@@ -142,7 +142,7 @@ mod tests {
                 "running again",
                 "error.type=\"deadlock\"",
                 "sesari.unit=\"move_kpi\"",
-                "sesari.door=\"tenant\"",
+                "sesari.scope=\"tenant\"",
                 "sesari.actor_kind=\"user\"",
                 &format!("sesari.workspace_id=\"{workspace}\""),
                 "sesari.read_only=false",
@@ -156,7 +156,7 @@ mod tests {
                 "sesari_db_units_total{unit=\"move_kpi\",outcome=\"ok\"} 1",
                 "sesari_db_unit_seconds_count{unit=\"move_kpi\",outcome=\"ok\"} 1",
                 "sesari_db_retries_total{unit=\"move_kpi\",reason=\"deadlock\"} 1",
-                "sesari_db_pool_wait_seconds_count{door=\"tenant\"} 2",
+                "sesari_db_pool_wait_seconds_count{pool=\"tenant\"} 2",
             ],
         );
         assert!(!figures.contains(workspace.as_str()), "{figures}");

@@ -21,9 +21,9 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{AuditEntryId, ParseIdError, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::audit_log;
-use crate::value::{ActorKind, Door, Timestamp};
+use crate::value::{ActorKind, ScopeKind, Timestamp};
 
 debug_by_name!(AuditLogRepository);
 
@@ -38,7 +38,7 @@ debug_by_name!(AuditLogRepository);
 /// | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
 /// | `context_key.install`, `context_key.retire` | the keys of the context, by their ids; in the log of no workspace |
 /// | `access.refuse` | what was tried and refused, see [`Refusal`] |
-/// | `audit_log.prune` | the log itself, see [`prune_audit_log`](crate::migrations::prune_audit_log) |
+/// | `audit_log.prune` | the log itself, see [`prune_audit_log`](crate::maintenance::prune_audit_log) |
 ///
 /// What goes down with its workspace, or with its KPI, has no entry of its own. A transaction's
 /// entries show once it has committed.
@@ -48,7 +48,7 @@ pub struct AuditEntry {
     /// Its id.
     pub id: AuditEntryId,
     /// The workspace, or `None` for what belongs to none, such as a subscription.
-    #[diesel(deserialize_as = Scope)]
+    #[diesel(deserialize_as = StoredWorkspace)]
     pub workspace_id: Option<WorkspaceId>,
     /// Its place in the workspace's chain, from 1, without gaps.
     pub sequence: i64,
@@ -58,8 +58,8 @@ pub struct AuditEntry {
     pub actor_kind: ActorKind,
     /// User id, service name, or database login.
     pub actor_id: String,
-    /// By which door it came.
-    pub door: Door,
+    /// The scope it was made in.
+    pub scope: ScopeKind,
     /// What happened: one of the actions above.
     pub action: String,
     /// Table of the row.
@@ -76,19 +76,19 @@ pub struct AuditEntry {
 /// The workspace as it is stored: empty for none.
 #[derive(Debug, FromSqlRow)]
 #[allow(unreachable_pub, reason = "in the bounds of a public row, and nowhere else")]
-pub struct Scope(String);
+pub struct StoredWorkspace(String);
 
-impl FromSql<Text, Pg> for Scope {
+impl FromSql<Text, Pg> for StoredWorkspace {
     fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
         <String as FromSql<Text, Pg>>::from_sql(value).map(Self)
     }
 }
 
-impl TryFrom<Scope> for Option<WorkspaceId> {
+impl TryFrom<StoredWorkspace> for Option<WorkspaceId> {
     type Error = ParseIdError;
 
-    fn try_from(scope: Scope) -> Result<Self, ParseIdError> {
-        if scope.0.is_empty() { Ok(None) } else { scope.0.parse().map(Some) }
+    fn try_from(stored: StoredWorkspace) -> Result<Self, ParseIdError> {
+        if stored.0.is_empty() { Ok(None) } else { stored.0.parse().map(Some) }
     }
 }
 
@@ -110,7 +110,7 @@ pub struct AuditFilter {
     pub before: Option<Timestamp>,
 }
 
-/// The audit log of a workspace, empty for anybody but owners and admins; or, at the services' door,
+/// The audit log of a workspace, empty for anybody but owners and admins; or, in the service scope,
 /// of what belongs to no workspace.
 pub struct AuditLogRepository<'g> {
     conn: &'g mut PgConnection,
@@ -149,7 +149,7 @@ impl<'g> AuditLogRepository<'g> {
     }
 
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
-    pub fn list(&mut self, filter: &AuditFilter, page: &Page) -> Result<Paged<AuditEntry>> {
+    pub fn list(&mut self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         operation("audit_log.list", || {
             let page = page.of(&["audit_entry", self.scope])?;
             let mut query = self.matching(filter);

@@ -5,10 +5,10 @@
 
 mod batch;
 mod import;
+mod iter;
 mod packed;
 mod retention;
 mod rows;
-mod stream;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -26,12 +26,12 @@ use crate::import::{
     CsvOptions, CsvRows, CsvWriter, ImportError, ImportOptions, Imported, RowError, numbered,
 };
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::kpi_data_points as points;
 use crate::value::{Finite, Invalid, Timestamp};
 
+pub use self::iter::PointIter;
 pub use self::rows::{DataPoint, NewDataPoint, OnExisting, PointKey, Recorded, TimeRange};
-pub use self::stream::PointStream;
 
 debug_by_name!(DataPointRepository);
 
@@ -182,8 +182,8 @@ impl<'g> DataPointRepository<'g> {
         &mut self,
         kpi: &KpiId,
         range: TimeRange,
-        page: &Page,
-    ) -> Result<Paged<DataPoint>> {
+        page: &PageRequest,
+    ) -> Result<Page<DataPoint>> {
         operation("data_point.range", || {
             let page = page.of(&["data_point", self.workspace.as_str(), kpi.as_str()])?;
             let columns: packed::Columns =
@@ -212,16 +212,16 @@ impl<'g> DataPointRepository<'g> {
     /// ```no_run
     /// # fn example(tenant: &mut sesari_db::TenantConnection, kpi: &sesari_db::id::KpiId, year: sesari_db::repo::TimeRange) -> sesari_db::Result<()> {
     /// let mut sum = 0.0;
-    /// for point in tenant.data_points().stream(kpi, year) {
+    /// for point in tenant.data_points().iter(kpi, year) {
     ///     sum += point?.value;
     /// }
     /// # let _ = sum; Ok(()) }
     /// ```
-    pub fn stream(self, kpi: &KpiId, range: TimeRange) -> PointStream<'g> {
-        PointStream::new(self, kpi.clone(), range)
+    pub fn iter(self, kpi: &KpiId, range: TimeRange) -> PointIter<'g> {
+        PointIter::new(self, kpi.clone(), range)
     }
 
-    /// Writes all points of a [`range`](Self::range) as CSV, read as [`stream`](Self::stream) reads
+    /// Writes all points of a [`range`](Self::range) as CSV, read as [`iter`](Self::iter) reads
     /// them, and says how many. [`import_csv`](Self::import_csv) reads them back to the bit.
     ///
     /// [`ImportError::Write`](crate::import::ImportError::Write) when the writer fails.
@@ -232,7 +232,7 @@ impl<'g> DataPointRepository<'g> {
         writer: impl std::io::Write,
     ) -> Result<u64> {
         let mut csv = CsvWriter::new(writer).map_err(ImportError::Write)?;
-        for point in self.stream(kpi, range) {
+        for point in self.iter(kpi, range) {
             let DataPoint { timestamp, source, value, .. } = point?;
             csv.point(kpi, timestamp, value, source.as_ref()).map_err(ImportError::Write)?;
         }

@@ -12,7 +12,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
@@ -225,7 +225,7 @@ impl<'g> GoalRepository<'g> {
     }
 
     /// Goals, oldest first.
-    pub fn list(&mut self, filter: &GoalFilter, page: &Page) -> Result<Paged<Goal>> {
+    pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
         operation("goal.list", || {
             let page = page.of(&["goal", self.workspace.as_str()])?;
             let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);

@@ -20,7 +20,7 @@ use crate::credentials::{
 use crate::error::{Error, Result};
 use crate::id::{IntegrationId, LeaseId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::integrations;
 use crate::value::{IntegrationProvider, Invalid, SyncStatus, Timestamp};
 
@@ -175,7 +175,11 @@ impl<'g> IntegrationRepository<'g> {
     }
 
     /// Integrations, oldest first, without their credentials.
-    pub fn list(&mut self, filter: &IntegrationFilter, page: &Page) -> Result<Paged<Integration>> {
+    pub fn list(
+        &mut self,
+        filter: &IntegrationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Integration>> {
         operation("integration.list", || {
             let page = page.of(&["integration", self.workspace.as_str()])?;
             let query =

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
 use crate::invitation::InvitationToken;
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::invitations;
 use crate::value::{Email, Invalid, PersonName, Role, WorkspaceName};
 
@@ -184,7 +184,11 @@ impl<'g> InvitationRepository<'g> {
     }
 
     /// Invitations, oldest first.
-    pub fn list(&mut self, filter: &InvitationFilter, page: &Page) -> Result<Paged<Invitation>> {
+    pub fn list(
+        &mut self,
+        filter: &InvitationFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Invitation>> {
         operation("invitation.list", || {
             let page = page.of(&["invitation", self.workspace.as_str()])?;
             let rows =

@@ -9,7 +9,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::kpis;
 use crate::value::{Category, Description, Finite, KpiName, Unit};
 
@@ -193,7 +193,7 @@ impl<'g> KpiRepository<'g> {
     }
 
     /// KPIs, oldest first.
-    pub fn list(&mut self, filter: &KpiFilter, page: &Page) -> Result<Paged<Kpi>> {
+    pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
         operation("kpi.list", || {
             let page = page.of(&["kpi", self.workspace.as_str()])?;
             let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);

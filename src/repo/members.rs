@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspace_users;
 use crate::tenancy::Actor;
 use crate::value::{Email, ImageUrl, PersonName, Role};
@@ -112,7 +112,7 @@ impl<'g> MemberRepository<'g> {
     }
 
     /// Members with their names, in the order in which they joined.
-    pub fn list(&mut self, filter: &MemberFilter, page: &Page) -> Result<Paged<Member>> {
+    pub fn list(&mut self, filter: &MemberFilter, page: &PageRequest) -> Result<Page<Member>> {
         operation("member.list", || {
             let page = page.of(&["member", self.workspace.as_str()])?;
             let memberships = page_of!(

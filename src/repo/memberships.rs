@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{DepartureError, Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::value::{Invalid, Role, WorkspaceName};
 
 debug_by_name!(MembershipRepository);
@@ -75,7 +75,11 @@ impl<'g> MembershipRepository<'g> {
 
     /// The workspaces that nobody but this user owns, in the order of joining: what
     /// [`leave`](Self::leave) and the deletion of the user need a decision for.
-    pub fn sole_ownerships(&mut self, user: &UserId, page: &Page) -> Result<Paged<SoleOwnership>> {
+    pub fn sole_ownerships(
+        &mut self,
+        user: &UserId,
+        page: &PageRequest,
+    ) -> Result<Page<SoleOwnership>> {
         operation("member.sole_ownerships", || {
             let page = page.of(&["sole_ownership", user.as_str()])?;
             let rows = SoleOwnerships {

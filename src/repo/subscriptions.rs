@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::subscriptions;
 use crate::value::{Plan, SubscriptionStatus, Timestamp};
 
@@ -130,8 +130,8 @@ impl<'g> SubscriptionRepository<'g> {
     pub fn list(
         &mut self,
         filter: &SubscriptionFilter,
-        page: &Page,
-    ) -> Result<Paged<Subscription>> {
+        page: &PageRequest,
+    ) -> Result<Page<Subscription>> {
         operation("subscription.list", || {
             let page = page.of(&["subscription"])?;
             let query = page_of!(

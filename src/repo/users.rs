@@ -1,4 +1,4 @@
-//! `users`: all of them through the service's door, and oneself through the user's.
+//! `users`: all of them in the service scope, and oneself in the user scope.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -11,7 +11,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::users;
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
 
@@ -141,7 +141,7 @@ impl<'g> UserRepository<'g> {
     }
 
     /// Users, oldest first.
-    pub fn list(&mut self, filter: &UserFilter, page: &Page) -> Result<Paged<User>> {
+    pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
         operation("user.list", || {
             let page = page.of(&["user"])?;
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);

@@ -10,7 +10,7 @@ use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
 use crate::observe::operation;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 use crate::schema::workspaces;
 use crate::value::{Role, Slug, WorkspaceName};
 
@@ -174,7 +174,7 @@ impl<'g> MyWorkspaceRepository<'g> {
     }
 
     /// The user's workspaces with the role in each, in the order of joining.
-    pub fn list(&mut self, page: &Page) -> Result<Paged<MyWorkspace>> {
+    pub fn list(&mut self, page: &PageRequest) -> Result<Page<MyWorkspace>> {
         operation("my_workspace.list", || {
             let page = page.of(&["my_workspace"])?;
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();

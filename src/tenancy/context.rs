@@ -122,7 +122,7 @@ impl From<&ServiceName> for Actor {
 }
 
 /// A key that signs contexts. The database holds the same key, see
-/// [`migrations::install_context_key`](crate::migrations::install_context_key).
+/// [`maintenance::install_context_key`](crate::maintenance::install_context_key).
 ///
 /// `Debug` shows its id alone.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The services' door.
+//! The services' pool.
 
 use std::fmt;
 

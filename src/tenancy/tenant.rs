@@ -1,4 +1,4 @@
-//! The tenant's door.
+//! The tenant's pool.
 
 use std::fmt;
 

@@ -13,8 +13,8 @@ use super::session::{Session, SessionManager, SharedFacts};
 #[cfg(feature = "tokio")]
 use super::watch::Watch;
 use crate::connection::{Command, Opening, PgConnection};
-use crate::database::door::Door;
 use crate::database::fair_queue::Permit;
+use crate::database::login_pool::LoginPool;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
 use crate::observe;
@@ -56,7 +56,7 @@ pub(crate) struct Timeouts {
 
 /// How a transaction begins, whoever begins it.
 #[derive(Debug, Clone)]
-pub(crate) struct Terms {
+pub(crate) struct BeginOptions {
     pub(crate) access: Access,
     pub(crate) timeouts: Timeouts,
     /// Until when to wait for a connection.
@@ -86,43 +86,43 @@ impl Transaction {
     /// Takes a connection. Nothing is sent, but for a question once a minute; a connection that this
     /// shows to be dead is dropped and another one taken.
     pub(crate) fn begin(
-        door: &Door,
+        pool: &LoginPool,
         permit: Permit,
-        terms: &Terms,
+        options: &BeginOptions,
         actor: &Actor,
         workspace: Option<&WorkspaceId>,
     ) -> Result<Self> {
-        let mut attempts_left = door.pool.max_size() + 1;
+        let mut attempts_left = pool.connections.max_size() + 1;
         let mut session = loop {
-            let mut session = door.connection(terms.until)?;
+            let mut session = pool.connection(options.until)?;
             attempts_left -= 1;
-            match Self::refresh(&mut session, &door.manager) {
+            match Self::refresh(&mut session, &pool.manager) {
                 Ok(()) => break session,
                 Err(Error::ConnectionLost(_)) if attempts_left > 0 => {}
                 Err(error) => return Err(error),
             }
         };
         let begin = Begin {
-            manager: door.manager.clone(),
+            manager: pool.manager.clone(),
             facts: session.facts.clone(),
             actor: actor.clone(),
             workspace: workspace.cloned(),
-            terms: terms.clone(),
+            options: options.clone(),
             is_fresh: false,
         };
         // Finds out now, and not with the first statement, whether a context can be signed.
         begin.manager.key(&begin.facts.lock())?;
-        session.conn.answer_within(SessionManager::answer_within(terms.timeouts.statement));
-        session.conn.begin_with(Box::new(begin), terms.is_single)?;
+        session.conn.answer_within(SessionManager::answer_within(options.timeouts.statement));
+        session.conn.begin_with(Box::new(begin), options.is_single)?;
         #[cfg(feature = "tokio")]
-        if let Some(watch) = &terms.watch {
+        if let Some(watch) = &options.watch {
             watch.begun(session.conn.cancel_token().clone())?;
         }
         Ok(Self {
             session,
-            access: terms.access,
+            access: options.access,
             #[cfg(feature = "tokio")]
-            watch: terms.watch.clone(),
+            watch: options.watch.clone(),
             _permit: permit,
             ended: false,
             _not_send: PhantomData,
@@ -263,7 +263,7 @@ struct Begin {
     facts: SharedFacts,
     actor: Actor,
     workspace: Option<WorkspaceId>,
-    terms: Terms,
+    options: BeginOptions,
     /// The connection was opened for this transaction.
     is_fresh: bool,
 }
@@ -271,11 +271,11 @@ struct Begin {
 impl Opening for Begin {
     fn commands(&mut self) -> Result<Vec<Command>> {
         let signed = self.manager.sign(&self.facts, &self.actor, self.workspace.as_ref())?;
-        let begin = match self.terms.access {
+        let begin = match self.options.access {
             Access::ReadWrite => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
             Access::ReadOnly => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
         };
-        let Timeouts { statement, lock, idle } = self.terms.timeouts;
+        let Timeouts { statement, lock, idle } = self.options.timeouts;
         let millis = |limit: Duration| limit.as_millis().to_string();
         let pooled = self.manager.pooled_elsewhere;
         let is_limited = pooled || statement != self.manager.timeouts.statement;
@@ -309,10 +309,10 @@ impl Opening for Begin {
             return Ok(None);
         }
         self.is_fresh = true;
-        let session = self.manager.session_until(self.terms.until)?;
+        let session = self.manager.session_until(self.options.until)?;
         self.facts.replace(&session.facts);
         #[cfg(feature = "tokio")]
-        if let Some(watch) = &self.terms.watch {
+        if let Some(watch) = &self.options.watch {
             watch.begun(session.conn.cancel_token().clone())?;
         }
         Ok(Some(session.conn))
@@ -384,7 +384,7 @@ macro_rules! guard_methods {
             /// The connection, for queries of your own: typed with [`schema`](crate::schema) or
             /// raw.
             ///
-            /// They run in this transaction under this context, with the rights of this door and no
+            /// They run in this transaction under this context, with the rights of this pool and no
             /// more, so row-level security holds for them as for the repositories. Filter on
             /// `workspace_id` yourself all the same: the planner makes better use of it.
             ///

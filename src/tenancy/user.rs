@@ -1,4 +1,4 @@
-//! The signed-in user's door.
+//! The signed-in user's pool.
 
 use std::fmt;
 

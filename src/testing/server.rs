@@ -24,7 +24,7 @@ use crate::connection::PgConnection;
 const ALIVE: i32 = 0x5e5a_711e;
 
 /// How long a server may take to accept connections.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server that accepts connections, and what has to be kept for as long as it is used.
 pub(super) struct Started {
@@ -215,8 +215,8 @@ pub(super) fn wait_until_ready(
         match PgConnection::establish(&address) {
             Ok(conn) => return Ok(conn),
             Err(_) if ended => return Err("the server stopped".to_owned()),
-            Err(error) if start.elapsed() > PATIENCE => {
-                return Err(format!("no connection after {} s: {error}", PATIENCE.as_secs()));
+            Err(error) if start.elapsed() > TIMEOUT => {
+                return Err(format!("no connection after {} s: {error}", TIMEOUT.as_secs()));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }

@@ -124,8 +124,8 @@ choices! {
         /// Whoever administers the schema, without a context.
         System = "system",
     }
-    /// By which door the actor of an entry of the audit log came in.
-    Door("door", "expected tenant, user, service or none") {
+    /// By which scope the actor of an entry of the audit log came in.
+    ScopeKind("scope", "expected tenant, user, service or none") {
         /// A [`TenantConnection`](crate::TenantConnection).
         Tenant = "tenant",
         /// A [`UserConnection`](crate::UserConnection).

@@ -214,22 +214,22 @@ fn nothing_of_ours_needs_what_is_revoked_or_a_lock_for_each_row() {
     let many = "INSERT INTO users (id, email, provider, provider_id) \
                 SELECT 'u' || n, 'u' || n || '@example.com', 'google', 'u' || n \
                   FROM generate_series(1, 20000) AS n";
-    let mut door = db.service(&service()).unwrap();
-    door.connection().batch_execute(many).unwrap();
+    let mut guard = db.service(&service()).unwrap();
+    guard.connection().batch_execute(many).unwrap();
     let held = "SELECT count(*)::text AS line FROM pg_locks WHERE pid = pg_backend_pid()";
-    let held: u32 = line(door.connection(), held).unwrap().parse().unwrap();
+    let held: u32 = line(guard.connection(), held).unwrap().parse().unwrap();
     assert!(held < 30, "{held} locks");
-    door.commit().unwrap();
+    guard.commit().unwrap();
     let account = NewUser::new(
         "new@example.com".parse().unwrap(),
         AuthProvider::Google,
         "new".parse().unwrap(),
     );
-    let mut door = db.service(&service()).unwrap();
+    let mut guard = db.service(&service()).unwrap();
     let (first, second) =
-        (door.users().sign_in(&account).unwrap(), door.users().sign_in(&account).unwrap());
+        (guard.users().sign_in(&account).unwrap(), guard.users().sign_in(&account).unwrap());
     assert_eq!(first.id, second.id);
-    door.commit().unwrap();
+    guard.commit().unwrap();
 
     // A connection that was lent is cleaned and kept, also where a pooler stands between.
     let (user, workspace) = &scene.tenants[0];

@@ -38,7 +38,7 @@ fn the_database_computes_the_same_as_another_implementation() {
             entry.id,
             entry.actor_kind,
             entry.actor_id,
-            entry.door,
+            entry.scope,
             entry.action,
             entry.table_name,
             entry.row_id,
@@ -86,7 +86,7 @@ prop_compose! {
         let mut text = || texts.next().unwrap();
         Entry {
             workspace_id: text(), sequence: numbers[0], microseconds: numbers[1], id: text(),
-            actor_kind: text(), actor_id: text(), door: text(), action: text(), table_name: text(),
+            actor_kind: text(), actor_id: text(), scope: text(), action: text(), table_name: text(),
             row_id: text(), changes: text(), transaction_id: numbers[2],
             previous_hash: hashes[0].clone(), hash: hashes[1].clone(),
         }
@@ -104,7 +104,7 @@ proptest! {
         let transaction = entry.transaction_id.to_string();
         prop_assert_eq!(parts, [
             "sesari.audit.v1", &entry.workspace_id, &sequence, &microseconds, &entry.id,
-            &entry.actor_kind, &entry.actor_id, &entry.door, &entry.action, &entry.table_name,
+            &entry.actor_kind, &entry.actor_id, &entry.scope, &entry.action, &entry.table_name,
             &entry.row_id, &entry.changes, &transaction, &previous,
         ]);
     }

@@ -5,12 +5,12 @@ use sesari_db::Error;
 use sesari_db::credentials::Secret;
 use sesari_db::repo::{BillingEvent, NewIntegration, NewInvitation, NewKpi, Refusal};
 use sesari_db::tenancy::ContextKey;
-use sesari_db::value::{ActorKind, Door, IntegrationProvider, Plan, Role, SubscriptionStatus};
+use sesari_db::value::{ActorKind, IntegrationProvider, Plan, Role, ScopeKind, SubscriptionStatus};
 
 use crate::support::{World, hour, service};
 
 /// What members, workspaces and data leave is in `tests/repositories`, what integrations leave in
-/// `tests/integrations`; here is who, by which door, for each.
+/// `tests/integrations`; here is who, in which scope, for each.
 #[test]
 fn each_entry_names_actor_door_and_transaction() {
     let world = World::new();
@@ -29,28 +29,28 @@ fn each_entry_names_actor_door_and_transaction() {
         .unwrap();
     background.commit().unwrap();
     world.arrange(&format!("UPDATE workspaces SET name = 'x' WHERE id = '{}'", world.a.workspace));
-    let mut door = world.service();
-    door.users().delete(&world.a.member, &[]).unwrap();
-    door.commit().unwrap();
+    let mut guard = world.service();
+    guard.users().delete(&world.a.member, &[]).unwrap();
+    guard.commit().unwrap();
     let owner = world.a.owner.as_str();
     let expected = [
-        ("workspace.create", ActorKind::User, owner, Door::User),
-        ("member.add", ActorKind::Service, "test-service", Door::Service),
-        ("data_points.delete", ActorKind::Service, "test-service", Door::Tenant),
-        ("member.remove", ActorKind::Service, "test-service", Door::Service),
+        ("workspace.create", ActorKind::User, owner, ScopeKind::User),
+        ("member.add", ActorKind::Service, "test-service", ScopeKind::Service),
+        ("data_points.delete", ActorKind::Service, "test-service", ScopeKind::Tenant),
+        ("member.remove", ActorKind::Service, "test-service", ScopeKind::Service),
     ];
-    for (action, kind, actor, door) in expected {
+    for (action, kind, actor, scope) in expected {
         let entry = world.entries(action).remove(0);
         assert_eq!(
-            (entry.actor_kind, entry.actor_id.as_str(), entry.door),
-            (kind, actor, door),
+            (entry.actor_kind, entry.actor_id.as_str(), entry.scope),
+            (kind, actor, scope),
             "{action}"
         );
         assert!(entry.transaction_id > 0);
     }
     let renames = world.entries("workspace.update");
-    assert_eq!((&renames[0].actor_kind, &renames[0].door), (&ActorKind::System, &Door::None));
-    assert_eq!(renames[1].door, Door::Tenant);
+    assert_eq!((&renames[0].actor_kind, &renames[0].scope), (&ActorKind::System, &ScopeKind::None));
+    assert_eq!(renames[1].scope, ScopeKind::Tenant);
     assert!(world.verify(None).is_intact());
 }
 
@@ -59,9 +59,9 @@ fn keys_of_the_context_leave_their_ids() {
     let world = World::new();
     let mut login = world.test.admin().unwrap();
     let key = ContextKey::new("spare", &[7; 32]).unwrap();
-    sesari_db::migrations::install_context_key(&mut login, &key).unwrap();
-    sesari_db::migrations::install_context_key(&mut login, &key).unwrap();
-    assert!(sesari_db::migrations::retire_context_key(&mut login, "spare").unwrap());
+    sesari_db::maintenance::install_context_key(&mut login, &key).unwrap();
+    sesari_db::maintenance::install_context_key(&mut login, &key).unwrap();
+    assert!(sesari_db::maintenance::retire_context_key(&mut login, "spare").unwrap());
     for action in ["context_key.install", "context_key.retire"] {
         let entries = world.unowned(action);
         let ours: Vec<_> = entries.iter().filter(|entry| entry.row_id == "spare").collect();
@@ -80,15 +80,15 @@ fn a_refusal_is_written_afterwards_through_the_services_door() {
     drop(member);
     let workspace = Some(&world.a.workspace);
     let refusal = Refusal::of(&error, &world.a.member, workspace, "invitation.create").unwrap();
-    let mut door = world.service();
-    door.refusals().record(&refusal.about(world.stranger.to_string())).unwrap();
+    let mut guard = world.service();
+    guard.refusals().record(&refusal.about(world.stranger.to_string())).unwrap();
     // One that never was has no log; it is named in that of no workspace.
     let nowhere = "nowhere".parse().unwrap();
     let refusal = Refusal::of(&Error::Denied, service(), Some(&nowhere), "kpi.create").unwrap();
-    door.refusals().record(&refusal).unwrap();
-    door.commit().unwrap();
+    guard.refusals().record(&refusal).unwrap();
+    guard.commit().unwrap();
     let entry = world.entries("access.refuse").remove(0);
-    assert_eq!((entry.actor_id.as_str(), &entry.door), ("test-service", &Door::Service));
+    assert_eq!((entry.actor_id.as_str(), &entry.scope), ("test-service", &ScopeKind::Service));
     assert_eq!(entry.row_id, world.stranger.to_string());
     let said = json!({
         "actor_kind": {"new": "user"}, "actor_id": {"new": world.a.member}, "action": {"new": "invitation.create"},
@@ -122,8 +122,8 @@ fn the_log_of_a_deleted_workspace_is_read_by_services() {
     tenant.workspace().delete().unwrap();
     tenant.commit().unwrap();
     assert!(world.owner().audit_log().verify(None).unwrap_err().is_not_found());
-    let mut door = world.service();
-    let mut log = door.deleted_workspace_audit_log(workspace);
+    let mut guard = world.service();
+    let mut log = guard.deleted_workspace_audit_log(workspace);
     assert!(log.verify(Some(&noted)).unwrap().is_intact());
     let entries = log.export(0, 1000).unwrap();
     assert_eq!(entries.last().unwrap().action, "workspace.delete");
@@ -159,7 +159,7 @@ fn no_secret_is_in_it() {
     tenant.integrations().replace_credentials(&made.id, &Secret::from(CANARY.to_owned())).unwrap();
     tenant.integrations().credentials(&made.id).unwrap();
     tenant.commit().unwrap();
-    let mut door = world.service();
+    let mut guard = world.service();
     let event = BillingEvent {
         user_id: world.a.owner.clone(),
         status: SubscriptionStatus::Active,
@@ -168,8 +168,8 @@ fn no_secret_is_in_it() {
         cancel_at_period_end: false,
         occurred_at: sesari_db::value::Timestamp::new(hour(1)).unwrap(),
     };
-    door.subscriptions().apply(&event).unwrap();
-    door.commit().unwrap();
+    guard.subscriptions().apply(&event).unwrap();
+    guard.commit().unwrap();
     assert_eq!(world.unowned("subscription.create").len(), 1);
     let text = world.ask("SELECT string_agg(e::text, E'\\n') FROM audit_log AS e");
     assert!(text.contains("integration.read_credentials"));

@@ -1,7 +1,7 @@
 //! Dropping old entries leaves a chain that is verified from there on.
 
 use sesari_db::audit::{BreachKind, Verdict};
-use sesari_db::migrations::prune_audit_log;
+use sesari_db::maintenance::prune_audit_log;
 use sesari_db::repo::AuditFilter;
 use sesari_db::value::{ActorKind, Timestamp};
 use sesari_db::{Error, TenantConnection};

@@ -12,7 +12,7 @@ DECLARE e public.audit_log; previous bytea; BEGIN
     FOR e IN SELECT * FROM public.audit_log WHERE workspace_id = '{ws}' AND sequence >= 5 ORDER BY sequence LOOP
         e.previous_hash := previous;
         e.hash := sesari.audit_hash(e.workspace_id, e.sequence::text,
-            (extract(epoch FROM e.occurred_at) * 1000000)::bigint::text, e.id, e.actor_kind, e.actor_id, e.door,
+            (extract(epoch FROM e.occurred_at) * 1000000)::bigint::text, e.id, e.actor_kind, e.actor_id, e.scope,
             e.action, e.table_name, e.row_id, e.changes::text, e.transaction_id::text, previous);
         UPDATE public.audit_log SET previous_hash = e.previous_hash, hash = e.hash
          WHERE workspace_id = e.workspace_id AND sequence = e.sequence;
@@ -78,7 +78,7 @@ fn an_edit_of_any_column_shows() {
 fn an_entry_rewritten_with_a_hash_of_its_own_is_named() {
     let rehash = "UPDATE audit_log SET actor_id = 'nobody',
         hash = sesari.audit_hash(workspace_id, sequence::text, (extract(epoch FROM occurred_at) * 1000000)::bigint::text,
-            id, actor_kind, 'nobody', door, action, table_name, row_id, changes::text, transaction_id::text, previous_hash)
+            id, actor_kind, 'nobody', scope, action, table_name, row_id, changes::text, transaction_id::text, previous_hash)
         WHERE workspace_id = '{ws}' AND sequence = ";
     assert_breach(&format!("{rehash} 5"), BreachKind::Edited, 5, Some(5));
     // Of the last one, the head alone knows.
@@ -102,7 +102,7 @@ fn entries_put_in_are_named() {
         format!(
             "ALTER TABLE audit_log DROP CONSTRAINT audit_log_pkey;
              INSERT INTO audit_log SELECT * FROM (SELECT 'forged', workspace_id, {sequence}, occurred_at,
-                 actor_kind, 'nobody', door, action, table_name, row_id, changes, transaction_id, previous_hash, hash
+                 actor_kind, 'nobody', scope, action, table_name, row_id, changes, transaction_id, previous_hash, hash
              FROM audit_log WHERE workspace_id = '{{ws}}' AND sequence = 5) AS e"
         )
     };

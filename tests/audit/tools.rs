@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use sesari_db::audit::{Checkpoint, Entry, Verdict};
 use sesari_db::id::WorkspaceId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditEntry, AuditFilter};
 use sesari_db::{ServiceConnection, TenantConnection};
 
@@ -55,7 +55,7 @@ impl World {
     }
 
     pub(crate) fn list(&self, filter: &AuditFilter) -> Vec<AuditEntry> {
-        self.owner().audit_log().list(filter, &Page::first(1000).unwrap()).unwrap().items
+        self.owner().audit_log().list(filter, &PageRequest::first(1000).unwrap()).unwrap().items
     }
 
     pub(crate) fn entries(&self, action: &str) -> Vec<AuditEntry> {
@@ -82,7 +82,7 @@ impl World {
     /// The log of no workspace.
     pub(crate) fn unowned(&self, action: &str) -> Vec<AuditEntry> {
         let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
-        let page = Page::first(1000).unwrap();
+        let page = PageRequest::first(1000).unwrap();
         self.service().audit_log().list(&filter, &page).unwrap().items
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sesari_db::PgConnection;
 use sesari_db::id::{GoalId, KpiId, UserId, WorkspaceId};
 use sesari_db::import::{CsvOptions, ImportOptions};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, InvitationFilter, InvitationState,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
@@ -56,7 +56,7 @@ INSERT INTO public.goals (id, workspace_id, title, created_at)
 INSERT INTO public.goal_kpis (id, workspace_id, goal_id, kpi_id)
     SELECT 'l' || g * 10 + l, 'w' || w, 'g' || g, 'k' || g + l * 200
       FROM generate_series(1, 20) AS w, generate_series(1, 200) AS g, generate_series(0, 1) AS l;
-INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name,
+INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name,
                               row_id, changes, transaction_id, previous_hash, hash)
     SELECT 'a' || e, 'w' || w, e, now() + e * interval '1 second', 'user', 'u1', 'tenant', 'kpi.purge', 'kpis',
            'k' || e, '{}', 1, sha256(''), sha256('')
@@ -217,7 +217,7 @@ fn statements(database: &Database) -> Vec<Statement> {
     };
     let range = TimeRange::new(hour(1), hour(25)).unwrap();
     let key = PointKey { kpi_id: kpi.clone(), timestamp: hour(3), source: None };
-    let first = Page::first(10).unwrap();
+    let first = PageRequest::first(10).unwrap();
     let mut all = Vec::new();
     let mut operation = |name: &'static str, run: &mut dyn FnMut(&mut TenantConnection)| {
         let (mut guard, seen) = recording(database);
@@ -265,9 +265,9 @@ fn statements(database: &Database) -> Vec<Statement> {
         let next = first.clone().after(page.next.clone().expect("another page"));
         g.data_points().range(&kpi, range, &next).unwrap();
     });
-    operation("data_points.stream", &mut |g| {
+    operation("data_points.iter", &mut |g| {
         let all = TimeRange::new(hour(0), hour(8_000)).unwrap();
-        assert_eq!(g.data_points().stream(&kpi, all).count(), 7_999);
+        assert_eq!(g.data_points().iter(&kpi, all).count(), 7_999);
     });
     operation("data_points.count", &mut |g| {
         assert_eq!(g.data_points().count(&kpi, range).unwrap(), 24);
@@ -471,7 +471,7 @@ const NOT_EXPLAINED: [(&str, &str); 1] =
 
 /// The methods that ask the server.
 fn methods(source: &str) -> Vec<String> {
-    // The doors of other guards stand in the same files, behind the tenant's.
+    // The scopes of other guards stand in the same files, behind the tenant's.
     let tenants = source.split("impl<'g> My").next().unwrap_or_default();
     tenants
         .split("\n    pub fn ")
@@ -508,7 +508,7 @@ fn a_page_of_kpis_costs_what_it_shows() {
         logins::value(guard.connection(), sum).parse::<i64>().unwrap()
     };
     let before = visited(&mut guard);
-    let page = guard.kpis().list(&KpiFilter::default(), &Page::first(10).unwrap()).unwrap();
+    let page = guard.kpis().list(&KpiFilter::default(), &PageRequest::first(10).unwrap()).unwrap();
     assert_eq!((page.items.len(), visited(&mut guard) - before), (10, 11));
 }
 

@@ -47,9 +47,9 @@ fn a_user_who_is_deleted_while_being_removed_goes_with_all_that_is_theirs() {
     let world = world();
     join(&world).unwrap();
     let second = while_holding(&world, removal(&world), || {
-        let mut door = world.db.service(&service())?;
-        door.users().delete(&world.stranger, &[])?;
-        door.commit()
+        let mut guard = world.db.service(&service())?;
+        guard.users().delete(&world.stranger, &[])?;
+        guard.commit()
     });
     assert!(second.is_ok(), "{second:?}");
     assert_eq!(memberships(&world), 0);

@@ -142,7 +142,7 @@ fn without_the_lock_both_would_go() {
         .admin()
         .unwrap()
         .batch_execute(
-            "CREATE OR REPLACE FUNCTION sesari.keep_an_owner() RETURNS trigger LANGUAGE plpgsql \
+            "CREATE OR REPLACE FUNCTION sesari.require_owner() RETURNS trigger LANGUAGE plpgsql \
              SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN \
                PERFORM FROM public.workspace_users WHERE workspace_id = OLD.workspace_id \
                  AND role = 'owner' AND id <> OLD.id; \

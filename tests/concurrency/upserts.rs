@@ -127,22 +127,22 @@ fn nobody_holds_up_a_sign_in_by_a_lock_of_their_own() {
     tenant.connection().batch_execute(lock).unwrap();
     let impatient = world.test.builder().lock_timeout(std::time::Duration::from_millis(50));
     let impatient = impatient.build().unwrap();
-    let mut door = impatient.service(&service()).unwrap();
-    door.users().sign_in(&account("victim", "victim")).unwrap();
-    door.commit().unwrap();
+    let mut scoped = impatient.service(&service()).unwrap();
+    scoped.users().sign_in(&account("victim", "victim")).unwrap();
+    scoped.commit().unwrap();
 }
 
 #[test]
 fn an_address_or_id_of_somebody_else_is_a_conflict_that_names_it() {
     let world = world();
-    let mut door = world.db.service(&service()).unwrap();
-    let first = door.users().sign_in(&account("taken", "first")).unwrap();
+    let mut scoped = world.db.service(&service()).unwrap();
+    let first = scoped.users().sign_in(&account("taken", "first")).unwrap();
     let refused = [
         (account("taken", "second"), "users_email_key"),
         (NewUser { id: first.id.clone(), ..account("free", "second") }, "users_pkey"),
     ];
     for (new, key) in refused {
-        let refused = door.transaction(|door| door.users().sign_in(&new)).unwrap_err();
+        let refused = scoped.transaction(|scoped| scoped.users().sign_in(&new)).unwrap_err();
         assert!(
             matches!(&refused, Error::Conflict { constraint } if constraint == key),
             "{refused:?}"
@@ -150,7 +150,7 @@ fn an_address_or_id_of_somebody_else_is_a_conflict_that_names_it() {
     }
     // An id is kept, and an address that moves to another account as well.
     let again = NewUser { id: "another".parse().unwrap(), ..account("moved", "first") };
-    let again = door.users().sign_in(&again).unwrap();
+    let again = scoped.users().sign_in(&again).unwrap();
     assert_eq!((again.id, again.email.as_str()), (first.id, "moved@example.com"));
 }
 
@@ -159,18 +159,18 @@ fn an_address_or_id_of_somebody_else_is_a_conflict_that_names_it() {
 fn many_accounts_in_one_statement_hold_no_lock_each() {
     let world = world();
     let insert = |rows: u32| {
-        let mut door = world.db.service(&service()).unwrap();
+        let mut scoped = world.db.service(&service()).unwrap();
         let sql = format!(
             "INSERT INTO users (id, email, provider, provider_id) \
              SELECT 'u' || n, 'u' || n || '@example.com', 'google', 'u' || n \
                FROM generate_series(1, {rows}) AS n ON CONFLICT DO NOTHING"
         );
-        door.connection().batch_execute(&sql).unwrap();
+        scoped.connection().batch_execute(&sql).unwrap();
         let held = "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid())";
         let held: i64 = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(held))
-            .get_result(door.connection())
+            .get_result(scoped.connection())
             .unwrap();
-        door.commit().unwrap();
+        scoped.commit().unwrap();
         held
     };
     assert_eq!(insert(1), insert(20_000));

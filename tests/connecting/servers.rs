@@ -9,7 +9,7 @@ use diesel::Connection as _;
 use sesari_db::PgConnection;
 use sesari_db::testing::{Companion, place_for_a_server};
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Servers `A` with TLS, `B` without, and `C`, a standby of `A`.
 pub(crate) struct Servers {
@@ -87,7 +87,7 @@ impl Servers {
             while let Err(error) = PgConnection::establish(&url) {
                 let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
                 let ended = self.companions[0].has_ended().unwrap();
-                assert!(!ended && start.elapsed() < PATIENCE, "{port}: {error}: {}", log());
+                assert!(!ended && start.elapsed() < TIMEOUT, "{port}: {error}: {}", log());
                 std::thread::sleep(Duration::from_millis(20));
             }
         }

@@ -92,12 +92,12 @@ pub const DEFECTS: &[Defect] = defects! {
         "DROP POLICY kpis_tenant_select ON kpis;
          CREATE POLICY kpis_tenant_select ON kpis AS RESTRICTIVE FOR SELECT TO sesari_tenant
          USING (workspace_id = (SELECT sesari.current_workspace_id()))";
-    "the services' door opened to goals", Leaks, ["goals"]:
+    "the service scope opened to goals", Leaks, ["goals"]:
         "GRANT SELECT ON goals TO sesari_service;
          CREATE POLICY jobs ON goals FOR SELECT TO sesari_service USING (true)";
-    "the services' door opened to the whole log", Leaks, ["audit_log"]:
+    "the service scope opened to the whole log", Leaks, ["audit_log"]:
         "ALTER POLICY audit_log_service_select ON audit_log USING (sesari.current_service() IS NOT NULL)";
-    "the services' door without a context", Stays, ["subscriptions"]:
+    "the service scope without a context", Stays, ["subscriptions"]:
         "ALTER POLICY subscriptions_service_select ON subscriptions USING (true)";
     "row-level security off: kpis", Leaks, ["kpis"]:
         "ALTER TABLE kpis DISABLE ROW LEVEL SECURITY";

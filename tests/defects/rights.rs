@@ -43,7 +43,7 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER ROLE {login} SUPERUSER";
     "a login that may become the owner", Leaks, []:
         "GRANT sesari_owner TO {login}";
-    "a login for both doors", Stays, []:
+    "a login for both scopes", Stays, []:
         "GRANT sesari_service TO {login}";
     "a login that reads everything", Leaks, []:
         "GRANT pg_read_all_data TO {login}";

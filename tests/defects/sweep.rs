@@ -16,7 +16,7 @@ const ARGS: Args = Args {
 
 const OWNER: Who = Who::InOwn(Actor::Owner);
 const ELSEWHERE: Who = Who::Elsewhere(Actor::Owner, Pick::InBoth);
-const AT_USER_DOOR: Who = Who::AtUserDoor(Actor::Owner);
+const AT_USER_DOOR: Who = Who::AsUser(Actor::Owner);
 
 fn sql(name: &str, args: Args) -> Act {
     Act::Sql(STATEMENTS.position(name), args, true)
@@ -75,7 +75,7 @@ fn looks() -> Vec<Program> {
 /// Every statement on every table, taken back.
 fn taken_back() -> [Program; 3] {
     let writes = ["insert at", "insert", "update all", "move all", "delete all"];
-    let at_service_door = ["goals: select", "kpis: select", "the log of workspaces, at any door"];
+    let at_service_pool = ["goals: select", "kpis: select", "the log of workspaces, at any scope"];
     [
         program(OWNER, on_tables(&writes, ARGS), Act::RollBack),
         program(
@@ -83,7 +83,7 @@ fn taken_back() -> [Program; 3] {
             on_tables(&["update all", "delete all", "select others'"], ARGS),
             Act::RollBack,
         ),
-        program(Who::AtServiceDoor, at_service_door.map(|name| sql(name, ARGS)), Act::RollBack),
+        program(Who::AsService, at_service_pool.map(|name| sql(name, ARGS)), Act::RollBack),
     ]
 }
 

@@ -95,8 +95,8 @@ fn too_many_changes(world: &World) -> Error {
              SELECT 'busy' || n, 'm1', 'busy' FROM generate_series(1, 1001) AS n",
         )
         .unwrap();
-    let mut door = world.db.service(&service()).unwrap();
-    door.connection().batch_execute("DELETE FROM users WHERE id = 'busy'").unwrap_err().into()
+    let mut guard = world.db.service(&service()).unwrap();
+    guard.connection().batch_execute("DELETE FROM users WHERE id = 'busy'").unwrap_err().into()
 }
 
 /// What callers get for whom there is no room or no time.

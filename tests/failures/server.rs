@@ -11,9 +11,9 @@ use sesari_db::PgConnection;
 use sesari_db::id::UserId;
 use sesari_db::tenancy::ContextKey;
 use sesari_db::testing::{Companion, place_for_a_server};
-use sesari_db::{Database, DatabaseBuilder, migrations};
+use sesari_db::{Database, DatabaseBuilder, maintenance, migrations};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -49,7 +49,7 @@ impl Server {
         server.start();
         let mut admin = server.admin();
         migrations::run(&mut admin).unwrap();
-        migrations::install_context_key(&mut admin, &server.key).unwrap();
+        maintenance::install_context_key(&mut admin, &server.key).unwrap();
         admin
             .batch_execute(
                 "CREATE ROLE tenant_login LOGIN PASSWORD 'secret'; GRANT sesari_tenant TO tenant_login; \
@@ -112,7 +112,7 @@ impl Server {
         let (done, start) = (self.dir.join(format!("done.{count}")), Instant::now());
         while !done.exists() {
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < TIMEOUT,
                 "the server's keeper does not answer: {}",
                 self.log()
             );
@@ -141,7 +141,7 @@ impl Server {
     fn await_ready(&self) {
         let start = Instant::now();
         while let Err(error) = PgConnection::establish(&self.admin_url()) {
-            assert!(start.elapsed() < PATIENCE, "{error}: {}", self.log());
+            assert!(start.elapsed() < TIMEOUT, "{error}: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use sesari_db::clock::Clock;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::KpiFilter;
 use sesari_db::{Database, Error, TenantConnection};
 
@@ -48,7 +48,7 @@ fn behind_an_expired_context_nothing_runs_not_even_what_no_policy_protects() {
         let refused = scene.db.run("note", scope, |tenant| {
             first = note(tenant).err();
             second = note(tenant).err();
-            let read = tenant.kpis().list(&KpiFilter::default(), &Page::default());
+            let read = tenant.kpis().list(&KpiFilter::default(), &PageRequest::default());
             assert!(matches!(read, Err(Error::TransactionAborted)), "{read:?}");
             Err::<(), _>(first.take().unwrap())
         });
@@ -58,7 +58,7 @@ fn behind_an_expired_context_nothing_runs_not_even_what_no_policy_protects() {
     }
     // Nor is it an empty answer, to a reader or to a guard.
     let read = scene.db.run("read", scene.scope().read_only(), |tenant| {
-        tenant.kpis().list(&KpiFilter::default(), &Page::default())
+        tenant.kpis().list(&KpiFilter::default(), &PageRequest::default())
     });
     assert!(matches!(read, Err(Error::ContextExpired)), "{read:?}");
     let mut guard = scene.guard();
@@ -123,7 +123,7 @@ fn behind_a_refused_begin_nothing_runs() {
             let further: Error = lock().execute(tenant.connection()).unwrap_err().into();
             assert!(matches!(further, Error::TransactionAborted), "{what}: {further:?}");
             assert_eq!(number(&mut admin, LOCKS), 0, "{what}");
-            let read = tenant.kpis().list(&KpiFilter::default(), &Page::default());
+            let read = tenant.kpis().list(&KpiFilter::default(), &PageRequest::default());
             assert!(matches!(read, Err(Error::TransactionAborted)), "{what}: {read:?}");
             Err::<(), _>(refused)
         });

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 use diesel::prelude::*;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{GoalFilter, KpiFilter, NewDataPoint, NewKpi};
 use sesari_db::{AsyncDatabase, Database, Error, Result, Scope, TenantConnection};
 
@@ -32,7 +32,7 @@ fn count(tenant: &mut TenantConnection, _: &World) -> Result<()> {
 fn read_three(tenant: &mut TenantConnection, world: &World) -> Result<()> {
     find(tenant, world)?;
     count(tenant, world)?;
-    tenant.kpis().list(&KpiFilter::default(), &Page::default()).map(drop)
+    tenant.kpis().list(&KpiFilter::default(), &PageRequest::default()).map(drop)
 }
 
 fn create(tenant: &mut TenantConnection, _: &World) -> Result<()> {

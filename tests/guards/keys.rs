@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
 use sesari_db::clock::Clock;
-use sesari_db::migrations::{install_context_key, retire_context_key};
-use sesari_db::page::Page;
+use sesari_db::maintenance::{install_context_key, retire_context_key};
+use sesari_db::page::PageRequest;
 use sesari_db::repo::KpiFilter;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing};
 use sesari_db::{DatabaseBuilder, Error, TenantConnection};
@@ -183,7 +183,7 @@ fn a_context_lives_for_seconds_and_on_one_backend() {
         let context = forge(&mut admin, &world, now - age * second, pid);
         let set = format!("SET LOCAL sesari.context = '{context}'");
         tenant.connection().batch_execute(&set).unwrap();
-        let seen = tenant.kpis().list(&KpiFilter::default(), &Page::default()).unwrap();
+        let seen = tenant.kpis().list(&KpiFilter::default(), &PageRequest::default()).unwrap();
         assert_eq!(!seen.items.is_empty(), opens, "{age} s, {same_backend}");
         assert_eq!(tenant.kpis().create(&churn()).is_ok(), opens, "{age} s, {same_backend}");
     }

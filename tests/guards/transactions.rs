@@ -129,7 +129,7 @@ enum Ending {
     Panic,
 }
 
-/// Everything that can be written, through all three doors, each guard ended so.
+/// Everything that can be written, through all three scopes, each guard ended so.
 fn write_everything(world: &World, ending: Ending) {
     macro_rules! end {
         ($guard:ident) => {

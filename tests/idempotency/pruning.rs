@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use sesari_db::PgConnection;
 use sesari_db::idempotency::IdempotencyKey;
 use sesari_db::value::Timestamp;
-use sesari_db::{Error, migrations};
+use sesari_db::{Error, maintenance};
 
 use super::{ask, key, made, make_kpi, world};
 use crate::logins;
@@ -40,9 +40,9 @@ fn keys_made_before_a_moment_go_and_their_work_can_be_done_again() {
     age(&world, &keys[0], 0);
 
     let mut admin = world.test.admin().unwrap();
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(0)).unwrap(), 0);
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 3);
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 0);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, at(0)).unwrap(), 0);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 3);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, at(2)).unwrap(), 0);
     for key in &keys {
         ask(&world, key).unwrap();
     }
@@ -62,7 +62,7 @@ fn more_than_a_batch_goes_in_one_call() {
         ))
         .unwrap();
     let before = Timestamp::new(hour(0) + chrono::TimeDelta::seconds(24_990)).unwrap();
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, before).unwrap(), 24_989);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, before).unwrap(), 24_989);
     assert_eq!(logins::value(&mut admin, "SELECT count(*) FROM public.idempotency_keys"), "11");
 }
 
@@ -109,9 +109,9 @@ fn a_key_that_is_just_asked_for_stays() {
     tenant.once("make a kpi", &asked, make_kpi).unwrap();
     let mut admin = world.test.admin().unwrap();
     admin.batch_execute("SET lock_timeout = '2s'").unwrap();
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
     tenant.commit().unwrap();
-    assert_eq!(migrations::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
+    assert_eq!(maintenance::prune_idempotency_keys(&mut admin, at(1)).unwrap(), 1);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn no_login_of_a_service_prunes() {
     ask(&world, &key()).unwrap();
     for url in [world.test.tenant_url(), world.test.service_url()] {
         let mut conn = PgConnection::establish(&url).unwrap();
-        let refused = migrations::prune_idempotency_keys(&mut conn, at(1_000_000));
+        let refused = maintenance::prune_idempotency_keys(&mut conn, at(1_000_000));
         assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
     }
 }

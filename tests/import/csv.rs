@@ -34,7 +34,7 @@ fn columns_are_found_by_name_and_a_source_may_be_empty() {
     let imported =
         tenant.data_points().import_csv(csv.as_bytes(), &CsvOptions::new(), &keep(), |_, _| ());
     assert_eq!(counts(&imported.unwrap()), [2, 0, 0, 0]);
-    let all: Result<Vec<_>, _> = tenant.data_points().stream(&kpi, span(0, 9)).collect();
+    let all: Result<Vec<_>, _> = tenant.data_points().iter(&kpi, span(0, 9)).collect();
     let all: Vec<_> = all
         .unwrap()
         .into_iter()

@@ -23,7 +23,7 @@ fn read(tenant: &mut TenantConnection, csv: impl AsRef<[u8]>, options: &CsvOptio
 fn points(tenant: &mut TenantConnection, kpi: &KpiId) -> Vec<(String, Option<String>, f64)> {
     let at = |text: &str| Timestamp::new(text.parse::<DateTime<Utc>>().unwrap()).unwrap();
     let range = TimeRange::new(at("2000-01-01T00:00:00Z"), at("2100-01-01T00:00:00Z")).unwrap();
-    let all: Result<Vec<_>, _> = tenant.data_points().stream(kpi, range).collect();
+    let all: Result<Vec<_>, _> = tenant.data_points().iter(kpi, range).collect();
     all.unwrap()
         .into_iter()
         .map(|point| {

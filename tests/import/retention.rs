@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sesari_db::Error;
 use sesari_db::id::KpiId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditFilter, NewDataPoint, OnExisting};
 
 use crate::support::{World, hour, service};
@@ -28,7 +28,7 @@ fn batches_end_with_a_day_and_take_the_oldest_first() {
     }
     assert_eq!(deleted, [48, 48, 48, 48 + 12]);
     assert_eq!(days(&mut tenant, &kpi), [(8, 12), (9, 24)]);
-    let oldest = tenant.data_points().stream(&kpi, crate::tools::span(0, 999)).next();
+    let oldest = tenant.data_points().iter(&kpi, crate::tools::span(0, 999)).next();
     assert_eq!(oldest.unwrap().unwrap().timestamp, before.get());
 }
 
@@ -153,7 +153,7 @@ fn the_database_deletes_batch_by_batch_and_says_so_in_the_audit_log() {
     assert_eq!(reports.last(), Some(&(243, 240)));
     let filter = AuditFilter { row_id: Some(kpi.to_string()), ..AuditFilter::default() };
     let mut owner = world.db.tenant(&world.a.owner, workspace).unwrap();
-    let entries = owner.audit_log().list(&filter, &Page::default()).unwrap().items;
+    let entries = owner.audit_log().list(&filter, &PageRequest::default()).unwrap().items;
     let points: i64 = entries.iter().map(|entry| entry.changes["points"].as_i64().unwrap()).sum();
     assert_eq!((entries.len(), points), (3, 240));
     drop(owner);

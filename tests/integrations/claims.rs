@@ -242,19 +242,19 @@ fn a_lease_over_seven_days_is_refused_before_the_server_is_asked() {
     let world = sealed_world();
     let id = created(&world.db, &world.a, "some secret");
     let longest = Duration::from_hours(7 * 24);
-    let mut door = world.db.service(&service()).unwrap();
+    let mut guard = world.db.service(&service()).unwrap();
     for too_long in
         [longest + Duration::from_nanos(1), Duration::from_hours(49 * 24), Duration::MAX]
     {
-        let refused = door.integration_queue().claim(1, too_long);
+        let refused = guard.integration_queue().claim(1, too_long);
         assert!(
             matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "lease"),
             "{refused:?}"
         );
     }
     // The transaction goes on.
-    let lease = door.integration_queue().claim(1, longest).unwrap().remove(0).lease;
-    door.commit().unwrap();
+    let lease = guard.integration_queue().claim(1, longest).unwrap().remove(0).lease;
+    guard.commit().unwrap();
     let mut worker = as_service(&world.db, &world.a.workspace);
     let refused =
         worker.integrations().extend_lease(&id, &lease, longest + Duration::from_nanos(1));

@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use sesari_db::credentials::{SealingKey, SealingKeyRing, Secret};
 use sesari_db::id::{IntegrationId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditEntry, AuditFilter, Claim, KeyUsage, NewIntegration};
 use sesari_db::testing::TestDatabase;
 use sesari_db::value::{IntegrationProvider, Timestamp};
@@ -44,8 +44,8 @@ pub(crate) fn stripe() -> NewIntegration {
     NewIntegration::new(IntegrationProvider::Stripe)
 }
 
-pub(crate) fn page(limit: u32) -> Page {
-    Page::first(limit).unwrap()
+pub(crate) fn page(limit: u32) -> PageRequest {
+    PageRequest::first(limit).unwrap()
 }
 
 pub(crate) fn moment(hours: i64) -> Timestamp {
@@ -71,15 +71,15 @@ pub(crate) fn opened(db: &Database, of: &WorkspaceId, id: &IntegrationId) -> Res
 }
 
 pub(crate) fn claim(db: &Database, how_many: u16, lease: Duration) -> Vec<Claim> {
-    let mut door = db.service(&service()).unwrap();
-    let claims = door.integration_queue().claim(how_many, lease).unwrap();
-    door.commit().unwrap();
+    let mut guard = db.service(&service()).unwrap();
+    let claims = guard.integration_queue().claim(how_many, lease).unwrap();
+    guard.commit().unwrap();
     claims
 }
 
 pub(crate) fn usage(db: &Database) -> Vec<(String, i64)> {
-    let mut door = db.service(&service()).unwrap();
-    let used: Vec<KeyUsage> = door.integration_queue().key_usage().unwrap();
+    let mut guard = db.service(&service()).unwrap();
+    let used: Vec<KeyUsage> = guard.integration_queue().key_usage().unwrap();
     used.into_iter().map(|used| (used.key_id.as_str().to_owned(), used.envelopes)).collect()
 }
 

@@ -22,16 +22,16 @@ fn refusal(world: &World, user: &UserId, token: &InvitationToken) -> Reason {
 fn the_invited_looks_accepts_and_is_in() {
     let world = World::new();
     let sent = world.invite(&world.a.admin, "Stranger@Example.com", Role::Admin);
-    let mut door = world.db.user_read_only(&world.stranger).unwrap();
-    let shown = door.invitations().look(&sent.token).unwrap();
+    let mut scoped = world.db.user_read_only(&world.stranger).unwrap();
+    let shown = scoped.invitations().look(&sent.token).unwrap();
     assert_eq!(shown.workspace_name.as_str(), "Workspace acme");
     assert_eq!(shown.inviter_name.unwrap().as_str(), "acme-admin");
     assert_eq!((shown.role, shown.expires_at), (Role::Admin, sent.invitation.expires_at));
-    drop(door);
+    drop(scoped);
     let token: InvitationToken = sent.token.expose().parse().unwrap();
-    let mut door = world.db.user(&world.stranger).unwrap();
-    let membership = door.invitations().accept(&token).unwrap();
-    door.commit().unwrap();
+    let mut scoped = world.db.user(&world.stranger).unwrap();
+    let membership = scoped.invitations().accept(&token).unwrap();
+    scoped.commit().unwrap();
     assert_eq!((&membership.user_id, &membership.role), (&world.stranger, &Role::Admin));
     let mut tenant = world.guard(&world.stranger, &world.a);
     let seen = tenant.invitations().find(&sent.invitation.id).unwrap().unwrap();
@@ -79,13 +79,13 @@ fn a_wrong_token_passes_over_no_row() {
             "SET LOCAL enable_seqscan = on",
             "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off",
         ] {
-            let mut door = world.db.user(&world.b.owner).unwrap();
-            door.connection().batch_execute(settings).unwrap();
+            let mut scoped = world.db.user(&world.b.owner).unwrap();
+            scoped.connection().batch_execute(settings).unwrap();
             // They count since the connection last reported, which may be before the transaction.
-            let before = passed(door.connection());
-            let refused = door.transaction(|door| door.invitations().look(&token));
+            let before = passed(scoped.connection());
+            let refused = scoped.transaction(|scoped| scoped.invitations().look(&token));
             assert_eq!(reason(refused), Reason::Unknown);
-            assert_eq!(passed(door.connection()), before, "{place} {settings}");
+            assert_eq!(passed(scoped.connection()), before, "{place} {settings}");
         }
     }
 }
@@ -186,9 +186,9 @@ fn an_invitation_stands_on_the_rights_that_its_sender_has_now() {
 fn a_declined_invitation_makes_room_for_another() {
     let world = World::new();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
-    let mut door = world.db.user(&world.stranger).unwrap();
-    door.invitations().decline(&sent.token).unwrap();
-    door.commit().unwrap();
+    let mut scoped = world.db.user(&world.stranger).unwrap();
+    scoped.invitations().decline(&sent.token).unwrap();
+    scoped.commit().unwrap();
     let mut tenant = world.guard(&world.a.owner, &world.a);
     let seen = tenant.invitations().find(&sent.invitation.id).unwrap().unwrap();
     assert!(seen.declined_at.is_some());

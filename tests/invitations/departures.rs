@@ -5,7 +5,7 @@ use std::slice;
 use sesari_db::Error;
 use sesari_db::error::DepartureError;
 use sesari_db::id::{UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{AuditFilter, Succession};
 use sesari_db::value::Role;
 
@@ -37,25 +37,26 @@ fn a_user_goes_when_every_workspace_is_decided_and_nothing_is_half_done() {
     let shared = create_workspace(&world.db, owner, "shared");
     add_member(&world.db, &shared, &world.b.owner, Role::Owner);
     add_member(&world.db, &world.b.workspace, owner, Role::Member);
-    let mut door = world.db.service(&service()).unwrap();
-    let sole = door.memberships().sole_ownerships(owner, &Page::first(1).unwrap()).unwrap();
+    let mut scoped = world.db.service(&service()).unwrap();
+    let sole =
+        scoped.memberships().sole_ownerships(owner, &PageRequest::first(1).unwrap()).unwrap();
     assert_eq!(sole.items[0].workspace_id, a.workspace);
-    let rest = Page::first(9).unwrap().after(sole.next.unwrap());
-    let sole = door.memberships().sole_ownerships(owner, &rest).unwrap();
+    let rest = PageRequest::first(9).unwrap().after(sole.next.unwrap());
+    let sole = scoped.memberships().sole_ownerships(owner, &rest).unwrap();
     assert_eq!((sole.items.len(), &sole.items[0].workspace_id), (1, &second));
     assert_eq!(sole.items[0].workspace_name.as_str(), "Workspace second");
 
     let mut both = vec![a.workspace.clone(), second.clone()];
     both.sort();
-    assert_eq!(undecided(door.users().delete(owner, &[])), both);
+    assert_eq!(undecided(scoped.users().delete(owner, &[])), both);
     let one = [heir(&a.workspace, &a.member)];
-    assert_eq!(undecided(door.users().delete(owner, &one)), slice::from_ref(&second));
+    assert_eq!(undecided(scoped.users().delete(owner, &one)), slice::from_ref(&second));
     // No heir: a stranger, the leaver.
     for nobody in [&world.stranger, owner] {
         let decisions =
             [heir(&a.workspace, nobody), Succession::Delete { workspace: second.clone() }];
         assert_eq!(
-            undecided(door.users().delete(owner, &decisions)),
+            undecided(scoped.users().delete(owner, &decisions)),
             slice::from_ref(&a.workspace)
         );
     }
@@ -67,8 +68,8 @@ fn a_user_goes_when_every_workspace_is_decided_and_nothing_is_half_done() {
         Succession::Delete { workspace: shared.clone() },
         Succession::Delete { workspace: world.b.workspace.clone() },
     ];
-    door.users().delete(owner, &decisions).unwrap();
-    door.commit().unwrap();
+    scoped.users().delete(owner, &decisions).unwrap();
+    scoped.commit().unwrap();
     assert_eq!(world.count(&format!("users WHERE id = '{owner}'")), 0);
     assert_eq!(world.count(&format!("workspaces WHERE id = '{second}'")), 0);
     assert_eq!(
@@ -78,7 +79,8 @@ fn a_user_goes_when_every_workspace_is_decided_and_nothing_is_half_done() {
     let mut tenant = world.db.tenant(&a.member, &a.workspace).unwrap();
     let role = tenant.members().find(&a.member).unwrap().unwrap().membership.role;
     assert_eq!(role, Role::Owner);
-    let log = tenant.audit_log().list(&AuditFilter::default(), &Page::default()).unwrap().items;
+    let log =
+        tenant.audit_log().list(&AuditFilter::default(), &PageRequest::default()).unwrap().items;
     let told: Vec<_> = log[..2].iter().map(|e| (e.action.as_str(), e.actor_id.as_str())).collect();
     assert_eq!(told, [("member.remove", "test-service"), ("member.change_role", "test-service")]);
     assert!(tenant.audit_log().verify(None).unwrap().is_intact());
@@ -90,11 +92,11 @@ fn two_decisions_for_one_workspace_are_none() {
     let workspace = &world.a.workspace;
     let decisions =
         [heir(workspace, &world.a.member), Succession::Delete { workspace: workspace.clone() }];
-    let mut door = world.db.service(&service()).unwrap();
-    let refused = door.users().delete(&world.a.owner, &decisions).unwrap_err();
+    let mut scoped = world.db.service(&service()).unwrap();
+    let refused = scoped.users().delete(&world.a.owner, &decisions).unwrap_err();
     assert!(matches!(&refused, Error::Invalid(invalid) if invalid.field() == "decisions"));
     for at_most in [0, 501] {
-        let refused = door.memberships().leave(&world.a.member, &[], at_most).unwrap_err();
+        let refused = scoped.memberships().leave(&world.a.member, &[], at_most).unwrap_err();
         assert!(matches!(&refused, Error::Invalid(invalid) if invalid.field() == "at_most"));
     }
 }
@@ -113,31 +115,31 @@ fn somebody_who_is_in_very_many_workspaces_leaves_in_parts() {
          {AUDITED}",
         world.b.owner
     ));
-    let mut door = world.db.service(&service()).unwrap();
-    let refused = door.transaction(|door| door.users().delete(&user, &[]));
+    let mut scoped = world.db.service(&service()).unwrap();
+    let refused = scoped.transaction(|scoped| scoped.users().delete(&user, &[]));
     assert!(
         matches!(refused, Err(Error::Departure(DepartureError::TooManyMemberships))),
         "{refused:?}"
     );
     // Of the last part, and told before the first is done.
     let seventh: WorkspaceId = "many7".parse().unwrap();
-    assert_eq!(undecided(door.memberships().leave(&user, &[], 500)), slice::from_ref(&seventh));
-    drop(door);
+    assert_eq!(undecided(scoped.memberships().leave(&user, &[], 500)), slice::from_ref(&seventh));
+    drop(scoped);
     let decisions = [Succession::Delete { workspace: seventh }];
     let mut parts = Vec::new();
     loop {
-        let mut door = world.db.service(&service()).unwrap();
-        let left = door.memberships().leave(&user, &decisions, 500).unwrap();
-        door.commit().unwrap();
+        let mut scoped = world.db.service(&service()).unwrap();
+        let left = scoped.memberships().leave(&user, &decisions, 500).unwrap();
+        scoped.commit().unwrap();
         parts.push(left);
         if left == 0 {
             break;
         }
     }
     assert_eq!(parts, [500, 500, 200, 0]);
-    let mut door = world.db.service(&service()).unwrap();
-    door.users().delete(&user, &[]).unwrap();
-    door.commit().unwrap();
+    let mut scoped = world.db.service(&service()).unwrap();
+    scoped.users().delete(&user, &[]).unwrap();
+    scoped.commit().unwrap();
     assert_eq!(world.count("workspaces WHERE id LIKE 'many%'"), 1199);
 }
 
@@ -157,9 +159,9 @@ fn the_largest_part_fits_into_a_transaction_when_each_workspace_gets_a_heir() {
     ));
     let decisions: Vec<_> =
         (1..=500).map(|i| heir(&format!("many{i}").parse().unwrap(), &world.stranger)).collect();
-    let mut door = world.db.service(&service()).unwrap();
-    door.users().delete(&user, &decisions).unwrap();
-    door.commit().unwrap();
+    let mut scoped = world.db.service(&service()).unwrap();
+    scoped.users().delete(&user, &decisions).unwrap();
+    scoped.commit().unwrap();
     assert_eq!(
         world.count(&format!(
             "workspace_users WHERE user_id = '{}' AND role = 'owner'",
@@ -172,10 +174,10 @@ fn the_largest_part_fits_into_a_transaction_when_each_workspace_gets_a_heir() {
 #[test]
 fn an_only_owner_who_never_agreed_gets_out() {
     let world = World::new();
-    let mut door = world.db.service(&service()).unwrap();
+    let mut scoped = world.db.service(&service()).unwrap();
     let decision = [Succession::Delete { workspace: world.a.workspace.clone() }];
-    assert_eq!(door.memberships().leave(&world.a.owner, &decision, 1).unwrap(), 1);
-    door.commit().unwrap();
+    assert_eq!(scoped.memberships().leave(&world.a.owner, &decision, 1).unwrap(), 1);
+    scoped.commit().unwrap();
     assert_eq!(world.count(&format!("workspaces WHERE id = '{}'", world.a.workspace)), 0);
     assert_eq!(world.count(&format!("users WHERE id = '{}'", world.a.owner)), 1);
 }
@@ -183,10 +185,10 @@ fn an_only_owner_who_never_agreed_gets_out() {
 #[test]
 fn a_service_deletes_a_workspace_that_nobody_owns_and_no_other() {
     let world = World::new();
-    let mut door = world.db.service(&service()).unwrap();
-    let owned = door.memberships().delete_ownerless_workspace(&world.a.workspace).unwrap_err();
+    let mut scoped = world.db.service(&service()).unwrap();
+    let owned = scoped.memberships().delete_ownerless_workspace(&world.a.workspace).unwrap_err();
     assert!(owned.is_not_found());
-    let nowhere = door.memberships().delete_ownerless_workspace(&"nowhere".parse().unwrap());
+    let nowhere = scoped.memberships().delete_ownerless_workspace(&"nowhere".parse().unwrap());
     assert!(nowhere.unwrap_err().is_not_found());
     world.arrange(&format!(
         "ALTER TABLE workspace_users DISABLE TRIGGER USER;
@@ -194,8 +196,8 @@ fn a_service_deletes_a_workspace_that_nobody_owns_and_no_other() {
          ALTER TABLE workspace_users ENABLE TRIGGER USER",
         world.a.owner
     ));
-    door.memberships().delete_ownerless_workspace(&world.a.workspace).unwrap();
-    door.commit().unwrap();
+    scoped.memberships().delete_ownerless_workspace(&world.a.workspace).unwrap();
+    scoped.commit().unwrap();
     let told = format!(
         "audit_log WHERE workspace_id = '{}' AND action = 'workspace.delete' AND actor_id = 'test-service'",
         world.a.workspace

@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use sesari_db::Error;
 use sesari_db::invitation::InvitationError as Reason;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, InvitationFilter, InvitationState as State, NewInvitation, Validity,
 };
@@ -165,13 +165,13 @@ fn list_and_count_agree_on_every_state_and_show_members_nothing() {
     let mut admin = world.guard(&world.a.admin, &world.a);
     for state in [State::Open, State::Revoked, State::Declined, State::Accepted, State::Expired] {
         let filter = InvitationFilter { state: Some(state) };
-        let listed = admin.invitations().list(&filter, &Page::default()).unwrap().items;
+        let listed = admin.invitations().list(&filter, &PageRequest::default()).unwrap().items;
         assert_eq!(listed.len(), 1, "{state:?}");
         assert_eq!(admin.invitations().count(&filter).unwrap(), 1, "{state:?}");
     }
     let all = InvitationFilter::default();
-    let first = admin.invitations().list(&all, &Page::first(2).unwrap()).unwrap();
-    let rest = Page::first(9).unwrap().after(first.next.unwrap());
+    let first = admin.invitations().list(&all, &PageRequest::first(2).unwrap()).unwrap();
+    let rest = PageRequest::first(9).unwrap().after(first.next.unwrap());
     assert_eq!(admin.invitations().list(&all, &rest).unwrap().items.len(), 3);
     for user in [&world.a.member, &world.stranger, &world.b.owner] {
         let mut tenant = world.guard(user, &world.a);
@@ -226,7 +226,8 @@ fn who_did_what_to_an_invitation_is_in_the_audit_log_without_the_address() {
     tenant.invitations().revoke(&other.invitation.id).unwrap();
     tenant.commit().unwrap();
     let mut tenant = world.guard(&world.a.owner, &world.a);
-    let entries = tenant.audit_log().list(&AuditFilter::default(), &Page::default()).unwrap().items;
+    let entries =
+        tenant.audit_log().list(&AuditFilter::default(), &PageRequest::default()).unwrap().items;
     let told: Vec<_> = entries
         .iter()
         .filter(|e| e.table_name == "invitations" || e.actor_id == world.stranger.as_str())

@@ -99,11 +99,11 @@ fn two_owners_who_name_each_other_heir_leave_one_owner() {
         let workspace = crate::support::create_workspace(&world.db, &users[0], &slug);
         add_member(&world.db, &workspace, &users[1], Role::Owner);
         let results = race(&world.db, 2, |i, db| {
-            let mut door = db.service(&service())?;
+            let mut guard = db.service(&service())?;
             let user = users[1 - i].clone();
             let decision = Succession::Heir { workspace: workspace.clone(), user };
-            door.users().delete(&users[i], &[decision])?;
-            door.commit()
+            guard.users().delete(&users[i], &[decision])?;
+            guard.commit()
         });
         assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "{results:?}");
         let undecided = results.iter().filter(|r| matches!(r, Err(Error::Departure(_)))).count();
@@ -125,11 +125,11 @@ fn a_heir_who_leaves_meanwhile_leaves_no_workspace_without_an_owner() {
         add_member(&world.db, &workspace, &heir, Role::Member);
         let results = race(&world.db, 2, |i, db| {
             if i == 0 {
-                let mut door = db.service(&service())?;
+                let mut guard = db.service(&service())?;
                 let decision =
                     Succession::Heir { workspace: workspace.clone(), user: heir.clone() };
-                door.users().delete(&owner, &[decision])?;
-                return door.commit();
+                guard.users().delete(&owner, &[decision])?;
+                return guard.commit();
             }
             let mut tenant = db.tenant(&heir, &workspace)?;
             tenant.members().leave()?;

@@ -29,9 +29,9 @@ impl World {
     }
 
     pub(crate) fn accept(&self, user: &UserId, token: &InvitationToken) -> Result<()> {
-        let mut door = self.db.user(user)?;
-        door.invitations().accept(token)?;
-        door.commit()
+        let mut scoped = self.db.user(user)?;
+        scoped.invitations().accept(token)?;
+        scoped.commit()
     }
 
     pub(crate) fn arrange(&self, sql: &str) {

@@ -174,13 +174,13 @@ pub const ACTORS: &[Actor] = &[
         Some(|s, at| s.signer.sign('s', "sync", s.world.a.workspace.as_str(), at.now, at.pid))
     ),
     actor!(
-        "user door",
+        "user scope",
         Tenant,
         Inside,
         Some(|s, at| s.signer.sign('u', s.world.a.owner.as_str(), "", at.now, at.pid))
     ),
     actor!(
-        "service door",
+        "service scope",
         Service,
         ServiceDoor,
         Some(|s, at| s.signer.sign('s', "billing", "", at.now, at.pid))

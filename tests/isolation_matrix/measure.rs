@@ -52,7 +52,7 @@ pub struct Matrix {
     admin: PgConnection,
     /// How many rows each table has, and the keys of the own ones.
     rows: BTreeMap<&'static str, (Vec<String>, i64)>,
-    /// Rows of no workspace in the audit log, which the service door may read.
+    /// Rows of no workspace in the audit log, which the service scope may read.
     unowned_entries: i64,
 }
 

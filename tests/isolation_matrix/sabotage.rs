@@ -98,7 +98,7 @@ pub const SABOTAGES: &[Sabotage] = &[
     sabotage!(
         "one more permissive policy",
         "workspaces",
-        "workspaces, user door, update",
+        "workspaces, user scope, update",
         "CREATE POLICY help_desk ON workspaces USING (true)"
     ),
     sabotage!(
@@ -110,16 +110,16 @@ pub const SABOTAGES: &[Sabotage] = &[
                 OR user_id = sesari.current_user_id())"
     ),
     sabotage!(
-        "the services' door opened to a tenant's table",
+        "the service scope opened to a tenant's table",
         "goals",
-        "goals, service door, select",
+        "goals, service scope, select",
         "GRANT SELECT ON goals TO sesari_service;
          CREATE POLICY jobs ON goals FOR SELECT TO sesari_service USING (true)"
     ),
     sabotage!(
         "the whole audit log shown to services",
         "audit_log",
-        "audit_log, service door, select",
+        "audit_log, service scope, select",
         "ALTER POLICY audit_log_service_select ON audit_log
          USING (sesari.current_service() IS NOT NULL)"
     ),

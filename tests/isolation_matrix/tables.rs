@@ -30,7 +30,7 @@ pub const TABLES: &[Table] = &[
         name: "audit_log",
         own: BY_WORKSPACE,
         key: "id",
-        insert: "(id, workspace_id, sequence, occurred_at, actor_kind, actor_id, door, action, table_name,
+        insert: "(id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name,
                   row_id, changes, transaction_id, previous_hash, hash)
                  VALUES ('x1', '{ws}', 99, now(), 'user', '{owner}', 'tenant', 'kpi.purge', 'kpis',
                          'x1', '{}', 1, '', '')",

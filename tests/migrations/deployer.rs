@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
 use sesari_db::tenancy::ContextKey;
 use sesari_db::testing::TestDatabase;
-use sesari_db::{Database, Error, migrations};
+use sesari_db::{Database, Error, maintenance, migrations};
 
 use super::logins::{Role, holds};
 use super::{assert_same, difference, dump, empty, lines, without_bookkeeping};
@@ -25,20 +25,20 @@ fn deploy(test: &TestDatabase, conn: &mut PgConnection) {
     ));
     let key = test.context_key();
     assert_eq!(migrations::run(conn).unwrap(), migrations::versions().unwrap());
-    migrations::install_context_key(conn, key).unwrap();
-    migrations::install_context_key(conn, key).unwrap();
+    maintenance::install_context_key(conn, key).unwrap();
+    maintenance::install_context_key(conn, key).unwrap();
     let other = ContextKey::generate(key.id()).unwrap();
-    let conflict = migrations::install_context_key(conn, &other).unwrap_err();
+    let conflict = maintenance::install_context_key(conn, &other).unwrap_err();
     assert!(conflict.is_conflict(), "another key under the same id: {conflict:?}");
     assert_eq!(migrations::run(conn).unwrap(), [""; 0]);
 
     let second = ContextKey::generate("second").unwrap();
-    migrations::install_context_key(conn, &second).unwrap();
+    maintenance::install_context_key(conn, &second).unwrap();
     let mut admin = test.admin().unwrap();
     let keys = "SELECT key_id AS line FROM sesari.context_keys ORDER BY 1";
     assert_eq!(lines(&mut admin, keys), ["second", key.id()]);
-    assert!(migrations::retire_context_key(conn, "second").unwrap());
-    assert!(!migrations::retire_context_key(conn, "second").unwrap());
+    assert!(maintenance::retire_context_key(conn, "second").unwrap());
+    assert!(!maintenance::retire_context_key(conn, "second").unwrap());
     assert_eq!(lines(&mut admin, keys), [key.id()]);
 
     let last = migrations::revert_last(conn).unwrap().unwrap();
@@ -90,10 +90,10 @@ fn the_services_logins_can_neither_migrate_nor_touch_the_keys() {
         let mut conn = <PgConnection as diesel::Connection>::establish(&url).unwrap();
         assert!(migrations::revert_last(&mut conn).is_err());
         let key = ContextKey::generate("mine").unwrap();
-        let install = migrations::install_context_key(&mut conn, &key).unwrap_err();
+        let install = maintenance::install_context_key(&mut conn, &key).unwrap_err();
         assert!(install.is_denied(), "{install:?}");
         let retire =
-            migrations::retire_context_key(&mut conn, test.context_key().id()).unwrap_err();
+            maintenance::retire_context_key(&mut conn, test.context_key().id()).unwrap_err();
         assert!(retire.is_denied(), "{retire:?}");
     }
     test.database().expect("nothing happened");

@@ -70,7 +70,7 @@ const SHARED: [(&str, &[&str]); 24] = [
         "data_point.record_many",
         &["data_points.import", "data_points.import_csv", "data_points.record_many"],
     ),
-    ("data_point.range", &["data_points.export_csv", "data_points.range", "data_points.stream"]),
+    ("data_point.range", &["data_points.export_csv", "data_points.iter", "data_points.range"]),
     ("integration.update", &["integrations.activate", "integrations.deactivate"]),
     ("integration.record_sync", &["integrations.record_failure", "integrations.record_success"]),
     ("member.remove", &["members.leave", "members.remove"]),

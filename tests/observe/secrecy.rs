@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use sesari_db::credentials::Secret;
 use sesari_db::id::{KpiId, LeaseId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     KpiChanges, KpiFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewKpi, NewUser,
     NewWorkspace, OnExisting, PointKey, ProfileChanges, WorkspaceChanges,
@@ -67,7 +67,7 @@ fn users_and_workspaces(world: &World, heard: &mut Heard) {
     let workspace = heard.hear(guard.my_workspaces().create(&NewWorkspace::new(text(), text())));
     let name = ProfileChanges { name: Some(Some(text())), ..ProfileChanges::default() };
     heard.hear(guard.me().update(&name));
-    heard.hear(guard.my_workspaces().list(&Page::default()));
+    heard.hear(guard.my_workspaces().list(&PageRequest::default()));
     guard.commit().unwrap();
     let mut guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let slug = WorkspaceChanges { name: None, slug: Some(text()) };
@@ -95,7 +95,10 @@ fn kpis_and_points(world: &World, heard: &mut Heard) {
     let renamed = KpiChanges { name: Some(text()), ..KpiChanges::default() };
     heard.hear(guard.kpis().update(&new.id, &renamed));
     let filter = KpiFilter { name_contains: Some(CANARY.into()), ..KpiFilter::default() };
-    assert_eq!(heard.hear(guard.kpis().list(&filter, &Page::default())).unwrap().items.len(), 1);
+    assert_eq!(
+        heard.hear(guard.kpis().list(&filter, &PageRequest::default())).unwrap().items.len(),
+        1
+    );
     let point = NewDataPoint {
         source: Some(text()),
         ..NewDataPoint::new(new.id.clone(), NUMBER, hour(1)).unwrap()

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sesari_db::clock::Clock;
 use sesari_db::credentials::Secret;
 use sesari_db::id::KpiId;
-use sesari_db::migrations::retire_context_key;
-use sesari_db::page::Page;
+use sesari_db::maintenance::retire_context_key;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     KpiChanges, KpiFilter, NewDataPoint, NewGoalKpi, NewIntegration, NewKpi, OnExisting,
 };
@@ -24,7 +24,7 @@ fn an_operation_is_a_span_with_its_table_and_the_number_of_its_rows() {
     let (new, told) = listen(|| {
         let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
         let new = tenant.kpis().create(&NewKpi::new("Churn".parse().unwrap())).unwrap();
-        tenant.kpis().list(&KpiFilter::default(), &Page::default()).unwrap();
+        tenant.kpis().list(&KpiFilter::default(), &PageRequest::default()).unwrap();
         tenant.kpis().count(&KpiFilter::default()).unwrap();
         tenant.kpis().find(&KpiId::generate()).unwrap();
         let points: Vec<_> =

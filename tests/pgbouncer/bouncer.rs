@@ -127,7 +127,7 @@ impl Bouncer {
         &self.address
     }
 
-    /// Both doors by way of this pooler, as somebody would build it who does not know.
+    /// Both scopes by way of this pooler, as somebody would build it who does not know.
     pub fn unaware(&self, test: &TestDatabase) -> DatabaseBuilder {
         Database::builder(self.url(&test.tenant_url()), test.context_key().clone())
             // Tests hold several guards of one workspace.
@@ -137,7 +137,7 @@ impl Bouncer {
             .pool_size(4)
     }
 
-    /// Both doors by way of this pooler.
+    /// Both scopes by way of this pooler.
     pub fn builder(&self, test: &TestDatabase) -> DatabaseBuilder {
         self.unaware(test).behind_transaction_pooler()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
-use sesari_db::migrations;
+use sesari_db::maintenance;
 
 use crate::bouncer::Bouncer;
 use crate::logins::value;
@@ -82,7 +82,7 @@ fn a_captured_context_opens_its_workspace_for_ten_seconds_and_no_longer() {
     let removed = signer.sign('u', world.b.member.as_str(), b, now, 0);
     assert_eq!(replayed(&mut direct, &removed), "NULL");
     assert_eq!(replayed(&mut direct, &token), b);
-    migrations::retire_context_key(&mut world.test.admin().unwrap(), "test").unwrap();
+    maintenance::retire_context_key(&mut world.test.admin().unwrap(), "test").unwrap();
     assert_eq!(replayed(&mut direct, &token), "NULL");
 }
 

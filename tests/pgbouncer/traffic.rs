@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, GoalFilter, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewKpi,
 };
@@ -91,7 +91,7 @@ fn transaction(db: &Database, of: &Canaries, n: usize) -> Result<bool> {
         0 => db.tenant_read_only(actor, &tenant.workspace)?,
         _ => db.tenant(actor, &tenant.workspace)?,
     };
-    let page = Page::default();
+    let page = PageRequest::default();
     // Those that will fail or are undone look first.
     let mut seen = matches!(n % 12, 1 | 2 | 4 | 6) && of.are_all(&mut guard)?;
     match n % 12 {
@@ -249,7 +249,7 @@ fn interleave(tenants: usize, transactions: usize, chaos: bool) {
     } else {
         assert_eq!((seen, failed), (transactions, 0));
     }
-    sign_up(&db, "the-service-door");
+    sign_up(&db, "the-service-scoped");
     assert!(db.service(&service()).is_ok());
     drop(db);
     servers_are_clean(&bouncer, &world);

@@ -147,8 +147,8 @@ const METHODS: &[Method] = methods! {
         &CsvOptions::new(), &imports(), |_, _| ());
     "data_points.export_csv": |tenant, own, ids|
         tenant.data_points().export_csv(&ids.kpi, all_time(), std::io::sink());
-    "data_points.stream": |tenant, own, ids|
-        tenant.data_points().stream(&ids.kpi, all_time()).collect::<Result<Vec<_>>>();
+    "data_points.iter": |tenant, own, ids|
+        tenant.data_points().iter(&ids.kpi, all_time()).collect::<Result<Vec<_>>>();
     "data_points.range": |tenant, own, ids|
         tenant.data_points().range(&ids.kpi, all_time(), &page(9));
     "data_points.count": |tenant, own, ids| tenant.data_points().count(&ids.kpi, all_time());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use diesel::connection::{Connection, InstrumentationEvent};
 use sesari_db::TenantConnection;
 use sesari_db::id::GoalId;
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::progress::{Excluded, KpiProgressInput, goal_progress};
 use sesari_db::repo::{MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewKpi};
 use sesari_db::value::{Finite, Timestamp, Weight};
@@ -162,6 +162,6 @@ fn progress_of_any_number_of_goals_is_one_query() {
     let ids: Vec<_> = kpis.into_iter().map(|linked| linked.kpi.id).collect();
     tenant.data_points().latest_of_many(&ids).unwrap();
     tenant.goal_kpis().list(&goals[5]).unwrap();
-    tenant.members().list(&MemberFilter::default(), &Page::default()).unwrap();
+    tenant.members().list(&MemberFilter::default(), &PageRequest::default()).unwrap();
     assert_eq!(queries.load(Ordering::SeqCst), 3, "one for each list");
 }

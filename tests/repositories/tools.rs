@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, HasSqlType};
 use sesari_db::PgConnection;
-use sesari_db::page::{Page, Paged};
+use sesari_db::page::{Page, PageRequest};
 use sesari_db::{Error, Result, ServiceConnection, TenantConnection, UserConnection};
 
 use crate::support::{Tenant, World, service};
@@ -15,8 +15,8 @@ pub(crate) fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T
     text.parse().unwrap()
 }
 
-pub(crate) fn page(limit: u32) -> Page {
-    Page::first(limit).unwrap()
+pub(crate) fn page(limit: u32) -> PageRequest {
+    PageRequest::first(limit).unwrap()
 }
 
 impl World {
@@ -72,7 +72,7 @@ pub(crate) fn raw(tenant: &mut TenantConnection, sql: &str) -> Result<usize> {
 }
 
 /// Reads a list to its end, so many rows at a time.
-pub(crate) fn walk<T>(limit: u32, mut list: impl FnMut(&Page) -> Result<Paged<T>>) -> Vec<T> {
+pub(crate) fn walk<T>(limit: u32, mut list: impl FnMut(&PageRequest) -> Result<Page<T>>) -> Vec<T> {
     let mut all = Vec::new();
     let mut next = page(limit);
     loop {

@@ -1,4 +1,4 @@
-//! `users`, through the service's door.
+//! `users`, through the service's scope.
 
 use chrono::{DateTime, Utc};
 use sesari_db::id::UserId;

@@ -17,7 +17,7 @@ fn counters(conn: &mut PgConnection) -> Vec<String> {
     lines(conn, query)
 }
 
-/// What a user's door visits by this, in a transaction of its own.
+/// What a user's scope visits by this, in a transaction of its own.
 fn visits(world: &World, ask: impl FnOnce(&mut UserConnection)) -> Vec<String> {
     // On a connection that has counted nothing yet.
     let db = world.test.builder().pool_size(1).build().unwrap();
@@ -99,8 +99,8 @@ fn no_condition_of_a_tenant_is_asked_of_users_or_of_what_is_looked_up_by_users()
         let sql = format!("SELECT FROM {table}");
         let mut tenant = world.as_owner(&world.a);
         assert!(matches!(raw(&mut tenant, &sql), Err(Error::Denied)), "{table}");
-        let mut door = world.db.tenant(service(), &world.a.workspace).unwrap();
-        assert!(matches!(raw(&mut door, &sql), Err(Error::Denied)), "{table}");
+        let mut guard = world.db.tenant(service(), &world.a.workspace).unwrap();
+        assert!(matches!(raw(&mut guard, &sql), Err(Error::Denied)), "{table}");
     }
 }
 

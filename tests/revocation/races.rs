@@ -16,7 +16,7 @@ use sesari_db::PgConnection;
 use sesari_db::repo::{KpiFilter, NewKpi};
 use sesari_db::tenancy::MemberRole;
 use sesari_db::value::Role;
-use sesari_db::{Error, TenantConnection, migrations};
+use sesari_db::{Error, TenantConnection, maintenance};
 
 use super::signer::Signer;
 use super::support::{World, add_member};
@@ -267,7 +267,7 @@ fn a_captured_context_lives_no_longer_than_its_backend_membership_and_key() {
     // Its key has gone, amid a transaction.
     let mut guard = narrow.tenant(&a.owner, &a.workspace).unwrap();
     assert_eq!(guard.role().unwrap(), Some(MemberRole::Member(Role::Owner)));
-    migrations::retire_context_key(&mut world.test.admin().unwrap(), "test").unwrap();
+    maintenance::retire_context_key(&mut world.test.admin().unwrap(), "test").unwrap();
     assert_eq!(guard.role().unwrap(), None);
     assert_eq!(rows_seen(&mut guard), 0);
 }

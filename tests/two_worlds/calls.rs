@@ -40,7 +40,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "kpis.list": |t, a| t.kpis().list(
         &KpiFilter { deleted: a.deleted(), ..KpiFilter::default() }, &a.page());
     "kpis.list walk": |t, a| {
-        let first = t.kpis().list(&KpiFilter::default(), &sesari_db::page::Page::first(1)?)?;
+        let first = t.kpis().list(&KpiFilter::default(), &sesari_db::page::PageRequest::first(1)?)?;
         let next = first.next.clone().map(|next| a.page().after(next));
         let second = next.map(|page| t.kpis().list(&KpiFilter::default(), &page)).transpose();
         second.map(|second| (first, second))
@@ -86,7 +86,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         let rows = t.data_points().export_csv(&a.kpi(), a.range(), &mut csv)?;
         Ok::<_, sesari_db::Error>((rows, String::from_utf8(csv).unwrap()))
     };
-    "data_points.stream": |t, a| t.data_points().stream(&a.kpi(), a.range())
+    "data_points.iter": |t, a| t.data_points().iter(&a.kpi(), a.range())
         .collect::<Result<Vec<_>>>();
     "data_points.range": |t, a| t.data_points().range(&a.kpi(), a.range(), &a.page());
     "data_points.count": |t, a| t.data_points().count(&a.kpi(), a.range());
@@ -234,7 +234,7 @@ pub const OF_A_USER: &[Call<UserConnection>] = calls! {
     "my_subscription.get": |u, a| u.my_subscription().get();
 };
 
-/// At the services' door A's stake is what A's users and their subscriptions show: the others'
+/// At the service scope A's stake is what A's users and their subscriptions show: the others'
 /// belong to no tenant, and lists of them are an accepted channel.
 pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.find": |s, a| s.users().find(&a.own_user());

@@ -19,8 +19,8 @@ pub enum When {
     Workspace,
     /// It names a user who exists in one world only.
     User,
-    /// At the services' door.
-    AtServiceDoor,
+    /// At the service scope.
+    AsService,
     /// There, and it names the workspace that is no more.
     Deleted,
 }
@@ -69,21 +69,17 @@ pub const CHANNELS: &[Channel] = &[
                  that it is taken",
         covers: &["my_workspaces.create by id"],
         when: When::Workspace,
-        witness: Witness::Call(
-            Who::AtUserDoor(Actor::Owner),
-            "my_workspaces.create by id",
-            ELSEWHERE,
-        ),
+        witness: Witness::Call(Who::AsUser(Actor::Owner), "my_workspaces.create by id", ELSEWHERE),
     },
     Channel {
         name: "e-mail addresses",
         reason: "an address belongs to one user; only a service creates users",
         covers: &["users.create by address"],
         when: When::User,
-        witness: Witness::Call(Who::AtServiceDoor, "users.create by address", SOMEBODY),
+        witness: Witness::Call(Who::AsService, "users.create by address", SOMEBODY),
     },
     Channel {
-        name: "users and subscriptions at the services' door",
+        name: "users and subscriptions at the service scope",
         reason: "they belong to no tenant, and sign-in and billing need all of them",
         covers: &[
             "users.list",
@@ -108,8 +104,8 @@ pub const CHANNELS: &[Channel] = &[
             "row security off",
             "a whole schema as XML",
         ],
-        when: When::AtServiceDoor,
-        witness: Witness::Call(Who::AtServiceDoor, "users.list", Args { number: 1, ..NOTHING }),
+        when: When::AsService,
+        witness: Witness::Call(Who::AsService, "users.list", Args { number: 1, ..NOTHING }),
     },
     Channel {
         name: "the queue of integrations",
@@ -120,8 +116,8 @@ pub const CHANNELS: &[Channel] = &[
             "usage of keys",
             "workspaces to reseal",
         ],
-        when: When::AtServiceDoor,
-        witness: Witness::Call(Who::AtServiceDoor, "integration_queue.key_usage", NOTHING),
+        when: When::AsService,
+        witness: Witness::Call(Who::AsService, "integration_queue.key_usage", NOTHING),
     },
     Channel {
         name: "logs of deleted workspaces",
@@ -133,7 +129,7 @@ pub const CHANNELS: &[Channel] = &[
         ],
         when: When::Deleted,
         witness: Witness::Call(
-            Who::AtServiceDoor,
+            Who::AsService,
             "deleted_workspace_audit_log.export",
             Args { workspace: Pick::Gone, ..NOTHING },
         ),
@@ -262,7 +258,7 @@ fn channel_of(step: &Step, who: Who) -> Option<&'static Channel> {
             && match channel.when {
                 When::Workspace => aim.args.workspace.differs(),
                 When::User => matches!(aim.args.user, LEFT_ONLY_USER | RIGHT_ONLY_USER),
-                When::AtServiceDoor => aim.service,
+                When::AsService => aim.service,
                 When::Deleted => aim.service && aim.args.workspace == Pick::Gone,
             }
     })

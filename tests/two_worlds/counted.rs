@@ -28,9 +28,9 @@ pub const ACTORS: [Who; 12] = [
     Who::InOwn(Actor::Outsider),
     Who::ReadOnly(Actor::Member),
     Who::Elsewhere(Actor::Owner, Pick::OnlyLeft),
-    Who::AtUserDoor(Actor::Owner),
-    Who::AtUserDoor(Actor::Removed),
-    Who::AtUserDoor(Actor::Stranger),
+    Who::AsUser(Actor::Owner),
+    Who::AsUser(Actor::Removed),
+    Who::AsUser(Actor::Stranger),
 ];
 
 /// How scans are chosen.

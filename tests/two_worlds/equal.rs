@@ -95,7 +95,7 @@ UPDATE audit_log
        previous_hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence - 1, 'UTF8')),
        hash = sha256(convert_to(CASE WHEN workspace_id = 'wa0' THEN 'e' ELSE '{x}' END || sequence, 'UTF8'));
 UPDATE audit_log
-   SET sequence = sequence + {value}, actor_kind = 'of {x}', actor_id = 'u{x}', door = '{x}', action = '{x}.update', table_name = '{x}'
+   SET sequence = sequence + {value}, actor_kind = 'of {x}', actor_id = 'u{x}', scope = '{x}', action = '{x}.update', table_name = '{x}'
  WHERE workspace_id <> 'wa0';
 DO $do$
 DECLARE

@@ -1,7 +1,7 @@
 //! The plans of the repositories' statements are the same in both worlds.
 //!
 //! Compared is the generic plan, `EXPLAIN (VERBOSE, COSTS OFF)`, of each statement that a repository
-//! sends at the tenant's door. Neither world has been analyzed and no table has ten pages, so that the
+//! sends at the tenant's scope. Neither world has been analyzed and no table has ten pages, so that the
 //! planner estimates the same in both: what it could still tell them apart by would be the rows. With
 //! other sizes plans may differ, which is the accepted channel "sizes"; the second test shows it.
 

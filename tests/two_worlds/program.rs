@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sesari_db::Result;
 use sesari_db::credentials::Secret;
 use sesari_db::id::{GoalId, GoalKpiId, IntegrationId, KpiId, UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::PageRequest;
 use sesari_db::repo::{Deleted, PointKey, TimeRange};
 use sesari_db::value::{Finite, Role, Source, Timestamp};
 
@@ -181,8 +181,8 @@ impl Asked {
         TimeRange::new(from, Timestamp::new(hour(100)).unwrap()).unwrap()
     }
 
-    pub fn page(&self) -> Page {
-        Page::first(1 + u32::from(self.args.number % 3) * 10).unwrap()
+    pub fn page(&self) -> PageRequest {
+        PageRequest::first(1 + u32::from(self.args.number % 3) * 10).unwrap()
     }
 
     pub fn role(&self) -> Role {
@@ -236,29 +236,29 @@ impl Actor {
     }
 }
 
-/// Who stands at which door.
+/// Who stands at which scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     InOwn(Actor),
     ReadOnly(Actor),
     /// One of A's users in a workspace of others: never a service, which the key lets in anywhere.
     Elsewhere(Actor, Pick),
-    AtUserDoor(Actor),
-    AtServiceDoor,
+    AsUser(Actor),
+    AsService,
 }
 
 impl Who {
-    pub fn door(self) -> Door {
+    pub fn scope(self) -> ScopeKind {
         match self {
-            Self::InOwn(_) | Self::ReadOnly(_) | Self::Elsewhere(..) => Door::Tenant,
-            Self::AtUserDoor(_) => Door::User,
-            Self::AtServiceDoor => Door::Service,
+            Self::InOwn(_) | Self::ReadOnly(_) | Self::Elsewhere(..) => ScopeKind::Tenant,
+            Self::AsUser(_) => ScopeKind::User,
+            Self::AsService => ScopeKind::Service,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum ScopeKind {
     Tenant,
     User,
     Service,
@@ -302,7 +302,7 @@ impl Program {
         let nested = |nested: bool| if nested { "in a savepoint, " } else { "" };
         let what = match step.act {
             Act::Call(call, args, inside) => {
-                format!("{}{}({args:?})", nested(inside), call_name(who.door(), call))
+                format!("{}{}({args:?})", nested(inside), call_name(who.scope(), call))
             }
             Act::Sql(statement, args, inside) => {
                 let statement = STATEMENTS.at(statement);
@@ -325,12 +325,12 @@ impl fmt::Debug for Program {
     }
 }
 
-pub fn call_name(door: Door, call: u16) -> &'static str {
+pub fn call_name(scope: ScopeKind, call: u16) -> &'static str {
     let call = usize::from(call);
-    match door {
-        Door::Tenant => OF_A_TENANT[call % OF_A_TENANT.len()].0,
-        Door::User => OF_A_USER[call % OF_A_USER.len()].0,
-        Door::Service => OF_A_SERVICE[call % OF_A_SERVICE.len()].0,
+    match scope {
+        ScopeKind::Tenant => OF_A_TENANT[call % OF_A_TENANT.len()].0,
+        ScopeKind::User => OF_A_USER[call % OF_A_USER.len()].0,
+        ScopeKind::Service => OF_A_SERVICE[call % OF_A_SERVICE.len()].0,
     }
 }
 
@@ -339,12 +339,12 @@ impl Step {
     pub fn aim(&self, who: Who) -> Option<Aim<'_>> {
         match self.act {
             Act::Call(call, args, _) => {
-                let name = call_name(who.door(), call);
-                Some(Aim { name, args, service: who == Who::AtServiceDoor })
+                let name = call_name(who.scope(), call);
+                Some(Aim { name, args, service: who == Who::AsService })
             }
             Act::Sql(statement, args, _) => {
                 let name = STATEMENTS.at(statement).name.as_str();
-                Some(Aim { name, args, service: who == Who::AtServiceDoor })
+                Some(Aim { name, args, service: who == Who::AsService })
             }
             _ => None,
         }
@@ -383,8 +383,8 @@ fn whos() -> impl Strategy<Value = Who> {
         10 => actors().prop_map(Who::InOwn),
         1 => actors().prop_map(Who::ReadOnly),
         2 => (users(), places).prop_map(|(actor, place)| Who::Elsewhere(actor, place)),
-        3 => users().prop_map(Who::AtUserDoor),
-        1 => Just(Who::AtServiceDoor),
+        3 => users().prop_map(Who::AsUser),
+        1 => Just(Who::AsService),
     ]
 }
 

@@ -31,7 +31,7 @@ impl From<Error> for Undo {
     }
 }
 
-/// A guard of any door.
+/// A guard of any scope.
 trait Guard: Sized {
     fn within(
         &mut self,
@@ -103,8 +103,8 @@ fn open(side: &Side, who: Who, n: u32) -> Result<Open> {
             let place = place.id('w', n).parse().map_err(Error::from)?;
             Open::Tenant(side.db.tenant(actor.user(n), &place)?)
         }
-        Who::AtUserDoor(actor) => Open::User(side.db.user(&actor.user(n))?),
-        Who::AtServiceDoor => Open::Service(side.db.service(&worker())?),
+        Who::AsUser(actor) => Open::User(side.db.user(&actor.user(n))?),
+        Who::AsService => Open::Service(side.db.service(&worker())?),
     })
 }
 
@@ -553,9 +553,9 @@ impl QueryableByName<Pg> for Value {
     }
 }
 
-/// Where a method stands in its door's list.
+/// Where a method stands in its scope's list.
 pub fn call_position(who: Who, name: &str) -> u16 {
     (0..1000)
-        .find(|i| crate::program::call_name(who.door(), *i) == name)
+        .find(|i| crate::program::call_name(who.scope(), *i) == name)
         .unwrap_or_else(|| panic!("no call {name}"))
 }

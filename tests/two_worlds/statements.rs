@@ -311,7 +311,7 @@ const ROWS: &[(&str, &str)] = &[
     ("when a sync is due", "SELECT (next_sync_at IS NULL)::text AS line FROM sesari.sync_schedule('{i}')"),
     ("usage of keys", "SELECT concat_ws('|', key_id, envelopes) AS line FROM sesari.sealing_key_usage()"),
     ("workspaces to reseal", "SELECT w AS line FROM sesari.workspaces_to_reseal('k9', '', 99) AS w"),
-    ("the log of workspaces, at any door", "SELECT concat_ws('|', workspace_id, action, row_id) AS line
+    ("the log of workspaces, at any scope", "SELECT concat_ws('|', workspace_id, action, row_id) AS line
         FROM audit_log WHERE workspace_id NOT IN ('', '{wa}')"),
     ("write to the log", "SELECT sesari.write_audit('{w}', 'x', 'kpis', 'x', '{}')::text AS line"),
     ("install a key", "SELECT sesari.install_context_key('mine', sha256('x'))::text AS line"),

@@ -47,7 +47,7 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     let acme = Tenant::furnish(&db, "acme");
     let globex = Tenant::furnish(&db, "globex");
     let mark = create(&db, &acme);
-    until(LONG, "it is opened", || db.health().replica.unwrap().door.is_some());
+    until(LONG, "it is opened", || db.health().replica.unwrap().pool.is_some());
     let seen = db.run("kpi.count", scope(&acme).from_replica_after(mark), |tenant| {
         Ok::<_, Error>((is_standby(tenant)?, tenant.kpis().count(&KpiFilter::default())?))
     });
@@ -84,9 +84,9 @@ fn reads_go_to_the_replica_where_they_may_and_see_what_they_must() {
     assert!(health.lag_bytes.unwrap() > 0 && health.lag_seconds.unwrap() > 0.0, "{health:?}");
 
     // Where it comes in time, it is waited for.
-    let patient = primary.builder().replica_url(standby.tenant_url()).replica_patience(LONG);
+    let patient = primary.builder().replica_url(standby.tenant_url()).replica_timeout(LONG);
     let patient = patient.build().unwrap();
-    until(LONG, "it is opened", || patient.health().replica.unwrap().door.is_some());
+    until(LONG, "it is opened", || patient.health().replica.unwrap().pool.is_some());
     let waited = std::thread::scope(|threads| {
         threads.spawn(|| {
             std::thread::sleep(Duration::from_millis(200));
@@ -119,7 +119,7 @@ fn a_replica_that_is_gone_is_done_without_and_comes_back_by_itself() {
     standby.kill();
     assert!(!from_replica(), "the primary answers in the same call");
     let health = db.health();
-    assert!(health.is_ready() && !health.replica.unwrap().door.unwrap().takes_writes);
+    assert!(health.is_ready() && !health.replica.unwrap().pool.unwrap().takes_writes);
     standby.start();
     until(LONG, "it is used again", from_replica);
 }
@@ -136,5 +136,5 @@ fn a_replica_is_not_used_unless_it_is_as_safe_as_the_primary() {
     let found =
         db.run("workspace", scope(&acme).from_replica(), |tenant| tenant.workspace().find());
     assert_eq!(found.unwrap().unwrap().id, acme.workspace);
-    assert_eq!(db.health().replica.unwrap().door, None);
+    assert_eq!(db.health().replica.unwrap().pool, None);
 }

@@ -63,14 +63,14 @@ fn a_unit_commits_on_ok_and_leaves_nothing_on_err_or_panic() {
 }
 
 #[test]
-fn the_three_doors_are_reached_by_their_scopes() {
+fn the_three_scopes_are_reached_by_their_scopes() {
     let world = World::new();
     let user = world.db.run("me", Scope::user(&world.a.owner), |user| user.me().find()).unwrap();
     assert_eq!(user.unwrap().id, world.a.owner);
     let service = crate::support::service();
     let found = world
         .db
-        .run("user.find", Scope::service(&service), |door| door.users().find(&world.stranger));
+        .run("user.find", Scope::service(&service), |scoped| scoped.users().find(&world.stranger));
     assert_eq!(found.unwrap().unwrap().id, world.stranger);
     let refused = world
         .db

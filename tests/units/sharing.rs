@@ -92,7 +92,7 @@ fn health_names_the_key_in_use_and_is_not_ready_without_one() {
     assert_eq!(health.service.as_ref().unwrap().context_key.as_deref(), Some(key.id()));
 
     let mut admin = world.test.admin().unwrap();
-    sesari_db::migrations::retire_context_key(&mut admin, key.id()).unwrap();
+    sesari_db::maintenance::retire_context_key(&mut admin, key.id()).unwrap();
     let health = world.db.health();
     assert!(!health.is_ready(), "{health:?}");
     assert_eq!(
@@ -100,7 +100,7 @@ fn health_names_the_key_in_use_and_is_not_ready_without_one() {
         (None, Some("context_key_unknown"))
     );
 
-    sesari_db::migrations::install_context_key(&mut admin, key).unwrap();
+    sesari_db::maintenance::install_context_key(&mut admin, key).unwrap();
     assert!(world.db.health().is_ready());
 }
 
@@ -113,7 +113,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
         threads.spawn(|| {
             let guard = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
             opened.send(()).unwrap();
-            until(LONG, "the end has begun", || world.db.health().is_retired);
+            until(LONG, "the end has begun", || world.db.health().is_draining);
             guard.commit().unwrap();
         });
         wait.recv_timeout(LONG).unwrap();
@@ -129,7 +129,7 @@ fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
 #[test]
 fn a_retired_database_goes_on_and_is_not_ready() {
     let world = World::new();
-    world.db.retire();
+    world.db.drain();
     assert!(!world.db.health().is_ready());
     world.db.tenant(&world.a.owner, &world.a.workspace).unwrap().commit().unwrap();
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use sesari_db::page::{ListRequest, Page};
+use sesari_db::page::{ListRequest, PageRequest};
 use sesari_db::progress::KpiProgressInput;
 use sesari_db::repo::*;
 use sesari_db::series::GoalLink;
@@ -38,7 +38,7 @@ const READ_BACK: &[&str] = &[
     "Member",
     "Membership",
     "MyWorkspace",
-    "Paged",
+    "Page",
     "Profile",
     "Progress",
     "Recorded",
@@ -118,7 +118,7 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
         ),
         of::<PointKey>("PointKey", json!({"kpi_id": "k1", "timestamp": at, "source": "stripe"})),
         of::<TimeRange>("UncheckedRange", json!({"from": at, "to": at})),
-        of::<Page>("UncheckedPage", json!({"limit": 5, "after": "00000001.0.ab1"})),
+        of::<PageRequest>("UncheckedPage", json!({"limit": 5, "after": "00000001.0.ab1"})),
         of::<BillingEvent>(
             "BillingEvent",
             json!({
@@ -277,17 +277,17 @@ fn a_filter_and_a_page_share_a_query() {
             }
             _ => continue,
         };
-        assert_eq!(page.unwrap(), Page::first(7).unwrap(), "{name}");
+        assert_eq!(page.unwrap(), PageRequest::first(7).unwrap(), "{name}");
     }
     let uri = "/?isActive=true&limit=7&nameContains=rev".parse().unwrap();
     let axum::extract::Query(request) =
         axum::extract::Query::<ListRequest<KpiFilter>>::try_from_uri(&uri).unwrap();
     assert_eq!(request.filter.is_active, Some(true));
-    assert_eq!(request.page, Page::first(7).unwrap());
+    assert_eq!(request.page, PageRequest::first(7).unwrap());
     let uri = "/?limit=7&is_activ=true".parse().unwrap();
     assert!(axum::extract::Query::<ListRequest<KpiFilter>>::try_from_uri(&uri).is_err());
     let uri = "/?limit=7&after=00000001.0.ab1".parse().unwrap();
-    assert!(axum::extract::Query::<Page>::try_from_uri(&uri).is_ok());
+    assert!(axum::extract::Query::<PageRequest>::try_from_uri(&uri).is_ok());
 }
 
 /// A type of the source that serde reads field by field.

@@ -39,7 +39,7 @@ times! {
     integrations "workspace_id, provider, credentials" =
         "'{workspace}', 'stripe', 'v1.k1.0123456789abcdef.0123456789abcdef012345'":
         last_sync_at created_at updated_at;
-    audit_log "id, workspace_id, sequence, actor_kind, actor_id, door, action, table_name, row_id, changes, \
+    audit_log "id, workspace_id, sequence, actor_kind, actor_id, scope, action, table_name, row_id, changes, \
                transaction_id, previous_hash, hash" =
         "'a', '{workspace}', 1 + (SELECT max(sequence) FROM audit_log), 'system', 'a', 'none', 'a', 'a', 'a', '{}', \
          1, '', ''": occurred_at;

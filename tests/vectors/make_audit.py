@@ -10,7 +10,7 @@ import hashlib
 import json
 import pathlib
 
-FIELDS = ["workspace_id", "sequence", "microseconds", "id", "actor_kind", "actor_id", "door", "action",
+FIELDS = ["workspace_id", "sequence", "microseconds", "id", "actor_kind", "actor_id", "scope", "action",
           "table_name", "row_id", "changes", "transaction_id", "previous_hash"]
 
 
@@ -30,7 +30,7 @@ def chain(workspace, entries):
 
 def entry(microseconds, changes, **other):
     return {"microseconds": microseconds, "id": f"c{microseconds % 97}", "actor_kind": "user", "actor_id": "u1",
-            "door": "tenant", "action": "workspace.update", "table_name": "workspaces", "row_id": "wa",
+            "scope": "tenant", "action": "workspace.update", "table_name": "workspaces", "row_id": "wa",
             "changes": changes, "transaction_id": 731, **other}
 
 
@@ -38,10 +38,10 @@ CHAINS = [
     list(chain("wa", [
         entry(1767225600000000, "{}"),
         entry(1767225600000001, '{"name": {"new": "Zürich \\"1\\", 3:abc,", "old": "日本"}}', actor_id="ü:,"),
-        entry(1767225600000007, '{"n": {"new": 1.50}}', row_id="", actor_kind="system", door="none",
+        entry(1767225600000007, '{"n": {"new": 1.50}}', row_id="", actor_kind="system", scope="none",
               transaction_id=2**62),
     ])),
-    list(chain("", [entry(-62135596800000000, "{}", actor_kind="service", actor_id="billing", door="service")])),
+    list(chain("", [entry(-62135596800000000, "{}", actor_kind="service", actor_id="billing", scope="service")])),
 ]
 
 path = pathlib.Path(__file__).with_name("audit.json")

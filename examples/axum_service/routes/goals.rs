@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, patch};
 use axum::{Json, Router};
 use sesari_db::id::{GoalId, KpiId, WorkspaceId};
-use sesari_db::page::{ListRequest, Paged};
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::progress::GoalProgress;
 use sesari_db::repo::{
     Goal, GoalChanges, GoalFilter, GoalKpi, GoalKpiChanges, LinkedKpi, NewGoal, NewGoalKpi,
@@ -32,7 +32,7 @@ async fn list(
     caller: Caller,
     At(workspace): At<WorkspaceId>,
     Params(list): Params<ListRequest<GoalFilter>>,
-) -> Answer<Paged<Goal>> {
+) -> Answer<Page<Goal>> {
     let rows = app.db.run("goal.list", caller.tenant(&workspace).read_only(), move |tenant| {
         tenant.goals().list(&list.filter, &list.page)
     });

@@ -8,7 +8,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use sesari_db::credentials::Secret;
 use sesari_db::id::{IntegrationId, WorkspaceId};
-use sesari_db::page::{ListRequest, Paged};
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{Integration, IntegrationFilter, NewIntegration};
 use sesari_db::value::IntegrationProvider;
 
@@ -28,7 +28,7 @@ async fn list(
     caller: Caller,
     At(workspace): At<WorkspaceId>,
     Params(list): Params<ListRequest<IntegrationFilter>>,
-) -> Answer<Paged<Integration>> {
+) -> Answer<Page<Integration>> {
     let scope = caller.tenant(&workspace).read_only();
     let rows = app.db.run("integration.list", scope, move |tenant| {
         tenant.integrations().list(&list.filter, &list.page)

@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use sesari_db::id::{InvitationId, WorkspaceId};
 use sesari_db::invitation::InvitationToken;
-use sesari_db::page::{ListRequest, Paged};
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{
     Invitation, InvitationFilter, InvitationPreview, Membership, NewInvitation, SentInvitation,
     Validity,
@@ -71,7 +71,7 @@ async fn list(
     caller: Caller,
     At(workspace): At<WorkspaceId>,
     Params(list): Params<ListRequest<InvitationFilter>>,
-) -> Answer<Paged<Invitation>> {
+) -> Answer<Page<Invitation>> {
     let rows =
         app.db.run("invitation.list", caller.tenant(&workspace).read_only(), move |tenant| {
             tenant.invitations().list(&list.filter, &list.page)
@@ -111,7 +111,8 @@ async fn look(
     Body(Answering { token }): Body<Answering>,
 ) -> Answer<InvitationPreview> {
     let scope = caller.user().read_only();
-    let look = app.db.run("my_invitation.look", scope, move |door| door.invitations().look(&token));
+    let look =
+        app.db.run("my_invitation.look", scope, move |guard| guard.invitations().look(&token));
     Ok(Json(look.await?))
 }
 
@@ -120,7 +121,7 @@ async fn accept(
     caller: Caller,
     Body(Answering { token }): Body<Answering>,
 ) -> Answer<Membership> {
-    let accept = move |door: &mut sesari_db::UserConnection| door.invitations().accept(&token);
+    let accept = move |guard: &mut sesari_db::UserConnection| guard.invitations().accept(&token);
     Ok(Json(app.db.run("invitation.accept", caller.user(), accept).await?))
 }
 
@@ -129,7 +130,7 @@ async fn decline(
     caller: Caller,
     Body(Answering { token }): Body<Answering>,
 ) -> Done {
-    let decline = move |door: &mut sesari_db::UserConnection| door.invitations().decline(&token);
+    let decline = move |guard: &mut sesari_db::UserConnection| guard.invitations().decline(&token);
     app.db.run("invitation.decline", caller.user(), decline).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use sesari_db::Error;
 use sesari_db::id::{KpiId, WorkspaceId};
-use sesari_db::page::{ListRequest, Paged};
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{
     DataPoint, Kpi, KpiChanges, KpiFilter, NewDataPoint, NewKpi, OnExisting, Recorded, TimeRange,
 };
@@ -31,7 +31,7 @@ async fn list(
     caller: Caller,
     At(workspace): At<WorkspaceId>,
     Params(list): Params<ListRequest<KpiFilter>>,
-) -> Answer<Paged<Kpi>> {
+) -> Answer<Page<Kpi>> {
     let rows = app.db.run("kpi.list", caller.tenant(&workspace).read_only(), move |tenant| {
         tenant.kpis().list(&list.filter, &list.page)
     });
@@ -100,7 +100,7 @@ async fn points(
     caller: Caller,
     At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
     Params(ListRequest { filter: range, page }): Params<ListRequest<TimeRange>>,
-) -> Answer<Paged<DataPoint>> {
+) -> Answer<Page<DataPoint>> {
     let scope = caller.tenant(&workspace).read_only();
     let read = app.db.run("data_point.range", scope, move |tenant| {
         tenant.data_points().range(&kpi, range, &page)

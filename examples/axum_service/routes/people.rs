@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use sesari_db::id::{UserId, WorkspaceId};
-use sesari_db::page::{ListRequest, Page, Paged};
+use sesari_db::page::{ListRequest, Page, PageRequest};
 use sesari_db::repo::{
     Member, MemberFilter, Membership, MyWorkspace, NewUser, NewWorkspace, Profile, ProfileChanges,
     Workspace, WorkspaceChanges,
@@ -53,7 +53,7 @@ async fn sign_in(State(app): Shared, Body(who): Body<SignIn>) -> Answer<Session>
         ..NewUser::new(who.email.clone(), AuthProvider::Google, who.email.as_str().parse()?)
     };
     let scope = Scope::service(&"sign-in".parse()?);
-    let user = app.db.run("user.sign_in", scope, move |door| door.users().sign_in(&account));
+    let user = app.db.run("user.sign_in", scope, move |guard| guard.users().sign_in(&account));
     let user_id = user.await?.id;
     Ok(Json(Session { token: app.open_session(user_id.clone()), user_id }))
 }
@@ -65,7 +65,7 @@ async fn sign_out(State(app): Shared, caller: Caller) -> StatusCode {
 
 async fn me(State(app): Shared, caller: Caller) -> Answer<Profile> {
     let scope = caller.user().read_only();
-    let find = app.db.run("me.find", scope, |door| door.me().get());
+    let find = app.db.run("me.find", scope, |guard| guard.me().get());
     Ok(Json(find.await?))
 }
 
@@ -74,17 +74,18 @@ async fn update_me(
     caller: Caller,
     Body(changes): Body<ProfileChanges>,
 ) -> Answer<Profile> {
-    let update = move |door: &mut sesari_db::UserConnection| door.me().update(&changes);
+    let update = move |guard: &mut sesari_db::UserConnection| guard.me().update(&changes);
     Ok(Json(app.db.run("me.update", caller.user(), update).await?))
 }
 
 async fn my_workspaces(
     State(app): Shared,
     caller: Caller,
-    Params(page): Params<Page>,
-) -> Answer<Paged<MyWorkspace>> {
+    Params(page): Params<PageRequest>,
+) -> Answer<Page<MyWorkspace>> {
     let scope = caller.user().read_only();
-    let list = app.db.run("my_workspace.list", scope, move |door| door.my_workspaces().list(&page));
+    let list =
+        app.db.run("my_workspace.list", scope, move |guard| guard.my_workspaces().list(&page));
     Ok(Json(list.await?))
 }
 
@@ -95,7 +96,7 @@ async fn create_workspace(
     caller: Caller,
     Body(new): Body<NewWorkspace>,
 ) -> Created<Workspace> {
-    let create = move |door: &mut sesari_db::UserConnection| door.my_workspaces().create(&new);
+    let create = move |guard: &mut sesari_db::UserConnection| guard.my_workspaces().create(&new);
     let made = app.db.run("workspace.create", caller.user(), create).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
@@ -140,7 +141,7 @@ async fn members(
     caller: Caller,
     At(workspace): At<WorkspaceId>,
     Params(list): Params<ListRequest<MemberFilter>>,
-) -> Answer<Paged<Member>> {
+) -> Answer<Page<Member>> {
     let rows = app.db.run("member.list", caller.tenant(&workspace).read_only(), move |tenant| {
         tenant.members().list(&list.filter, &list.page)
     });

@@ -10,7 +10,7 @@ use crate::repo::debug_by_name;
 
 debug_by_name!(DeletedWorkspaceAuditLogRepository);
 
-/// The audit log of a workspace that was deleted, at the services' door: nobody is a member any
+/// The audit log of a workspace that was deleted, in the service scope: nobody is a member any
 /// more who could read it. For a workspace that is there, or never was, everything is `NotFound` or
 /// empty.
 pub struct DeletedWorkspaceAuditLogRepository<'g> {

@@ -57,7 +57,7 @@ impl Refusal {
     }
 }
 
-/// The record of what was refused, at the services' door. Read it in the audit log, under the
+/// The record of what was refused, in the service scope. Read it in the audit log, under the
 /// action `access.refuse`.
 pub struct RefusalRepository<'g> {
     conn: &'g mut PgConnection,

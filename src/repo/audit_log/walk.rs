@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 
-use crate::audit::{Breach, BreachKind, Chain, Checkpoint, Entry, Verdict, tells_of};
+use crate::audit::{Breach, BreachKind, Chain, Checkpoint, Entry, Verdict, is_prune_marker};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
@@ -31,7 +31,7 @@ pub(crate) enum Source {
 
 /// The columns of an entry, as they are hashed.
 const COLUMNS: &str = "e.workspace_id, e.sequence, \
-     (extract(epoch FROM e.occurred_at) * 1000000)::bigint, e.id, e.actor_kind, e.actor_id, e.door, \
+     (extract(epoch FROM e.occurred_at) * 1000000)::bigint, e.id, e.actor_kind, e.actor_id, e.scope, \
      e.action, e.table_name, e.row_id, e.changes::text, e.transaction_id, e.previous_hash, e.hash";
 
 type EntryColumns = (
@@ -69,7 +69,7 @@ struct StoredEntry {
     id: Option<String>,
     actor_kind: Option<String>,
     actor_id: Option<String>,
-    door: Option<String>,
+    scope: Option<String>,
     action: Option<String>,
     table_name: Option<String>,
     row_id: Option<String>,
@@ -88,7 +88,7 @@ impl StoredEntry {
             id: self.id?,
             actor_kind: self.actor_kind?,
             actor_id: self.actor_id?,
-            door: self.door?,
+            scope: self.scope?,
             action: self.action?,
             table_name: self.table_name?,
             row_id: self.row_id?,
@@ -144,7 +144,7 @@ pub(crate) fn checkpoint(
     Ok(page.head.end.unwrap_or_else(|| Checkpoint::empty(workspace.cloned())))
 }
 
-struct Page {
+struct Chunk {
     head: Head,
     entries: Vec<Entry>,
 }
@@ -156,14 +156,14 @@ fn page(
     workspace: Option<&WorkspaceId>,
     after: (i64, &str),
     limit: i32,
-) -> Result<Page> {
+) -> Result<Chunk> {
     let scope = workspace.map_or("", WorkspaceId::as_str);
     let rows: Vec<(StoredHead, StoredEntry)> = match source {
         Source::Table => TablePage { scope, after, limit }.load(conn),
         Source::DeletedWorkspace => DeletedPage { scope, after, limit }.load(conn),
     }?;
     let head = rows.first().ok_or(Error::not_found(ENTITY))?.0.head(workspace);
-    Ok(Page { head, entries: rows.into_iter().filter_map(|(_, entry)| entry.entry()).collect() })
+    Ok(Chunk { head, entries: rows.into_iter().filter_map(|(_, entry)| entry.entry()).collect() })
 }
 
 /// Up to so many entries after this one, in the order of the chain.
@@ -262,7 +262,7 @@ impl Walk<'_> {
                     }));
                 }
                 rewritten |= self.differs(chain.at());
-                prune_told |= tells_of(entry, &pruned);
+                prune_told |= is_prune_marker(entry, &pruned);
             }
             if let Some(entry) = page.entries.last() {
                 last = (entry.sequence, entry.id.clone());

@@ -20,10 +20,10 @@ struct Company {
 impl Company {
     fn found(db: &Database, name: &str) -> Self {
         let owner = sign_up(db, name);
-        let mut door = db.user(&owner).unwrap();
+        let mut scoped = db.user(&owner).unwrap();
         let new = NewWorkspace::new(name.parse().unwrap(), name.parse().unwrap());
-        let workspace = door.my_workspaces().create(&new).unwrap().id;
-        door.commit().unwrap();
+        let workspace = scoped.my_workspaces().create(&new).unwrap().id;
+        scoped.commit().unwrap();
         let mut tenant = db.tenant(&owner, &workspace).unwrap();
         let kpi = tenant.kpis().create(&NewKpi::new(format!("{name} revenue").parse().unwrap()));
         let kpi = kpi.unwrap().id;

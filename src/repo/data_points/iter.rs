@@ -6,29 +6,29 @@ use std::iter::FusedIterator;
 use super::{DataPoint, DataPointRepository, TimeRange};
 use crate::error::Result;
 use crate::id::KpiId;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageRequest};
 
 /// The points of a range, one after the other. See
-/// [`DataPointRepository::stream`](super::DataPointRepository::stream).
-#[must_use = "a stream reads nothing until it is iterated over"]
-pub struct PointStream<'g> {
+/// [`DataPointRepository::iter`](super::DataPointRepository::iter).
+#[must_use = "an iterator reads nothing until it is iterated over"]
+pub struct PointIter<'g> {
     points: DataPointRepository<'g>,
     kpi: KpiId,
     range: TimeRange,
     read: std::vec::IntoIter<DataPoint>,
     /// What to read next, or `None` at the end.
-    next: Option<Page>,
+    next: Option<PageRequest>,
 }
 
-impl<'g> PointStream<'g> {
+impl<'g> PointIter<'g> {
     pub(super) fn new(points: DataPointRepository<'g>, kpi: KpiId, range: TimeRange) -> Self {
-        let first = Page::longest();
+        let first = PageRequest::longest();
         Self { points, kpi, range, read: Vec::new().into_iter(), next: Some(first) }
     }
 
     fn read_on(&mut self) -> Result<()> {
         if let Some(page) = self.next.take() {
-            let Paged { items, next } = self.points.range(&self.kpi, self.range, &page)?;
+            let Page { items, next } = self.points.range(&self.kpi, self.range, &page)?;
             self.read = items.into_iter();
             self.next = next.map(|cursor| page.after(cursor));
         }
@@ -36,7 +36,7 @@ impl<'g> PointStream<'g> {
     }
 }
 
-impl Iterator for PointStream<'_> {
+impl Iterator for PointIter<'_> {
     type Item = Result<DataPoint>;
 
     fn next(&mut self) -> Option<Result<DataPoint>> {
@@ -49,11 +49,11 @@ impl Iterator for PointStream<'_> {
     }
 }
 
-impl FusedIterator for PointStream<'_> {}
+impl FusedIterator for PointIter<'_> {}
 
-impl fmt::Debug for PointStream<'_> {
+impl fmt::Debug for PointIter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PointStream")
+        f.debug_struct("PointIter")
             .field("kpi", &self.kpi)
             .field("range", &self.range)
             .finish_non_exhaustive()

@@ -13,11 +13,11 @@ use crate::tenancy::Actor;
 use crate::tenancy::session::SessionManager;
 use crate::tenancy::transaction::DatabaseRole;
 
-/// The name of the replica's door. The others are `tenant` and `service`.
+/// The name of the replica's pool. The others are `tenant` and `service`.
 pub(super) const REPLICA: &str = "replica";
 
-pub(crate) struct Door {
-    pub(crate) pool: r2d2::Pool<SessionManager>,
+pub(crate) struct LoginPool {
+    pub(crate) connections: r2d2::Pool<SessionManager>,
     // r2d2 keeps its manager to itself, and signing needs one.
     pub(crate) manager: SessionManager,
     pub(crate) role: DatabaseRole,
@@ -26,14 +26,14 @@ pub(crate) struct Door {
     side: Mutex<Option<PgConnection>>,
 }
 
-impl Door {
+impl LoginPool {
     /// The pool over a connection that was checked.
     pub(super) fn open(
         name: &'static str,
         role: DatabaseRole,
         (manager, conn): (SessionManager, PgConnection),
         limits: Limits,
-        patience: Duration,
+        timeout: Duration,
         lifetime: Duration,
     ) -> Result<Self> {
         // Finds out whether the database knows one of the keys.
@@ -42,13 +42,13 @@ impl Door {
         let pool = r2d2::Pool::builder()
             .max_size(u32::try_from(limits.connections).unwrap_or(u32::MAX))
             .min_idle(Some(0))
-            .connection_timeout(patience)
+            .connection_timeout(timeout)
             .max_lifetime(Some(lifetime))
             // A round trip for every check-out; see `SessionManager::is_valid`.
             .test_on_check_out(false)
             .build_unchecked(manager.clone());
         Ok(Self {
-            pool,
+            connections: pool,
             manager,
             role,
             queue: FairQueue::new(name, limits),
@@ -63,20 +63,23 @@ impl Door {
 
     /// A connection for one who has a permit: one of the pool is free, or may be opened.
     pub(crate) fn connection(&self, until: Instant) -> Result<PooledConnection<SessionManager>> {
-        if let Some(session) = self.pool.try_get() {
+        if let Some(session) = self.connections.try_get() {
             return Ok(session);
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(timed_out());
         }
-        let opened = self.pool.get_timeout(left);
+        let opened = self.connections.get_timeout(left);
         opened.map_err(|error| Error::PoolTimeout { reason: error.to_string() })
     }
 
     /// Asks by the connection beside the pool, one caller after the other. It is opened when it is
     /// wanted, and again where it turns out to be lost.
-    pub(super) fn aside<T>(&self, ask: impl Fn(&mut PgConnection) -> Result<T>) -> Result<T> {
+    pub(super) fn with_side_connection<T>(
+        &self,
+        ask: impl Fn(&mut PgConnection) -> Result<T>,
+    ) -> Result<T> {
         let mut side = self.side.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut conn) = side.take() {
             match ask(&mut conn) {
