@@ -32,7 +32,7 @@ pub struct Goal {
     /// Free text.
     pub description: Option<Description>,
     /// When it is due.
-    pub target_date: Option<DateTime<Utc>>,
+    pub target_date: Option<Timestamp>,
     /// Where it stands.
     pub status: GoalStatus,
     /// When it was made.

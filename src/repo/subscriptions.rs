@@ -30,11 +30,11 @@ pub struct Subscription {
     /// What it buys.
     pub plan_type: Plan,
     /// When the paid period ends.
-    pub current_period_end: Option<DateTime<Utc>>,
+    pub current_period_end: Option<Timestamp>,
     /// Whether it ends then for good.
     pub cancel_at_period_end: bool,
     /// When the newest event applied was made.
-    pub last_event_at: DateTime<Utc>,
+    pub last_event_at: Timestamp,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When the row last changed.

@@ -42,9 +42,9 @@ fn events_in_any_order_lead_to_the_newest() {
             let expected = &events[newest];
             assert_eq!(stored.status, expected.status);
             assert_eq!(stored.plan_type, expected.plan_type);
-            assert_eq!(stored.current_period_end, expected.current_period_end.map(Timestamp::get));
+            assert_eq!(stored.current_period_end, expected.current_period_end);
             assert_eq!(stored.cancel_at_period_end, expected.cancel_at_period_end);
-            assert_eq!(stored.last_event_at, expected.occurred_at.get());
+            assert_eq!(stored.last_event_at, expected.occurred_at);
         }
         // Rolled back: the next order starts without a subscription.
         drop(service);

@@ -54,7 +54,7 @@ pub struct DataPoint {
     /// The KPI measured.
     pub kpi_id: KpiId,
     /// When it was measured.
-    pub timestamp: DateTime<Utc>,
+    pub timestamp: Timestamp,
     /// Where it came from.
     #[diesel(deserialize_as = StoredSource)]
     pub source: Option<Source>,
@@ -64,15 +64,13 @@ pub struct DataPoint {
 
 impl DataPoint {
     /// What identifies the point.
-    ///
-    /// # Errors
-    /// [`Invalid`] for a time that the database would not have stored.
-    pub fn key(&self) -> Result<PointKey, Invalid> {
-        Ok(PointKey {
+    #[must_use]
+    pub fn key(&self) -> PointKey {
+        PointKey {
             kpi_id: self.kpi_id.clone(),
-            timestamp: Timestamp::new(self.timestamp)?,
+            timestamp: self.timestamp,
             source: self.source.clone(),
-        })
+        }
     }
 }
 
