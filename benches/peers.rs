@@ -2,10 +2,11 @@
 //! `tokio-postgres` one statement after the other and all at once, `diesel-async`, and the same without
 //! any isolation, which is as fast as PostgreSQL answers.
 //!
-//! The others ask the same rows in a schema of their own, with the policy of the usual tutorial:
-//! `workspace_id = current_setting('app.workspace')`, which anybody may set to anything. Without
-//! isolation a superuser asks them, whom no policy holds back. Their statements are prepared, and what they
-//! read is taken out of its rows. Futures run on one runtime of several threads, as in a service.
+//! The others ask the same rows in a schema of their own, with the indexes and the policy of the document
+//! that this crate implements: of the workspaces of which `current_setting('app.user')` is a member, which
+//! anybody may set to anything. Without isolation a superuser asks them, whom no policy holds back. Their
+//! statements are prepared, and what they read is taken out of its rows. Futures run on one runtime of
+//! several threads, as in a service.
 //!
 //! All take turns in short slices, so that whatever else the machine does weighs on all alike. What is
 //! compared is the ratio of medians; where one is above its bound, the line says so.

@@ -45,7 +45,7 @@ impl TokioPostgres {
         let prepare = async |sql: &str| client.prepare(sql).await.unwrap();
         let of_kpi = KPI.split(", ").map(|column| format!("k.{column}")).collect::<Vec<_>>();
         Self {
-            context: prepare("SELECT set_config('app.workspace', $1, true)").await,
+            context: prepare("SELECT set_config('app.user', $1, true)").await,
             kpi: prepare(&format!(
                 "SELECT {KPI} FROM peers.kpis \
                   WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL"
@@ -115,7 +115,7 @@ impl TokioPostgres {
     }
 
     async fn begin_context(&self, ids: &Ids) {
-        black_box(self.rows(&self.context, &[&ids.workspace.as_str()]).await);
+        black_box(self.rows(&self.context, &[&ids.user.as_str()]).await);
     }
 
     async fn rows(&self, statement: &Statement, parameters: Parameters<'_>) -> Vec<Row> {
@@ -211,7 +211,7 @@ impl DieselAsync {
 }
 
 async fn ask(conn: &mut AsyncPgConnection, work: Work, ids: &Ids) -> QueryResult<()> {
-    let context = diesel::select(set_config("app.workspace", ids.workspace.as_str(), true));
+    let context = diesel::select(set_config("app.user", ids.user.as_str(), true));
     black_box(context.get_result::<String>(conn).await?);
     match work {
         Work::Kpi => {

@@ -21,20 +21,31 @@ pub(crate) const KPIS: usize = 50;
 pub(crate) const POINTS: usize = 720;
 pub(crate) const LINKED: usize = 5;
 
-/// The same rows in a schema of the others', with the policy of the tutorial.
+/// The same rows in a schema of the others', with the indexes and the policy of the document that this
+/// crate implements: of the workspaces of which the user is a member.
 const OTHERS: &str = "
     CREATE SCHEMA peers;
     GRANT USAGE ON SCHEMA peers TO PUBLIC;
+    CREATE TABLE peers.workspace_users AS SELECT id, user_id, workspace_id, role FROM public.workspace_users;
+    ALTER TABLE peers.workspace_users ADD PRIMARY KEY (id), ADD UNIQUE (user_id, workspace_id);
+    CREATE INDEX ON peers.workspace_users (user_id);
+    GRANT SELECT ON peers.workspace_users TO PUBLIC;
     DO $$ DECLARE name text; BEGIN
         FOREACH name IN ARRAY ARRAY['kpis', 'kpi_data_points', 'goals', 'goal_kpis'] LOOP
-            EXECUTE format('CREATE TABLE peers.%1$I (LIKE public.%1$I INCLUDING INDEXES);
-                INSERT INTO peers.%1$I SELECT * FROM public.%1$I;
+            EXECUTE format('CREATE TABLE peers.%1$I AS SELECT * FROM public.%1$I;
                 ALTER TABLE peers.%1$I ENABLE ROW LEVEL SECURITY;
-                CREATE POLICY tenant ON peers.%1$I
-                    USING (workspace_id = current_setting(''app.workspace''));
+                CREATE POLICY tenant ON peers.%1$I USING (workspace_id IN (
+                    SELECT m.workspace_id FROM peers.workspace_users AS m
+                     WHERE m.user_id = current_setting(''app.user'')));
                 GRANT SELECT ON peers.%1$I TO PUBLIC', name);
         END LOOP;
-    END $$";
+    END $$;
+    ALTER TABLE peers.kpis ADD PRIMARY KEY (id);
+    ALTER TABLE peers.goals ADD PRIMARY KEY (id);
+    ALTER TABLE peers.goal_kpis ADD PRIMARY KEY (id), ADD UNIQUE (goal_id, kpi_id);
+    CREATE INDEX ON peers.kpis (workspace_id);
+    CREATE INDEX ON peers.goals (workspace_id);
+    CREATE INDEX ON peers.kpi_data_points (kpi_id, timestamp DESC)";
 
 /// What is asked for, and by whom.
 #[derive(Clone)]

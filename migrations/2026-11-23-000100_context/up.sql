@@ -207,13 +207,11 @@ GRANT EXECUTE ON FUNCTION sesari.new_id TO sesari_tenant, sesari_service;
 -- nothing by an error. A sub-select among them is run by the first row that gets as far, and that it was
 -- run can be seen: so a caller could learn of a row that the policy hides what is in it. A look-up in a JSON
 -- object costs the planner nothing, and of what costs nothing the policy's comes first.
+-- Names no schema to search, so that the planner puts its body in its place: a call would cost each statement
+-- a tenth of what the verification does. No id has a dot.
 CREATE FUNCTION sesari.key_of(workspace text) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN jsonb_build_object(workspace, true);
-END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT pg_catalog.jsonb_set('{}', pg_catalog.string_to_array(workspace, '.'), 'true') $$;
 COMMENT ON FUNCTION sesari.key_of(text) IS
     'A JSON object with this key alone, or NULL for NULL. The first condition of each policy that reads looks its row up in one';
 GRANT EXECUTE ON FUNCTION sesari.key_of(text) TO sesari_tenant;
