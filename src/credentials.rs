@@ -18,13 +18,13 @@
 //!
 //! | invariant | test |
 //! |---|---|
-//! | an envelope opens only with its key, salt, workspace, row, provider, column and table | `wrong_*` in `tests/credentials/wrong.rs` |
+//! | an envelope opens only with its key, salt, workspace, row, provider, column and table | `wrong_*` in `tests/data/credentials/wrong.rs` |
 //! | no envelope that was cut, lengthened or had a bit changed opens | `every_bit_counts`, `every_truncation_is_refused` |
 //! | no two bindings have the same associated data | `the_encoding_can_be_taken_apart_again` |
-//! | one envelope has one text, and no bytes make the parser panic | `tests/credentials/envelope.rs` |
+//! | one envelope has one text, and no bytes make the parser panic | `tests/data/credentials/envelope.rs` |
 //! | another implementation computes the same | `envelopes_of_another_implementation_open` |
-//! | no secret and no key shows in `Debug`, `Display` or an error | `tests/credentials/secrecy.rs` |
-//! | a dropped secret is gone from memory | `tests/credentials/memory.rs` |
+//! | no secret and no key shows in `Debug`, `Display` or an error | `tests/data/credentials/secrecy.rs` |
+//! | a dropped secret is gone from memory | `tests/data/credentials/memory.rs` |
 //!
 //! `docs/credentials.md` says what this defends against, and what it does not.
 //!

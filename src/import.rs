@@ -24,7 +24,7 @@
 //! |---|---|
 //! | a bad row costs no other row | `every_kind_of_bad_row_is_named_and_costs_no_other` |
 //! | no error of a row repeats what stands in it; one of the header names the column | `no_error_of_a_row_repeats_what_stands_in_it` |
-//! | memory does not grow with the input, nor with a line of it | `a_line_of_any_length_is_skipped_in_little_memory`, `tests/memory.rs` |
+//! | memory does not grow with the input, nor with a line of it | `a_line_of_any_length_is_skipped_in_little_memory`, `tests/time_series/memory.rs` |
 
 mod csv;
 

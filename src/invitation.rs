@@ -2,7 +2,7 @@
 //!
 //! A token is made here, and leaves by [`InvitationToken::expose`] alone. The database stores the
 //! SHA-256 of its secret, in a table that no role reads, and answers a wrong token like one that
-//! never was. Guarded by `tests/invitations.rs`.
+//! never was. Guarded by `tests/data/invitations.rs`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -58,7 +58,7 @@
 //! An outcome is `ok`, `caller`, `abandoned` or an [`Error::kind`](crate::Error::kind), and a reason is the latter. An
 //! operation of a refusal is its name, or `begin` where a context was refused.
 //!
-//! Guarded by `tests/observe.rs`.
+//! Guarded by `tests/observe`.
 
 #[cfg(feature = "metrics")]
 mod figures;

@@ -31,7 +31,7 @@
 //! prepared statements, cursors, listeners, advisory locks and temporary tables, in the message
 //! that ends the transaction, and given role and limits anew. One of which anything is in doubt is closed.
 //!
-//! Guarded by `tests/isolation_matrix.rs`, `tests/pool.rs` and `tests/attacks.rs`.
+//! Guarded by `tests/isolation/matrix.rs`, `tests/connections/pool.rs` and `tests/isolation/attacks.rs`.
 
 pub(crate) mod context;
 mod service;

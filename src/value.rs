@@ -2,7 +2,7 @@
 //! times within range, and the closed lists of roles, statuses and plans.
 //!
 //! Every rule here stands a second time as a named `CHECK` in the database, for clients that do not
-//! use this crate; `tests/validation.rs` walks both with the same inputs and expects the same
+//! use this crate; `tests/data/validation.rs` walks both with the same inputs and expects the same
 //! verdict. A rejected value never appears in the error: it may be a secret typed into the wrong
 //! field.
 

@@ -14,7 +14,7 @@
 //!
 //! Users outside of any workspace take turns as actors, and have the share of one workspace together.
 //!
-//! Guarded by the tests below and by `tests/units/sharing.rs`.
+//! Guarded by the tests below and by `tests/connections/units/sharing.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;

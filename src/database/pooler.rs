@@ -1,5 +1,5 @@
 //! Notices a pooler whose mode is not the one that the builder was told of, before it is noticed by
-//! what goes wrong. Guarded by `tests/pgbouncer.rs`.
+//! what goes wrong. Guarded by `tests/operations/pgbouncer.rs`.
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The rollups' upkeep: what of `kpi_rollups` and of the KPIs' current values is not what the points
-//! say, and how to mend it. Guarded by `tests/upkeep.rs`.
+//! say, and how to mend it. Guarded by `tests/time_series/upkeep.rs`.
 
 use chrono::{DateTime, Utc};
 use diesel::connection::LoadConnection;

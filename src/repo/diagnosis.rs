@@ -1,5 +1,5 @@
 //! Why a user sees nothing. A tenant is told nothing of it, so that it learns nothing; an operator asks
-//! here. Held against what the guards really do by `tests/diagnosis.rs`.
+//! here. Held against what the guards really do by `tests/isolation/diagnosis.rs`.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;

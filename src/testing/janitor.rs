@@ -4,7 +4,7 @@
 //!
 //! The child has a process group of its own, so that a Ctrl-C meant for the test run does not
 //! reach it, and none of the run's own output pipes, so that nobody waits for it.
-//! Guarded by `tests/testing.rs`.
+//! Guarded by `tests/operations/testing.rs`.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};

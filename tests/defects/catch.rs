@@ -4,14 +4,14 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sesari_db::{Database, Error};
 
-use crate::counted::{self, Effort};
+use crate::access::measure::Matrix;
+use crate::access::text::render;
 use crate::list::{Defect, Reach};
-use crate::measure::Matrix;
-use crate::program::programs;
-use crate::run::compare;
+use crate::programs::counted::Effort;
+use crate::programs::program::programs;
+use crate::programs::run::compare;
+use crate::programs::worlds::{Pair, Side};
 use crate::sweep;
-use crate::text::render;
-use crate::worlds::{Pair, Side};
 
 /// Random programs for a defect that the sweep does not see.
 const PROGRAMS: usize = 4;
@@ -51,7 +51,7 @@ pub fn catch(defect: &Defect) -> Caught {
 /// The same questions each time, of one member.
 fn count(pair: &mut Pair) -> Option<String> {
     let columns = pair.columns();
-    counted::tell_apart(pair, &columns, &Effort { actors: 1, by_chance: 0 }, 5)
+    crate::programs::counted::tell_apart(pair, &columns, &Effort { actors: 1, by_chance: 0 }, 5)
 }
 
 fn tell_apart(pair: &mut Pair) -> Option<String> {

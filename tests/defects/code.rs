@@ -6,11 +6,11 @@ use diesel::connection::SimpleConnection;
 use sesari_db::PgConnection;
 
 use super::list::{Defect, Reach::*};
-use crate::logins::{lines, value};
-use crate::program::{Actor, Who};
-use crate::run::ask;
-use crate::signer::Signer;
-use crate::worlds::Side;
+use crate::programs::program::{Actor, Who};
+use crate::programs::run::ask;
+use crate::programs::worlds::Side;
+use crate::support::logins::{lines, value};
+use crate::support::signer::Signer;
 
 const MEMBER: Who = Who::InOwn(Actor::Member);
 

@@ -1,9 +1,9 @@
 //! What shows nothing of others' rows, and has the server count or estimate them.
 
 use super::list::{Defect, Reach::*, defects, edit};
-use crate::program::{Actor, Who};
-use crate::run::{Question, answers};
-use crate::worlds::Side;
+use crate::programs::program::{Actor, Who};
+use crate::programs::run::{Question, answers};
+use crate::programs::worlds::Side;
 
 /// Enough rows that an estimate tells, of one value: in a workspace of both worlds, and as long in both.
 macro_rules! crowded {

@@ -1,6 +1,6 @@
 //! What a defect is.
 
-use crate::worlds::Side;
+use crate::programs::worlds::Side;
 
 /// Whether a tenant learns or changes something of another's by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

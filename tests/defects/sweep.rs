@@ -1,8 +1,8 @@
 //! Short programs that together try each kind of thing once, before random ones are tried.
 
-use crate::program::{Act, Actor, Args, LEFT_ONLY_USER, Pick, Program, Step, Who};
-use crate::run::call_position;
-use crate::statements::STATEMENTS;
+use crate::programs::program::{Act, Actor, Args, LEFT_ONLY_USER, Pick, Program, Step, Who};
+use crate::programs::run::call_position;
+use crate::programs::statements::STATEMENTS;
 
 const ARGS: Args = Args {
     kpi: Pick::OnlyLeft,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::random::{Random, long_or};
-use crate::server::Server;
 use crate::support::Tenant;
+use crate::support::random::{Random, long_or};
+use crate::support::server::Server;
 use crate::writers::Log;
 
 #[test]

@@ -11,7 +11,7 @@ use sesari_db::clock::Clock;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Error, migrations};
 
-use crate::server::Server;
+use crate::support::server::Server;
 use crate::support::{Tenant, World};
 use crate::writers::{Log, store};
 

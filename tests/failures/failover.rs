@@ -6,8 +6,8 @@ use diesel::connection::SimpleConnection;
 use sesari_db::repo::NewKpi;
 use sesari_db::{Error, TenantConnection};
 
-use crate::proxy::Proxy;
-use crate::server::Server;
+use crate::support::proxy::Proxy;
+use crate::support::server::Server;
 use crate::support::{Tenant, number, until};
 use crate::writers::{Log, store};
 

@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use sesari_db::{Database, DatabaseBuilder, Error};
 
-use crate::proxy::{Fault, Proxy, Way};
-use crate::server::Server;
+use crate::support::proxy::{Fault, Proxy, Way};
+use crate::support::server::Server;
 use crate::support::{Tenant, World};
 use crate::writers::{kind, store};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sesari_db::{Error, ServiceConnection, TenantConnection, UserConnection};
 
-use crate::calls::{Call, OF_A_SERVICE, OF_A_TENANT, OF_A_USER};
-use crate::program::{Args, Asked, Pick};
+use crate::programs::calls::{Call, OF_A_SERVICE, OF_A_TENANT, OF_A_USER};
+use crate::programs::program::{Args, Asked, Pick};
 use crate::recorder::{Told, listen, operations};
 use crate::support::{World, service};
 

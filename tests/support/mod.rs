@@ -2,9 +2,19 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
+pub mod bouncer;
+pub mod line;
+pub mod logins;
+pub mod proxy;
+pub mod random;
+pub mod server;
+pub mod signer;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -30,6 +40,26 @@ pub fn until(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < within, "{what}: not so");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+const ALONE: &str = "SESARI_ALONE";
+
+/// Runs the test of this full name once more, in a process of its own and so on a server of its own,
+/// unless this is that process: then true, and the test goes on. For what shares neither with others.
+pub fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some_and(|alone| alone == test) {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--include-ignored", "--nocapture"])
+        .env(ALONE, test)
+        .output()
+        .unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    print!("{out}");
+    eprint!("{err}");
+    assert!(output.status.success() && out.contains("1 passed"), "{test}: see above");
+    false
 }
 
 /// One workspace: an owner, an admin, a member, a KPI with three points, and a goal on it.
@@ -142,5 +172,15 @@ impl World {
         let b = Tenant::furnish(&db, "globex");
         let stranger = sign_up(&db, "stranger");
         Self { db, a, b, stranger, test }
+    }
+
+    /// Runs SQL as the superuser.
+    pub fn arrange(&self, sql: &str) {
+        self.test.admin().unwrap().batch_execute(sql).unwrap();
+    }
+
+    /// What an SQL expression gives the superuser, as text.
+    pub fn ask(&self, expression: &str) -> String {
+        logins::value(&mut self.test.admin().unwrap(), expression)
     }
 }

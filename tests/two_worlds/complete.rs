@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::calls::{OF_A_SERVICE, OF_A_TENANT, OF_A_USER};
+use crate::programs::calls::{OF_A_SERVICE, OF_A_TENANT, OF_A_USER};
 
 /// The accessor of a guard for each repository.
 const ACCESSORS: &[(&str, &str)] = &[
@@ -80,7 +80,7 @@ fn every_method_of_every_repository_is_called() {
     let methods = methods();
     assert!(methods.len() > 90, "the sources are written otherwise: {methods:?}");
     let missing: Vec<_> = methods.difference(&called).collect();
-    assert!(missing.is_empty(), "add a call to tests/two_worlds/calls.rs for {missing:?}");
+    assert!(missing.is_empty(), "add a call to tests/support/programs/calls.rs for {missing:?}");
     let stale: Vec<_> = called.difference(&methods).filter(|name| *name != "role").collect();
     assert!(stale.is_empty(), "no repository has {stale:?}");
 }

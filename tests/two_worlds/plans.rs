@@ -14,10 +14,10 @@ use diesel::sql_types::Text;
 use sesari_db::Error;
 use sesari_db::PgConnection;
 
-use crate::calls::OF_A_TENANT;
-use crate::logins::value;
-use crate::program::{Actor, Args, Asked, Pick};
-use crate::worlds::{Pair, Side};
+use crate::programs::calls::OF_A_TENANT;
+use crate::programs::program::{Actor, Args, Asked, Pick};
+use crate::programs::worlds::{Pair, Side};
+use crate::support::logins::value;
 
 #[derive(QueryableByName)]
 struct Line {

@@ -1,4 +1,4 @@
-# Makes the certificates of `tests/connecting.rs` anew, in this directory, by OpenSSL 3. They are
+# Makes the certificates of `tests/connections/connecting.rs` anew, in this directory, by OpenSSL 3. They are
 # valid for 100 years, and their keys are no secrets: nobody trusts them but these tests.
 set -eu
 cd "$(dirname "$0")"

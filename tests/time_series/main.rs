@@ -1,0 +1,11 @@
+//! Data points, their rollups and what is made of them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod import;
+mod memory;
+mod points;
+mod progress;
+mod series;
+mod upkeep;
