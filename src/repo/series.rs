@@ -77,8 +77,8 @@ impl SeriesRepository<'_> {
         counted("series.read", Vec::len, || {
             check_cells(kpis.len(), query.grid.len())?;
             let reading = Reading::of(&[&query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading)?;
-            Ok(series_of(kpis, &query.grid, &mut summaries, 0))
+            let read = self.summaries(kpis, &reading)?;
+            Ok(series_of(kpis, &query.grid, &read, 0, 0))
         })
     }
 
@@ -88,10 +88,10 @@ impl SeriesRepository<'_> {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
             let reading = Reading::of(&[&before, &query.grid], query.points_only);
-            let mut summaries = self.summaries(kpis, &reading)?;
+            let read = self.summaries(kpis, &reading)?;
             let start = reading.start_of(&query.grid);
-            let earlier = series_of(kpis, &before, &mut summaries, 0);
-            let now = series_of(kpis, &query.grid, &mut summaries, start);
+            let earlier = series_of(kpis, &before, &read, 0, 0);
+            let now = series_of(kpis, &query.grid, &read, start, 1);
             Ok(now
                 .into_iter()
                 .zip(earlier)
@@ -155,9 +155,9 @@ impl SeriesRepository<'_> {
             for (kpi, target, baseline, weight, before, cells) in rows {
                 let Some(kpi_id) = kpi else { continue };
                 if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
-                    let series = Series { kpi_id, buckets: Vec::new() };
+                    let series = Series { kpi_id, before, buckets: Vec::new() };
                     let weight = weight.unwrap_or_default();
-                    links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+                    links.push((GoalLink { series, target, baseline, weight }, Vec::new()));
                     check_cells(links.len(), grid.len())?;
                 }
                 if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
@@ -167,10 +167,7 @@ impl SeriesRepository<'_> {
             let links: Vec<_> = links
                 .into_iter()
                 .map(|(mut link, spans)| {
-                    let kpi = [link.series.kpi_id.clone()];
-                    let mut summaries = vec![merge(spans, grid.edges())];
-                    link.series.buckets =
-                        series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
+                    link.series.buckets = buckets_of(grid, &merge(spans, grid.edges()));
                     link
                 })
                 .collect();
@@ -178,25 +175,24 @@ impl SeriesRepository<'_> {
         })
     }
 
-    /// For each KPI, the summary of each bucket of the reading.
-    fn summaries(
-        &mut self,
-        kpis: &[KpiId],
-        reading: &Reading,
-    ) -> Result<Vec<Vec<Option<Summary>>>> {
+    /// For each KPI, the summary of each bucket of the reading, and the value before each grid.
+    fn summaries(&mut self, kpis: &[KpiId], reading: &Reading) -> Result<Vec<Read>> {
         let buckets = reading.edges.len().saturating_sub(1);
         if kpis.is_empty() || buckets == 0 {
-            return Ok(vec![vec![None; buckets]; kpis.len()]);
+            return Ok(vec![(vec![None; buckets], Vec::new()); kpis.len()]);
         }
         let workspace = self.workspace;
-        let rows: Vec<(i64, Cells)> = OfKpis { workspace, kpis, reading }.load(self.conn)?;
-        let mut spans: Vec<Vec<Cells>> = vec![Vec::new(); kpis.len()];
-        for (n, cells) in rows {
-            if let Some(place) = place_of(n, spans.len()) {
-                spans[place].push(cells);
+        let rows: Vec<(i64, Vec<Option<f64>>, Option<Cells>)> =
+            OfKpis { workspace, kpis, reading }.load(self.conn)?;
+        let mut read: Vec<(Vec<Cells>, Vec<Option<f64>>)> = vec![Default::default(); kpis.len()];
+        for (n, before, cells) in rows {
+            if let Some(place) = place_of(n, read.len()) {
+                read[place].0.extend(cells);
+                read[place].1 = before;
             }
         }
-        Ok(spans.into_iter().map(|spans| merge(spans, &reading.edges)).collect())
+        let merged = |(spans, before)| (merge(spans, &reading.edges), before);
+        Ok(read.into_iter().map(merged).collect())
     }
 }
 
@@ -215,6 +211,8 @@ fn place_of(n: i64, len: usize) -> Option<usize> {
 /// What to read, for buckets of one or more grids in the order of time.
 struct Reading {
     edges: Vec<Timestamp>,
+    /// Where each grid starts.
+    starts: Vec<Timestamp>,
     stretches: Stretches,
 }
 
@@ -229,7 +227,8 @@ impl Reading {
             grids.iter().flat_map(|grid| grid.edges().windows(2).map(|pair| (pair[0], pair[1])));
         let stretches =
             if points_only { Stretches::of_points(buckets) } else { Stretches::of(buckets) };
-        Self { edges, stretches }
+        let starts = grids.iter().filter_map(|grid| grid.edges().first().copied()).collect();
+        Self { edges, starts, stretches }
     }
 
     /// The number of a grid's first bucket, where the last grid is it.
@@ -238,25 +237,26 @@ impl Reading {
     }
 }
 
-fn series_of(
-    kpis: &[KpiId],
-    grid: &Grid,
-    summaries: &mut [Vec<Option<Summary>>],
-    start: usize,
-) -> Vec<Series> {
-    let ranges: Vec<_> =
-        grid.edges().windows(2).filter_map(|pair| TimeRange::new(pair[0], pair[1]).ok()).collect();
+/// The summaries of a KPI's buckets, and the value before each grid.
+type Read = (Vec<Option<Summary>>, Vec<Option<f64>>);
+
+/// The series of a grid: of those that were read the one of this number, whose first bucket is the
+/// one at `start`.
+fn series_of(kpis: &[KpiId], grid: &Grid, read: &[Read], start: usize, n: usize) -> Vec<Series> {
     kpis.iter()
-        .zip(summaries)
-        .map(|(kpi, summaries)| Series {
+        .zip(read)
+        .map(|(kpi, (summaries, before))| Series {
             kpi_id: kpi.clone(),
-            buckets: ranges
-                .iter()
-                .zip(&summaries[start.min(summaries.len())..])
-                .map(|(range, summary)| Bucket { range: *range, summary: *summary })
-                .collect(),
+            before: before.get(n).copied().flatten(),
+            buckets: buckets_of(grid, &summaries[start.min(summaries.len())..]),
         })
         .collect()
+}
+
+fn buckets_of(grid: &Grid, summaries: &[Option<Summary>]) -> Vec<Bucket> {
+    let edges = grid.edges().windows(2);
+    let ranges = edges.filter_map(|pair| TimeRange::new(pair[0], pair[1]).ok());
+    ranges.zip(summaries).map(|(range, summary)| Bucket { range, summary: *summary }).collect()
 }
 
 /// From this size on, squares of values overflow: statistics are computed of scaled values.
