@@ -66,7 +66,7 @@ fn main() -> Outcome<()> {
 
     let mut tenant = db.begin(&sesari_db::Scope::tenant(&ada, &acme).read_only())?;
     match tenant.data_points().latest(&kpi)? {
-        Some(point) => println!("\nLatest: {} at {}", point.value, point.timestamp),
+        Some(point) => println!("\nLatest: {} at {}", point.value, point.timestamp.get()),
         None => println!("\nNo points."),
     }
     Ok(())

@@ -228,7 +228,7 @@ fn furnish(db: &Database, owner: &UserId) -> Outcome<Vec<WorkspaceId>> {
                 guard.my_workspaces().create(&new)
             })?
             .id;
-        db.run("workspace.furnish", Scope::tenant(owner, &workspace), |tenant| {
+        db.try_run("workspace.furnish", Scope::tenant(owner, &workspace), |tenant| {
             for j in 0..INTEGRATIONS {
                 let kpi = tenant.kpis().create(&NewKpi::new(format!("Account {j}").parse()?))?.id;
                 let account = Account { token: format!("sk_test_{i}_{j}"), kpi };

@@ -12,6 +12,7 @@
 //! `transaction`, a savepoint, to go on afterwards.
 
 mod classify;
+mod condition;
 
 pub(crate) use classify::unnamed_constraint;
 
@@ -44,10 +45,19 @@ pub enum Error {
     #[error("not allowed")]
     Denied,
 
-    /// Another row has the same key.
+    /// Another row has the same key, or an exclusion constraint of yours keeps the two apart.
     #[error("conflicts with an existing row ({constraint})")]
     Conflict {
-        /// Name of the unique constraint or index, such as `workspaces_slug_key`.
+        /// Name of the constraint or unique index, such as `workspaces_slug_key`.
+        constraint: String,
+    },
+
+    /// A foreign key of a table of yours: the row to be written refers to one that is not there, or not in
+    /// this workspace; or the row to be deleted is referred to. A foreign key of ours is
+    /// [`NotFound`](Self::NotFound).
+    #[error("refers to a row that is not there, or is referred to by another ({constraint})")]
+    ForeignKey {
+        /// Name of the foreign key, such as `invoices_workspace_id_customer_id_fkey`.
         constraint: String,
     },
 
@@ -290,48 +300,63 @@ impl Error {
 
     /// What went wrong, in a word that does not change and says nothing of a row: `error.type` of
     /// [spans](crate::observe), and a label of metrics. It is the variant's name in lower case, with
-    /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key, an invitation
-    /// or a departure with what is wrong, such as `idempotency_reused`.
+    /// underscores, such as `not_found`, `denied` or `deadlock`, and for an idempotency key, an invitation,
+    /// a departure or an import with what is wrong, such as `idempotency_reused`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
+        self.kind_and_status().0
+    }
+
+    /// The status that an HTTP service answers with, as the crate's README lists them.
+    ///
+    /// 4xx is the caller's to mend, 503 and 504 say that nothing was done and it may come again. An
+    /// outcome that is unknown is a 500, since clients and proxies take leave to repeat by 502 to 504.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        self.kind_and_status().1
+    }
+
+    /// One list for both, so that no error has the one and not the other.
+    fn kind_and_status(&self) -> (&'static str, u16) {
         match self {
-            Self::NotFound { .. } => "not_found",
-            Self::Denied => "denied",
-            Self::Conflict { .. } => "conflict",
-            Self::Invalid(_) => "invalid",
-            Self::LastOwner => "last_owner",
-            Self::TooManyChanges => "too_many_changes",
-            Self::PoolTimeout { .. } => "pool_timeout",
-            Self::Overloaded { .. } => "overloaded",
-            Self::DeadlineExceeded => "deadline_exceeded",
-            Self::ShuttingDown => "shutting_down",
-            Self::Connect { .. } => "connect",
-            Self::TooManyConnections { .. } => "too_many_connections",
-            Self::CannotConnectNow { .. } => "cannot_connect_now",
-            Self::IdleInTransactionTimeout => "idle_in_transaction_timeout",
-            Self::StatementTimeout => "statement_timeout",
-            Self::LockTimeout => "lock_timeout",
-            Self::Cancelled => "cancelled",
-            Self::ConnectionLost(_) => "connection_lost",
-            Self::OutcomeUnknown(_) => "outcome_unknown",
-            Self::SerializationFailure => "serialization_failure",
-            Self::Deadlock => "deadlock",
-            Self::ReadOnly => "read_only",
-            Self::ReadOnlyServer => "read_only_server",
-            Self::ServerFull(_) => "server_full",
-            Self::TransactionAborted => "transaction_aborted",
-            Self::ContextExpired => "context_expired",
-            Self::ContextKeyUnknown => "context_key_unknown",
-            Self::Config(_) => "config",
-            Self::Unsafe(_) => "unsafe",
-            Self::Migration(_) => "migration",
-            Self::Idempotency(error) => error.kind(),
-            Self::Invitation(error) => error.kind(),
-            Self::Departure(error) => error.kind(),
-            Self::Import(_) => "import",
-            Self::Seal(_) => "seal",
-            Self::Open(_) => "open",
-            Self::Database(_) => "database",
+            Self::NotFound { .. } => ("not_found", 404),
+            Self::Denied => ("denied", 403),
+            Self::Conflict { .. } => ("conflict", 409),
+            Self::ForeignKey { .. } => ("foreign_key", 409),
+            Self::Invalid(_) => ("invalid", 422),
+            Self::LastOwner => ("last_owner", 409),
+            Self::TooManyChanges => ("too_many_changes", 413),
+            Self::PoolTimeout { .. } => ("pool_timeout", 503),
+            Self::Overloaded { .. } => ("overloaded", 503),
+            Self::DeadlineExceeded => ("deadline_exceeded", 504),
+            Self::ShuttingDown => ("shutting_down", 503),
+            Self::Connect { .. } => ("connect", 503),
+            Self::TooManyConnections { .. } => ("too_many_connections", 503),
+            Self::CannotConnectNow { .. } => ("cannot_connect_now", 503),
+            Self::IdleInTransactionTimeout => ("idle_in_transaction_timeout", 503),
+            Self::StatementTimeout => ("statement_timeout", 504),
+            Self::LockTimeout => ("lock_timeout", 503),
+            Self::Cancelled => ("cancelled", 503),
+            Self::ConnectionLost(_) => ("connection_lost", 503),
+            Self::OutcomeUnknown(_) => ("outcome_unknown", 500),
+            Self::SerializationFailure => ("serialization_failure", 503),
+            Self::Deadlock => ("deadlock", 503),
+            Self::ReadOnly => ("read_only", 500),
+            Self::ReadOnlyServer => ("read_only_server", 503),
+            Self::ServerFull(_) => ("server_full", 503),
+            Self::TransactionAborted => ("transaction_aborted", 500),
+            Self::ContextExpired => ("context_expired", 503),
+            Self::ContextKeyUnknown => ("context_key_unknown", 500),
+            Self::Config(_) => ("config", 500),
+            Self::Unsafe(_) => ("unsafe", 500),
+            Self::Migration(_) => ("migration", 500),
+            Self::Idempotency(error) => error.kind_and_status(),
+            Self::Invitation(error) => error.kind_and_status(),
+            Self::Departure(error) => error.kind_and_status(),
+            Self::Import(error) => error.kind_and_status(),
+            Self::Seal(_) => ("seal", 500),
+            Self::Open(_) => ("open", 500),
+            Self::Database(_) => ("database", 500),
         }
     }
 
@@ -388,10 +413,11 @@ impl Error {
     }
 }
 
-/// An error that may hold one of this crate, so that a [unit of work](crate::Database::run) can tell
+/// An error that may hold one of this crate, so that a [unit of work](crate::Database::try_run) can tell
 /// whether to run again.
 ///
-/// For an error of your own:
+/// `anyhow::Error`, and whatever else lends itself as a `dyn Error`, has it: one of this crate is
+/// looked for among its sources. For an error of your own:
 ///
 /// ```
 /// use sesari_db::error::{AsError, Error};
@@ -435,14 +461,9 @@ where
     E: From<Error> + AsRef<dyn std::error::Error + Send + Sync>,
 {
     fn as_error(&self) -> Option<&Error> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self.as_ref());
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref() {
-                return Some(error);
-            }
-            cause = error.source();
-        }
-        None
+        let outermost: &(dyn std::error::Error + 'static) = self.as_ref();
+        std::iter::successors(Some(outermost), |error| error.source())
+            .find_map(|error| error.downcast_ref())
     }
 }
 
@@ -523,16 +544,16 @@ impl fmt::Debug for DepartureError {
 }
 
 impl DepartureError {
-    pub(crate) fn kind(&self) -> &'static str {
+    fn kind_and_status(&self) -> (&'static str, u16) {
         match self {
-            Self::Undecided { .. } => "departure_undecided",
-            Self::TooManyMemberships => "departure_too_many_memberships",
+            Self::Undecided { .. } => ("departure_undecided", 409),
+            Self::TooManyMemberships => ("departure_too_many_memberships", 409),
         }
     }
 }
 
-/// An error of the server or of diesel. Shows which kind, and the constraint, table and column if
-/// there are any, but not the server's text: that may quote values.
+/// An error of the server or of diesel. Shows the SQLSTATE and its name, the constraint, table and column
+/// if there are any, and the place in the statement, but not the server's text: that may quote values.
 pub struct DatabaseError(diesel::result::Error);
 
 impl DatabaseError {
@@ -568,12 +589,18 @@ impl fmt::Display for DatabaseError {
         use diesel::result::Error as E;
         match &self.0 {
             E::DatabaseError(kind, info) => {
-                write!(f, "database error ({kind:?}")?;
+                let position = info.statement_position().map(|position| position.to_string());
+                match self.sqlstate() {
+                    Some(code) => {
+                        write!(f, "database error: {} (SQLSTATE {code}", condition::name(code))?;
+                    }
+                    None => write!(f, "database error ({kind:?}")?,
+                }
                 for (what, name) in [
-                    ("SQLSTATE", self.sqlstate()),
                     ("constraint", info.constraint_name().filter(|_| self.sqlstate().is_none())),
                     ("table", info.table_name()),
                     ("column", info.column_name()),
+                    ("at character", position.as_deref()),
                 ] {
                     if let Some(name) = name {
                         write!(f, ", {what} {name}")?;
@@ -599,7 +626,131 @@ impl std::error::Error for DatabaseError {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::import::{ImportError, RowError, RowFault};
+
+    /// One of each kind, in the order of the README.
+    fn one_of_each() -> Vec<Error> {
+        let database = || DatabaseError::new(crate::connection::error_of("22012", "x"));
+        let (text, reason) = (String::new, String::new);
+        let too_long = RowError { line: 1, column: None, fault: RowFault::TooLong };
+        vec![
+            Error::not_found("kpi"),
+            Error::Denied,
+            Error::Conflict { constraint: text() },
+            Error::ForeignKey { constraint: text() },
+            Error::Invalid(Invalid::new("name", "required")),
+            Error::LastOwner,
+            Error::TooManyChanges,
+            Error::Idempotency(IdempotencyError::Reused),
+            Error::Idempotency(IdempotencyError::InUse),
+            Error::Idempotency(IdempotencyError::OtherMembership),
+            Error::Idempotency(IdempotencyError::Unreadable),
+            Error::Invitation(InvitationError::Unknown),
+            Error::Invitation(InvitationError::WrongUser),
+            Error::Invitation(InvitationError::Expired),
+            Error::Invitation(InvitationError::Revoked),
+            Error::Invitation(InvitationError::Declined),
+            Error::Invitation(InvitationError::Accepted),
+            Error::Invitation(InvitationError::AlreadyMember),
+            Error::Invitation(InvitationError::InviterLacksRights),
+            Error::Invitation(InvitationError::AlreadyOpen),
+            Error::Invitation(InvitationError::TooMany),
+            Error::Invitation(InvitationError::Randomness),
+            Error::Departure(DepartureError::Undecided { workspaces: Vec::new() }),
+            Error::Departure(DepartureError::TooManyMemberships),
+            Error::Import(ImportError::NoHeader),
+            Error::Import(ImportError::TooManyErrors { refused: 1, first: too_long }),
+            Error::Import(ImportError::KeyTaken { line: 1 }),
+            Error::Import(ImportError::Read(std::io::ErrorKind::Other.into())),
+            Error::Import(ImportError::Write(std::io::ErrorKind::Other.into())),
+            Error::PoolTimeout { reason: reason() },
+            Error::Overloaded { bound: QueueBound::Queue },
+            Error::DeadlineExceeded,
+            Error::ShuttingDown,
+            Error::Connect { reason: reason() },
+            Error::TooManyConnections { reason: reason() },
+            Error::CannotConnectNow { reason: reason() },
+            Error::StatementTimeout,
+            Error::LockTimeout,
+            Error::Cancelled,
+            Error::ConnectionLost(database()),
+            Error::IdleInTransactionTimeout,
+            Error::OutcomeUnknown(database()),
+            Error::SerializationFailure,
+            Error::Deadlock,
+            Error::ReadOnly,
+            Error::ReadOnlyServer,
+            Error::ServerFull(database()),
+            Error::TransactionAborted,
+            Error::ContextExpired,
+            Error::ContextKeyUnknown,
+            Error::Config(text()),
+            Error::Unsafe("x".into()),
+            Error::Migration("x".into()),
+            Error::Seal(SealError::Randomness),
+            Error::Open(OpenError::Refused),
+            Error::Database(database()),
+        ]
+    }
+
+    #[test]
+    fn the_readme_lists_every_error_with_its_status() {
+        let row = |error: &Error| {
+            let variant = format!("{error:?}");
+            let variant = variant.split(|c: char| !c.is_ascii_alphanumeric()).next();
+            let again = if error.is_retryable() { "yes" } else { "" };
+            let (kind, status) = (error.kind(), error.http_status());
+            format!("| `{}` | `{kind}` | {status} | {again} |", variant.unwrap_or_default())
+        };
+        let rows: Vec<_> = one_of_each().iter().map(row).collect();
+        let readme = include_str!("../README.md");
+        let listed: Vec<_> = readme
+            .lines()
+            .skip_while(|line| !line.starts_with("| error | `kind()`"))
+            .skip(2)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        assert_eq!(listed.join("\n"), rows.join("\n"), "expected:\n{}", rows.join("\n"));
+    }
+
+    /// The kinds are read out of the source, where the compiler asks for each variant's.
+    #[test]
+    fn no_error_is_missing_from_the_list() {
+        let sources = [
+            include_str!("error.rs"),
+            include_str!("idempotency.rs"),
+            include_str!("import.rs"),
+            include_str!("invitation.rs"),
+        ];
+        let declared: BTreeSet<_> = sources
+            .iter()
+            .flat_map(|source| source.lines())
+            .filter_map(|line| {
+                line.trim()
+                    .trim_start_matches("| ")
+                    .strip_prefix("Self::")?
+                    .split_once(" => (\"")?
+                    .1
+                    .split_once('"')
+            })
+            .map(|(kind, _)| kind)
+            .collect();
+        let listed: BTreeSet<_> = one_of_each().iter().map(Error::kind).collect();
+        assert_eq!(declared, listed);
+    }
+
+    #[test]
+    fn an_error_of_own_sql_says_what_is_wrong_and_where() {
+        let shown = |sqlstate, message| {
+            Error::from(crate::connection::error_of(sqlstate, message)).to_string()
+        };
+        assert_eq!(shown("42P01", "x"), "database error: undefined_table (SQLSTATE 42P01)");
+        assert_eq!(shown("22ZZZ", "x"), "database error: data_exception (SQLSTATE 22ZZZ)");
+        assert!(!shown("22P02", "hunter2").contains("hunter2"));
+    }
 
     /// As `anyhow` has it: any error, below a context.
     #[derive(Debug, thiserror::Error)]

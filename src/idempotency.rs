@@ -132,12 +132,12 @@ pub enum IdempotencyError {
 }
 
 impl IdempotencyError {
-    pub(crate) fn kind(self) -> &'static str {
+    pub(crate) fn kind_and_status(self) -> (&'static str, u16) {
         match self {
-            Self::Reused => "idempotency_reused",
-            Self::OtherMembership => "idempotency_other_membership",
-            Self::InUse => "idempotency_in_use",
-            Self::Unreadable => "idempotency_unreadable",
+            Self::Reused => ("idempotency_reused", 422),
+            Self::OtherMembership => ("idempotency_other_membership", 409),
+            Self::InUse => ("idempotency_in_use", 409),
+            Self::Unreadable => ("idempotency_unreadable", 500),
         }
     }
 }

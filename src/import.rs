@@ -351,6 +351,23 @@ pub enum ImportError {
     Write(#[source] std::io::Error),
 }
 
+impl ImportError {
+    pub(crate) fn kind_and_status(&self) -> (&'static str, u16) {
+        match self {
+            Self::KeyTaken { .. } => ("import_key_taken", 409),
+            Self::Read(_) => ("import_read", 500),
+            Self::Write(_) => ("import_write", 500),
+            Self::TooManyErrors { .. } => ("import_too_many_errors", 422),
+            Self::NoHeader
+            | Self::MissingColumn(_)
+            | Self::DuplicateColumn(_)
+            | Self::MissingMetric(_)
+            | Self::UnexpectedColumn { .. }
+            | Self::Header(_) => ("import_header", 422),
+        }
+    }
+}
+
 /// A row as read.
 #[derive(Debug)]
 pub(crate) struct Row {

@@ -178,19 +178,19 @@ impl InvitationError {
         })
     }
 
-    pub(crate) fn kind(self) -> &'static str {
+    pub(crate) fn kind_and_status(self) -> (&'static str, u16) {
         match self {
-            Self::Unknown => "invitation_unknown",
-            Self::WrongUser => "invitation_wrong_user",
-            Self::Expired => "invitation_expired",
-            Self::Revoked => "invitation_revoked",
-            Self::Declined => "invitation_declined",
-            Self::Accepted => "invitation_accepted",
-            Self::AlreadyMember => "invitation_already_member",
-            Self::InviterLacksRights => "invitation_inviter_lacks_rights",
-            Self::AlreadyOpen => "invitation_already_open",
-            Self::TooMany => "invitation_too_many",
-            Self::Randomness => "invitation_randomness",
+            Self::Unknown => ("invitation_unknown", 404),
+            Self::WrongUser => ("invitation_wrong_user", 403),
+            Self::Expired => ("invitation_expired", 409),
+            Self::Revoked => ("invitation_revoked", 409),
+            Self::Declined => ("invitation_declined", 409),
+            Self::Accepted => ("invitation_accepted", 409),
+            Self::AlreadyMember => ("invitation_already_member", 409),
+            Self::InviterLacksRights => ("invitation_inviter_lacks_rights", 409),
+            Self::AlreadyOpen => ("invitation_already_open", 409),
+            Self::TooMany => ("invitation_too_many", 409),
+            Self::Randomness => ("invitation_randomness", 500),
         }
     }
 }

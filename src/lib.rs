@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod import;
 pub mod invitation;
 mod isolation;
+pub mod json;
 pub mod maintenance;
 pub mod migrations;
 pub mod observe;

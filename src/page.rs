@@ -2,17 +2,46 @@
 //! neither repeat nor hide others, and every page costs the same.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor,
+};
 
 use crate::value::{Invalid, Timestamp};
 
 /// Which part of a list to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// From a query string or JSON: `limit`, 50 unless given, and `after`, a [cursor](Page::next). For
+/// a filter in the same query string there is [`ListRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "UncheckedPage")]
 pub struct PageRequest {
     limit: u32,
     after: Option<Cursor>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UncheckedPage {
+    #[serde(default = "usual_limit")]
+    limit: u32,
+    after: Option<Cursor>,
+}
+
+fn usual_limit() -> u32 {
+    PageRequest::default().limit
+}
+
+impl TryFrom<UncheckedPage> for PageRequest {
+    type Error = Invalid;
+
+    fn try_from(page: UncheckedPage) -> Result<Self, Invalid> {
+        Ok(Self { after: page.after, ..Self::first(page.limit)? })
+    }
 }
 
 impl PageRequest {
@@ -42,29 +71,18 @@ impl PageRequest {
         Self { after: Some(cursor), ..self }
     }
 
-    /// One row more than the page has, which tells whether there is a next page.
-    pub(crate) fn fetch(&self) -> i64 {
-        i64::from(self.limit) + 1
-    }
-
-    pub(crate) fn cursor(&self) -> Option<&Cursor> {
-        self.after.as_ref()
-    }
-
-    /// Makes the page of what was fetched.
-    pub(crate) fn cut<T>(
-        &self,
-        mut rows: Vec<T>,
-        position: impl Fn(&T) -> (DateTime<Utc>, &str),
-    ) -> Page<T> {
-        let limit = self.limit as usize;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|last| {
-            let (at, id) = position(last);
-            Cursor { at, id: id.to_owned() }
-        });
-        Page { items: rows, next }
+    /// The page of this list, which is named by its parts: what it lists, of which workspace or row.
+    ///
+    /// # Errors
+    /// [`Invalid`] of the field `cursor` for a cursor of another list.
+    pub(crate) fn of(&self, list: &[&str]) -> Result<ListPage<'_>, Invalid> {
+        let list = tag(list);
+        match &self.after {
+            Some(cursor) if cursor.list != list => {
+                Err(Invalid::new("cursor", "expected one that a page of the same list came with"))
+            }
+            after => Ok(ListPage { limit: self.limit, after: after.as_ref(), list }),
+        }
     }
 }
 
@@ -73,6 +91,48 @@ impl Default for PageRequest {
     fn default() -> Self {
         Self { limit: 50, after: None }
     }
+}
+
+/// A page of one list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListPage<'p> {
+    limit: u32,
+    after: Option<&'p Cursor>,
+    list: u32,
+}
+
+impl<'p> ListPage<'p> {
+    /// One row more than the page has, which tells whether there is a next page.
+    pub(crate) fn fetch(self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+
+    pub(crate) fn cursor(self) -> Option<&'p Cursor> {
+        self.after
+    }
+
+    /// Makes the page of what was fetched.
+    pub(crate) fn cut<T>(
+        self,
+        mut rows: Vec<T>,
+        position: impl Fn(&T) -> (DateTime<Utc>, &str),
+    ) -> Page<T> {
+        let limit = self.limit as usize;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|last| {
+            let (at, id) = position(last);
+            Cursor { list: self.list, at, id: id.to_owned() }
+        });
+        Page { items: rows, next }
+    }
+}
+
+/// A short name of a list, the same in every version: FNV-1a over its parts. It finds mistakes out, and
+/// protects nothing: a cursor opens no row.
+fn tag(list: &[&str]) -> u32 {
+    let bytes = list.iter().flat_map(|part| part.bytes().chain([0]));
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A page of rows.
@@ -99,17 +159,18 @@ impl<T> Page<T> {
 }
 
 /// A place in a list. Its text form may be given to clients and taken back: it opens nothing that
-/// the asker could not see anyway.
+/// the asker could not see anyway. Any other list refuses it: another table's, workspace's or KPI's.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor {
+    list: u32,
     pub(crate) at: DateTime<Utc>,
     pub(crate) id: String,
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.at.timestamp_micros(), self.id)
+        write!(f, "{:08x}.{}.{}", self.list, self.at.timestamp_micros(), self.id)
     }
 }
 
@@ -124,14 +185,17 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let parse = || {
-            let (at, id) = text.split_once('.')?;
+            let (list, place) = text.split_once('.')?;
+            let is_tag = list.len() == 8 && list.bytes().all(|b| b.is_ascii_hexdigit());
+            let list = u32::from_str_radix(list, 16).ok().filter(|_| is_tag)?;
+            let (at, id) = place.split_once('.')?;
             let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
             // Checked and not cut: the audit log counts microseconds.
             Timestamp::new(at).ok()?;
             // An id, or the source of a data point, which may have none.
             let well_formed = id.len() <= 63
                 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            well_formed.then(|| Self { at, id: id.to_owned() })
+            well_formed.then(|| Self { list, at, id: id.to_owned() })
         };
         parse().ok_or_else(|| Invalid::new("cursor", "expected one that a page came with"))
     }
@@ -145,13 +209,99 @@ impl TryFrom<String> for Cursor {
     }
 }
 
+/// A filter and a page from one query string or JSON object: `limit` and `after` are the
+/// [page's](PageRequest), and all else is the filter's, which refuses what it does not know.
+///
+/// ```
+/// use sesari_db::page::ListRequest;
+/// use sesari_db::repo::KpiFilter;
+///
+/// let request: ListRequest<KpiFilter> = serde_json::from_str(r#"{"limit": 20, "isActive": true}"#)?;
+/// assert_eq!(request.filter.is_active, Some(true));
+/// assert!(serde_json::from_str::<ListRequest<KpiFilter>>(r#"{"colour": "red"}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListRequest<F> {
+    /// Which rows.
+    pub filter: F,
+    /// Which part of them.
+    pub page: PageRequest,
+}
+
+impl<'de, F: Deserialize<'de>> Deserialize<'de> for ListRequest<F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<F>(PhantomData<F>);
+
+        impl<'de, F: Deserialize<'de>> Visitor<'de> for Fields<F> {
+            type Value = ListRequest<F>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a filter with limit and after")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let mut split = Split { map, limit: None, after: None };
+                let filter = F::deserialize(MapAccessDeserializer::new(&mut split))?;
+                let limit = split.limit.unwrap_or_else(usual_limit);
+                let page = UncheckedPage { limit, after: split.after };
+                Ok(ListRequest { filter, page: page.try_into().map_err(A::Error::custom)? })
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// A map without the fields of a page, which it keeps.
+struct Split<A> {
+    map: A,
+    limit: Option<u32>,
+    after: Option<Cursor>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for &mut Split<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.map.next_key::<String>()? {
+            match key.as_str() {
+                "limit" => once(&mut self.limit, self.map.next_value()?, "limit")?,
+                "after" => once(&mut self.after, self.map.next_value()?, "after")?,
+                _ => return seed.deserialize(key.into_deserializer()).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+fn once<T, E: serde::de::Error>(
+    field: &mut Option<T>,
+    value: Option<T>,
+    name: &'static str,
+) -> Result<(), E> {
+    if field.is_some() {
+        return Err(E::duplicate_field(name));
+    }
+    *field = value;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_cursor_survives_its_text_form() {
-        let cursor = Cursor { at: DateTime::UNIX_EPOCH, id: "ab1".into() };
+        let cursor =
+            Cursor { list: tag(&["kpi", "w1"]), at: DateTime::UNIX_EPOCH, id: "ab1".into() };
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
     }
 
@@ -161,11 +311,16 @@ mod tests {
             "",
             ".",
             "1",
-            "x.ab",
-            "1.A'",
-            "99999999999999999999.ab",
-            "9223372036854775807.ab",
-            "-8334601228800000000.ab",
+            "1.ab",
+            "0000000g.1.ab",
+            "+0000001.1.ab",
+            "00000001",
+            "00000001.",
+            "00000001.x.ab",
+            "00000001.1.A'",
+            "00000001.99999999999999999999.ab",
+            "00000001.9223372036854775807.ab",
+            "00000001.-8334601228800000000.ab",
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
@@ -176,5 +331,50 @@ mod tests {
         assert!(PageRequest::first(0).is_err());
         assert!(PageRequest::first(1001).is_err());
         assert!(PageRequest::first(1000).is_ok());
+    }
+
+    #[test]
+    fn a_list_refuses_the_cursor_of_another() {
+        let list = PageRequest::first(1).unwrap();
+        let cursor = list
+            .of(&["kpi", "w1"])
+            .unwrap()
+            .cut(vec![1, 2], |_| (DateTime::UNIX_EPOCH, "ab1"))
+            .next
+            .unwrap();
+        let next = list.after(cursor);
+        assert!(next.of(&["kpi", "w1"]).is_ok());
+        for other in [&["goal", "w1"][..], &["kpi", "w2"], &["kpiw1"], &["kpi"], &["k", "piw1"]] {
+            assert_eq!(next.of(other).unwrap_err().field(), "cursor");
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_from_what_a_client_sends() {
+        let page = |json: &str| serde_json::from_str::<PageRequest>(json);
+        assert_eq!(page("{}").unwrap(), PageRequest::default());
+        let cursor: Cursor = "00000001.0.ab1".parse().unwrap();
+        assert_eq!(
+            page(r#"{"limit": 5, "after": "00000001.0.ab1"}"#).unwrap(),
+            PageRequest::first(5).unwrap().after(cursor)
+        );
+        for bad in
+            [r#"{"limit": 0}"#, r#"{"limit": 1001}"#, r#"{"offset": 5}"#, r#"{"after": "x"}"#]
+        {
+            assert!(page(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_filter_and_a_page_are_read_from_one_map() {
+        type Request = ListRequest<crate::repo::KpiFilter>;
+        let read = |json: &str| serde_json::from_str::<Request>(json);
+        let request = read(r#"{"category": "Sales", "limit": 7, "is_active": false}"#).unwrap();
+        assert_eq!(request.page, PageRequest::first(7).unwrap());
+        assert_eq!(request.filter.is_active, Some(false));
+        assert_eq!(read("{}").unwrap(), Request::default());
+        for bad in [r#"{"limit": 0}"#, r#"{"limit": 1, "limit": 2}"#, r#"{"offset": 1}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -7,8 +7,10 @@ use crate::value::{Finite, Invalid, Source, Timestamp};
 
 /// What identifies a point among those of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PointKey {
     /// The KPI measured.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// When.
     pub timestamp: Timestamp,
@@ -18,8 +20,10 @@ pub struct PointKey {
 
 /// A data point to record.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewDataPoint {
     /// The KPI measured.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// Value, in the KPI's unit.
     pub value: Finite,
@@ -102,6 +106,7 @@ pub struct TimeRange {
 }
 
 #[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct UncheckedRange {
     from: Timestamp,
     to: Timestamp,
@@ -126,6 +131,14 @@ impl TimeRange {
         } else {
             Err(Invalid::new("range", "ends before it starts"))
         }
+    }
+
+    /// A span between two moments as chrono has them.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it ends before it starts, or for a time outside of the years 1 to 9999.
+    pub fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Self, Invalid> {
+        Self::new(Timestamp::new(from)?, Timestamp::new(to)?)
     }
 
     /// Its start, which belongs to it.

@@ -77,8 +77,10 @@ use crate::id::KpiId;
 
 /// One KPI of a goal, as [`goal_progress`] takes it. Every number must be finite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KpiProgressInput {
     /// The KPI.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// Its newest value, in the KPI's unit; `None` while nothing was measured, which leaves the KPI
     /// out: not measured is not 0.

@@ -1,8 +1,8 @@
 //! One repository for each table, obtained from a guard.
 //!
 //! # Verbs
-//! `find` answers `None` for a row that does not exist or is not the actor's to see; a write on
-//! such a row is [`Error::NotFound`]. `list` and `count` take the same
+//! `find` answers `None` for a row that does not exist or is not the actor's to see; `get` and a write on
+//! such a row are [`Error::NotFound`]. `list` and `count` take the same
 //! filter and cannot disagree. Lists come in [pages](crate::page), oldest first unless said
 //! otherwise. `update` takes a `...Changes`, where `None` leaves a column alone and, for a column
 //! that can be null, `Some(None)` empties it. Every method runs one statement, and may fail with
@@ -97,6 +97,15 @@ where
     T: serde::Deserialize<'de>,
 {
     serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// A field that is absent is `None`; one that is null is refused, as of a column that cannot be.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 diesel::define_sql_function! {

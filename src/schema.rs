@@ -239,7 +239,7 @@ diesel::table! {
         id -> Text,
         /// Who pays; unique
         user_id -> Text,
-        /// active, canceled or past_due
+        /// As Stripe names it
         status -> Text,
         /// free, starter or pro
         plan_type -> Text,

@@ -38,7 +38,10 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(field: impl Into<Cow<'static, str>>, rule: &'static str) -> Self {
+    /// An error about this field. The rule is a sentence fragment for people, such as
+    /// `"expected 1 to 200 characters"`; it must not repeat the value.
+    #[must_use]
+    pub fn new(field: impl Into<Cow<'static, str>>, rule: &'static str) -> Self {
         Self { field: field.into(), rule }
     }
 

@@ -5,16 +5,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sesari_db::Error;
 use sesari_db::error::AsError;
-use sesari_db::idempotency::IdempotencyError;
-use sesari_db::invitation::InvitationError;
 
 /// The error of every handler, and of units of work that find something out for themselves.
 #[derive(Debug)]
 pub enum Failure {
     /// No token, or one that nobody was given.
     NotSignedIn,
-    /// There is no such row, or not for whoever asks.
-    Absent(&'static str),
+    /// There is no such route.
+    NoRoute,
     /// The request cannot be read.
     Malformed { status: StatusCode, what: String },
     /// What the database layer reported.
@@ -45,7 +43,7 @@ impl Failure {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotSignedIn => StatusCode::UNAUTHORIZED,
-            Self::Absent(_) => StatusCode::NOT_FOUND,
+            Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Malformed { status, .. } => *status,
             Self::Database(error) => status(error),
         }
@@ -55,7 +53,7 @@ impl Failure {
     fn kind(&self) -> &'static str {
         match self {
             Self::NotSignedIn => "not_signed_in",
-            Self::Absent(_) => "not_found",
+            Self::NoRoute => "no_route",
             Self::Malformed { .. } => "malformed",
             Self::Database(error) => error.kind(),
         }
@@ -66,7 +64,7 @@ impl Failure {
     fn message(&self) -> String {
         match self {
             Self::NotSignedIn => "sign in first".into(),
-            Self::Absent(entity) => format!("{entity} not found"),
+            Self::NoRoute => "there is nothing here".into(),
             Self::Malformed { what, .. } => what.clone(),
             Self::Database(Error::OutcomeUnknown(_)) => {
                 "it may have been done or not: look before sending it again, or send it again with the \
@@ -84,30 +82,7 @@ impl Failure {
 }
 
 fn status(error: &Error) -> StatusCode {
-    match error {
-        Error::NotFound { .. } | Error::Invitation(InvitationError::Unknown) => {
-            StatusCode::NOT_FOUND
-        }
-        Error::Denied | Error::Invitation(InvitationError::WrongUser) => StatusCode::FORBIDDEN,
-        // Not 502 to 504, which clients and proxies take leave to repeat by.
-        Error::OutcomeUnknown(_) | Error::Invitation(InvitationError::Randomness) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        Error::Invitation(_) => StatusCode::CONFLICT,
-        Error::Conflict { .. } | Error::LastOwner | Error::Idempotency(IdempotencyError::InUse) => {
-            StatusCode::CONFLICT
-        }
-        Error::Invalid(_) | Error::Idempotency(IdempotencyError::Reused) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
-        Error::DeadlineExceeded | Error::StatementTimeout => StatusCode::GATEWAY_TIMEOUT,
-        // Nothing was done: the client may come again.
-        Error::Overloaded { .. } | Error::ShuttingDown | Error::Connect { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        error if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+    StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 impl IntoResponse for Failure {

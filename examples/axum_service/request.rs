@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::idempotency::IdempotencyKey;
-use sesari_db::page::{Cursor, PageRequest};
+use sesari_db::value::Role;
 use sesari_db::{Error, Scope, TenantConnection, UserConnection};
 
 use crate::app::App;
@@ -27,9 +27,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The scope of a unit of work in a workspace. Whether the caller belongs to it, the database says.
+    /// The scope of a unit of work in a workspace: a 404 for whoever does not belong to it.
     pub fn tenant(&self, workspace: &WorkspaceId) -> Scope<TenantConnection> {
-        Scope::tenant(&self.user, workspace).within(self.patience)
+        Scope::tenant(&self.user, workspace).require(Role::Member).within(self.patience)
     }
 
     /// The scope of one outside of any workspace.
@@ -107,19 +107,29 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|error| Failure::malformed(&error.to_string()))
 }
 
-/// Where a list goes on: `?after=<next of the page before>&limit=50`.
-#[derive(serde::Deserialize)]
-pub struct Paging {
-    pub after: Option<Cursor>,
-    pub limit: Option<u32>,
+/// The parts of a request's path, and its query: as axum's own, but what is wrong with them is told in JSON
+/// like anything else.
+pub struct At<T>(pub T);
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for At<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let Path(parts) = Path::from_request_parts(parts, app).await.map_err(|refusal| {
+            Failure::Malformed { status: refusal.status(), what: refusal.body_text() }
+        })?;
+        Ok(Self(parts))
+    }
 }
 
-impl Paging {
-    pub fn page(self) -> Result<PageRequest, Error> {
-        let page = PageRequest::first(self.limit.unwrap_or(50))?;
-        Ok(match self.after {
-            Some(cursor) => page.after(cursor),
-            None => page,
-        })
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Failure> {
+        let Query(params) = Query::try_from_uri(&parts.uri).map_err(|refusal| {
+            Failure::Malformed { status: refusal.status(), what: refusal.body_text() }
+        })?;
+        Ok(Self(params))
     }
 }

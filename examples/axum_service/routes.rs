@@ -38,5 +38,10 @@ pub fn all(app: Arc<App>) -> Router {
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .merge(operations::routes())
         .merge(api)
+        .fallback(|| async { Failure::NoRoute })
+        .method_not_allowed_fallback(|| async {
+            let (status, what) = (StatusCode::METHOD_NOT_ALLOWED, "not by this method".to_owned());
+            Failure::Malformed { status, what }
+        })
         .with_state(app)
 }

@@ -17,7 +17,9 @@ CREATE TABLE public.subscriptions (
     CONSTRAINT subscriptions_user_id_fkey FOREIGN KEY (user_id)
         REFERENCES public.users (id) ON DELETE CASCADE,
     CONSTRAINT subscriptions_id_check CHECK (id ~ '^[a-z][a-z0-9]{1,31}$'),
-    CONSTRAINT subscriptions_status_check CHECK (status IN ('active', 'canceled', 'past_due')),
+    CONSTRAINT subscriptions_status_check CHECK (status IN (
+        'active', 'canceled', 'past_due', 'trialing', 'incomplete', 'incomplete_expired', 'unpaid', 'paused'
+    )),
     CONSTRAINT subscriptions_plan_type_check CHECK (plan_type IN ('free', 'starter', 'pro')),
     CONSTRAINT subscriptions_current_period_end_check CHECK (
         current_period_end >= '0001-01-01 00:00:00+00' AND current_period_end < '10000-01-01 00:00:00+00'),
@@ -31,7 +33,7 @@ CREATE TABLE public.subscriptions (
 COMMENT ON TABLE public.subscriptions IS 'One subscription a user, global';
 COMMENT ON COLUMN public.subscriptions.id IS 'CUID';
 COMMENT ON COLUMN public.subscriptions.user_id IS 'Who pays; unique';
-COMMENT ON COLUMN public.subscriptions.status IS 'active, canceled or past_due';
+COMMENT ON COLUMN public.subscriptions.status IS 'As Stripe names it';
 COMMENT ON COLUMN public.subscriptions.plan_type IS 'free, starter or pro';
 COMMENT ON COLUMN public.subscriptions.current_period_end IS 'When the paid period ends';
 COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Whether it ends then for good';

@@ -79,7 +79,26 @@ impl AsyncDatabase {
     /// As [`Database::run`]. Where the thread does not come back half a second after the deadline,
     /// [`Error::DeadlineExceeded`], or [`Error::OutcomeUnknown`] if the commit had been sent; the
     /// thread and its connection stay in use until the operating system gives the connection up.
-    pub fn run<G, T, E, F>(
+    pub fn run<G, T, F>(
+        &self,
+        name: &'static str,
+        scope: Scope<G>,
+        body: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<G, T, F>
+    where
+        G: Guard + 'static,
+        T: Send + 'static,
+        F: FnMut(&mut G) -> Result<T> + Send + 'static,
+    {
+        self.try_run(name, scope, body)
+    }
+
+    /// As [`run`](Self::run), with an error of your own: one that implements [`AsError`], or
+    /// `anyhow::Error`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn try_run<G, T, E, F>(
         &self,
         name: &'static str,
         scope: Scope<G>,
@@ -99,7 +118,26 @@ impl AsyncDatabase {
     ///
     /// # Errors
     /// As [`run`](Self::run) and [`Database::run_once`].
-    pub fn run_once<K, T, E, F>(
+    pub fn run_once<K, T, F>(
+        &self,
+        name: &'static str,
+        scope: Scope<TenantConnection>,
+        key: K,
+        body: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<K, T, F>
+    where
+        K: Into<Option<IdempotencyKey>>,
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+        F: FnMut(&mut TenantConnection) -> Result<T> + Send + 'static,
+    {
+        self.try_run_once(name, scope, key, body)
+    }
+
+    /// As [`run_once`](Self::run_once), with an error of your own as of [`try_run`](Self::try_run).
+    ///
+    /// # Errors
+    /// As [`run_once`](Self::run_once).
+    pub fn try_run_once<K, T, E, F>(
         &self,
         name: &'static str,
         scope: Scope<TenantConnection>,

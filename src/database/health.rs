@@ -35,8 +35,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether this process should get requests: the primary answers both logins and takes writes, and no
-    /// shutdown has been requested.
+    /// Whether this process should get requests: the primary answers both logins, takes writes and knows a key
+    /// that contexts are signed with, and no shutdown has been requested.
     ///
     /// A missing replica, busy pools or a changed schema do not count: a migration would make every process
     /// unready at once. Alert on [`is_schema_unchanged`](Self::is_schema_unchanged), and have
@@ -44,7 +44,7 @@ impl Health {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let mut pools = std::iter::once(&self.tenant).chain(&self.service);
-        !self.is_draining && pools.all(|pool| pool.takes_writes)
+        !self.is_draining && pools.all(|pool| pool.takes_writes && pool.context_key.is_some())
     }
 }
 
@@ -64,7 +64,11 @@ pub struct PoolHealth {
     pub latency_ms: Option<f64>,
     /// Whether the server takes writes, as a primary does.
     pub takes_writes: bool,
-    /// The [kind](Error::kind) of error with which it did not answer.
+    /// Id of the key that contexts are signed with: the first of those configured that the server
+    /// knows. `None` where it knows none, so that every unit of work fails with
+    /// [`ContextKeyUnknown`](Error::ContextKeyUnknown).
+    pub context_key: Option<String>,
+    /// The [kind](Error::kind) of error with which it did not answer, or does not serve.
     pub error: Option<&'static str>,
 }
 
@@ -150,6 +154,7 @@ fn probe(pool: &LoginPool) -> PoolHealth {
         Ok(standby.get_result::<bool>(conn)?)
     });
     let latency = asked.elapsed();
+    let key = pool.with_side_connection(|conn| pool.manager.key_in_use(conn));
     let (queue, state) = (pool.queue.stats(), pool.connections.state());
     PoolHealth {
         max_connections: pool.connections.max_size() as usize,
@@ -158,7 +163,12 @@ fn probe(pool: &LoginPool) -> PoolHealth {
         waiting: queue.waiting,
         latency_ms: answer.is_ok().then_some(latency.as_secs_f64() * 1000.0),
         takes_writes: matches!(answer, Ok(false)),
-        error: answer.err().as_ref().map(Error::kind),
+        error: match (&answer, &key) {
+            (Err(error), _) | (Ok(_), Err(error)) => Some(error.kind()),
+            (Ok(_), Ok(None)) => Some(Error::ContextKeyUnknown.kind()),
+            (Ok(_), Ok(Some(_))) => None,
+        },
+        context_key: key.ok().flatten(),
     }
 }
 

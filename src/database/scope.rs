@@ -14,6 +14,7 @@ use crate::queue::{Permit, QueueKey};
 use crate::tenancy::login_pool::LoginPool;
 use crate::tenancy::transaction::{Access, BeginOptions, Transaction};
 use crate::tenancy::{Actor, ServiceConnection, ServiceName, TenantConnection, UserConnection};
+use crate::value::Role;
 
 /// As whom and where a [unit of work](Database::run) runs, which says the guard it gets, and how.
 ///
@@ -35,6 +36,7 @@ pub struct Scope<G> {
     pub(super) within: Option<Duration>,
     pub(super) attempts: Option<u32>,
     pub(super) is_single: bool,
+    pub(super) required: Option<Role>,
     guard: PhantomData<fn() -> G>,
 }
 
@@ -42,6 +44,14 @@ impl Scope<TenantConnection> {
     /// An actor in a workspace, as [`Database::tenant`].
     pub fn tenant(actor: impl Into<Actor>, workspace: &WorkspaceId) -> Self {
         Self::new(actor.into(), Some(workspace.clone()))
+    }
+
+    /// Asks before the body runs whether the actor is a member with this role or one that may more, as
+    /// [`TenantConnection::require`] does: [`Error::NotFound`] for somebody who is no member, so that a
+    /// service answers 404 and not an empty list, and [`Error::Denied`] for a lower role. It travels
+    /// with the begin, and takes one round trip.
+    pub fn require(self, role: Role) -> Self {
+        Self { required: Some(role), ..self }
     }
 }
 
@@ -69,6 +79,7 @@ impl<G: Guard> Scope<G> {
             within: None,
             attempts: None,
             is_single: false,
+            required: None,
             guard: PhantomData,
         }
     }
@@ -97,7 +108,7 @@ impl<G: Guard> Scope<G> {
     /// Where the connection is lost on the way, the outcome is
     /// [unknown](Error::OutcomeUnknown) as it is of a commit. An error of the body after the statement
     /// comes too late to undo it. Changes nothing of a read-only unit, nor of one that is
-    /// [run once](Database::run_once), which takes a statement for its key.
+    /// [run once](Database::run_once) or [requires](Scope::require) a role, which take a statement of their own.
     pub fn single_statement(self) -> Self {
         Self { is_single: true, ..self }
     }
@@ -146,7 +157,12 @@ impl<G: Guard> Scope<G> {
 
 impl<G> Clone for Scope<G> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), workspace: self.workspace.clone(), ..*self }
+        Self {
+            actor: self.actor.clone(),
+            workspace: self.workspace.clone(),
+            required: self.required.clone(),
+            ..*self
+        }
     }
 }
 
@@ -160,6 +176,7 @@ impl<G> fmt::Debug for Scope<G> {
             .field("within", &self.within)
             .field("attempts", &self.attempts)
             .field("is_single", &self.is_single)
+            .field("required", &self.required)
             .finish()
     }
 }
@@ -174,7 +191,7 @@ impl Guard for ServiceConnection {}
 #[allow(private_interfaces, reason = "nobody outside can name the trait")]
 pub(super) mod sealed {
     use super::{
-        Actor, Database, Result, Scope, ServiceConnection, TenantConnection, Transaction,
+        Actor, Database, Result, Role, Scope, ServiceConnection, TenantConnection, Transaction,
         UserConnection,
     };
 
@@ -183,6 +200,10 @@ pub(super) mod sealed {
         /// Whether a replica has a login for it.
         const ON_REPLICA: bool;
         fn of(transaction: Transaction, scope: &Scope<Self>, db: &Database) -> Option<Self>;
+        /// Refuses an actor who does not meet the scope's requirement.
+        fn admit(&mut self, _: Option<&Role>) -> Result<()> {
+            Ok(())
+        }
         fn end(self) -> Result<()>;
     }
 
@@ -193,6 +214,10 @@ pub(super) mod sealed {
         fn of(transaction: Transaction, scope: &Scope<Self>, db: &Database) -> Option<Self> {
             let (actor, workspace) = (scope.actor.clone(), scope.workspace.clone()?);
             Some(Self::new(transaction, actor, workspace, db.0.sealing_keys.clone()))
+        }
+
+        fn admit(&mut self, required: Option<&Role>) -> Result<()> {
+            required.map_or(Ok(()), |role| self.require(role).map(drop))
         }
 
         fn end(self) -> Result<()> {

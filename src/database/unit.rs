@@ -49,7 +49,21 @@ impl Database {
     /// [`Error::DeadlineExceeded`] when its time was over before the commit was sent, so that nothing
     /// was committed; and [`Error::OutcomeUnknown`] when the connection was lost with the commit under
     /// way, which is never run again: use [`run_once`](Self::run_once) where it should be.
-    pub fn run<G, T, E>(
+    pub fn run<G: Guard, T>(
+        &self,
+        name: &'static str,
+        scope: Scope<G>,
+        body: impl FnMut(&mut G) -> Result<T>,
+    ) -> Result<T> {
+        self.try_run(name, scope, body)
+    }
+
+    /// As [`run`](Self::run), with an error of your own: one that implements [`AsError`], or
+    /// `anyhow::Error`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn try_run<G, T, E>(
         &self,
         name: &'static str,
         scope: Scope<G>,
@@ -73,7 +87,24 @@ impl Database {
     /// # Errors
     /// As [`run`](Self::run) and [`TenantConnection::once`]. [`Error::OutcomeUnknown`] when the last attempt
     /// ended so: call again with the same key.
-    pub fn run_once<'k, T, E>(
+    pub fn run_once<'k, T>(
+        &self,
+        name: &'static str,
+        scope: Scope<TenantConnection>,
+        key: impl Into<Option<&'k IdempotencyKey>>,
+        body: impl FnMut(&mut TenantConnection) -> Result<T>,
+    ) -> Result<T>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.try_run_once(name, scope, key, body)
+    }
+
+    /// As [`run_once`](Self::run_once), with an error of your own as of [`try_run`](Self::try_run).
+    ///
+    /// # Errors
+    /// As [`run_once`](Self::run_once).
+    pub fn try_run_once<'k, T, E>(
         &self,
         name: &'static str,
         scope: Scope<TenantConnection>,
@@ -212,11 +243,13 @@ impl<G: Guard> Unit<G> {
     }
 
     /// Whether the commit goes with the first statement. Not with a read, whose end nobody waits for
-    /// and which can be run again; nor under a key, which takes a statement of its own.
+    /// and which can be run again; nor under a key or a
+    /// requirement, which take a statement of their own.
     fn is_single(&self) -> bool {
         self.scope.is_single
             && self.scope.access == Access::ReadWrite
             && self.repeat == Repeat::BeforeCommit
+            && self.scope.required.is_none()
     }
 
     pub(super) fn options(&self, choice: &PoolChoice) -> BeginOptions {
@@ -260,11 +293,13 @@ impl<G: Guard> Unit<G> {
             }
         }
         let mut guard = self.scope.guard(transaction, &self.db).map_err(failed)?;
-        let value = body(&mut guard).map_err(|error| match error.as_error() {
-            // The transaction begins with its first statement.
-            Some(cause) if on_replica && cause.is_outage() => self.replica_is_out(),
-            _ => Failure::Unit(error),
-        })?;
+        let admitted = guard.admit(self.scope.required.as_ref()).map_err(E::from);
+        let value =
+            admitted.and_then(|()| body(&mut guard)).map_err(|error| match error.as_error() {
+                // The transaction begins with its first statement.
+                Some(cause) if on_replica && cause.is_outage() => self.replica_is_out(),
+                _ => Failure::Unit(error),
+            })?;
         // A single statement has been committed by now.
         if !self.is_single() && Instant::now() >= self.deadline {
             return Err(failed(Error::DeadlineExceeded));

@@ -55,12 +55,15 @@ enum Unnamed {
 fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unnamed> {
     let constraint = info.constraint_name().unwrap_or_default();
     Ok(match kind {
-        Kind::UniqueViolation => Error::Conflict { constraint: constraint.to_owned() },
+        Kind::UniqueViolation | Kind::ExclusionViolation => {
+            Error::Conflict { constraint: constraint.to_owned() }
+        }
         // The row may exist in another workspace; nobody can tell.
         Kind::ForeignKeyViolation => match tables::referenced(constraint) {
             Some(entity) => Error::not_found(entity),
-            None => Error::Conflict { constraint: constraint.to_owned() },
+            None => Error::ForeignKey { constraint: constraint.to_owned() },
         },
+        Kind::RestrictViolation => Error::ForeignKey { constraint: constraint.to_owned() },
         Kind::CheckViolation if constraint == "workspace_users_last_owner" => Error::LastOwner,
         Kind::CheckViolation if constraint == "audit_log_transaction_limit" => {
             Error::TooManyChanges
@@ -163,7 +166,10 @@ mod tests {
     #[test]
     fn the_servers_text_stays_out_of_the_message() {
         let error = unknown("22P02", "invalid input syntax for type integer: \"hunter2\"");
-        assert_eq!(error.to_string(), "database error (Unknown, SQLSTATE 22P02)");
+        assert_eq!(
+            error.to_string(),
+            "database error: invalid_text_representation (SQLSTATE 22P02)"
+        );
         assert!(!format!("{error:?}").contains("hunter2"));
     }
 

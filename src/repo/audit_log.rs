@@ -96,13 +96,15 @@ impl TryFrom<StoredWorkspace> for Option<WorkspaceId> {
 
 /// Which entries to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct AuditFilter {
     /// Only of this action.
     pub action: Option<String>,
     /// Only by this user, service or login.
+    #[serde(alias = "actorId")]
     pub actor_id: Option<String>,
     /// Only about this row.
+    #[serde(alias = "rowId")]
     pub row_id: Option<String>,
     /// Only at this moment or later, in the years 1 to 9999. To the microsecond, as the log counts.
     pub from: Option<DateTime<Utc>>,
@@ -169,6 +171,7 @@ impl<'g> AuditLogRepository<'g> {
     /// Entries, newest first. A page that has been read stays as it is when entries are added.
     pub fn list(&mut self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         counted("audit_log.list", Page::len, || {
+            let page = page.of(&["audit_entry", self.scope])?;
             let mut query = self.matching(filter)?;
             if let Some(cursor) = page.cursor() {
                 query = query

@@ -86,7 +86,7 @@ impl<'g> DataPointRepository<'g> {
             Ok(DataPoint {
                 workspace_id: self.workspace.clone(),
                 kpi_id: new.kpi_id.clone(),
-                timestamp: new.timestamp.get(),
+                timestamp: new.timestamp,
                 source: new.source.clone(),
                 value: new.value.get(),
             })
@@ -191,17 +191,23 @@ impl<'g> DataPointRepository<'g> {
         page: &PageRequest,
     ) -> Result<Page<DataPoint>> {
         counted("data_point.range", Page::len, || {
+            let page = page.of(&["data_point", self.workspace.as_str(), kpi.as_str()])?;
             let columns: packed::Columns =
                 PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
-            let of = |(timestamp, source, value)| DataPoint {
-                workspace_id: self.workspace.clone(),
-                kpi_id: kpi.clone(),
-                timestamp,
-                source,
-                value,
+            let of = |(timestamp, source, value)| {
+                Ok(DataPoint {
+                    workspace_id: self.workspace.clone(),
+                    kpi_id: kpi.clone(),
+                    timestamp: Timestamp::new(timestamp)?,
+                    source,
+                    value,
+                })
             };
-            let rows = packed::unpack(&columns)?.into_iter().map(of).collect();
-            Ok(page.cut(rows, |point: &DataPoint| (point.timestamp, stored(point.source.as_ref()))))
+            let rows =
+                packed::unpack(&columns)?.into_iter().map(of).collect::<Result<_, Invalid>>()?;
+            Ok(page.cut(rows, |point: &DataPoint| {
+                (point.timestamp.get(), stored(point.source.as_ref()))
+            }))
         })
     }
 
@@ -239,7 +245,7 @@ impl<'g> DataPointRepository<'g> {
         let mut csv = CsvWriter::new(writer).map_err(ImportError::Write)?;
         for point in self.iter(kpi, range) {
             let DataPoint { timestamp, source, value, .. } = point?;
-            csv.point(kpi, timestamp, value, source.as_ref()).map_err(ImportError::Write)?;
+            csv.point(kpi, timestamp.get(), value, source.as_ref()).map_err(ImportError::Write)?;
         }
         Ok(csv.finish().map_err(ImportError::Write)?)
     }
@@ -265,6 +271,11 @@ impl<'g> DataPointRepository<'g> {
                 .first(self.conn)
                 .optional()?)
         })
+    }
+
+    /// A point, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, key: &PointKey) -> Result<DataPoint> {
+        self.find(key)?.ok_or(crate::Error::not_found(ENTITY))
     }
 
     /// A KPI's newest point: the last of its [`range`](Self::range).

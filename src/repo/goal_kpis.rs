@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Nullable, Text};
 
-use super::{Kpi, changed, debug_by_name, found, present};
+use super::{Kpi, changed, debug_by_name, found, given, present};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, GoalKpiId, KpiId, WorkspaceId};
@@ -46,13 +46,16 @@ pub struct LinkedKpi {
 
 /// A link to make.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewGoalKpi {
     /// Its id, made here.
-    #[serde(default = "GoalKpiId::generate")]
+    #[serde(skip, default = "GoalKpiId::generate")]
     pub id: GoalKpiId,
     /// The goal.
+    #[serde(alias = "goalId")]
     pub goal_id: GoalId,
     /// The KPI.
+    #[serde(alias = "kpiId")]
     pub kpi_id: KpiId,
     /// How much the KPI counts; 1 by default.
     #[serde(default)]
@@ -78,9 +81,10 @@ impl NewGoalKpi {
 /// What to change of a link.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goal_kpis)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct GoalKpiChanges {
     /// How much the KPI counts.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
     /// Where progress starts.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -176,6 +180,11 @@ impl GoalKpiRepository<'_> {
                 .first(self.conn)
                 .optional()?)
         })
+    }
+
+    /// The link of a KPI to a goal, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, goal: &GoalId, kpi: &KpiId) -> Result<GoalKpi> {
+        self.find(goal, kpi)?.ok_or(crate::Error::not_found(GoalKpiId::ENTITY))
     }
 
     /// A goal's links with their KPIs, deleted KPIs left out, oldest KPI first. Not in pages: a

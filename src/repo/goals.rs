@@ -8,7 +8,7 @@ use diesel::prelude::*;
 
 use super::goal_kpis::{GoalKpi, GoalKpiRepository, LinkedKpi, check_links};
 use super::{
-    Deleted, Kpi, changed, debug_by_name, found, not_deleted, page_of, present, this_moment,
+    Deleted, Kpi, changed, debug_by_name, found, given, not_deleted, page_of, present, this_moment,
 };
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub struct Goal {
     /// Free text.
     pub description: Option<Description>,
     /// When it is due.
-    pub target_date: Option<DateTime<Utc>>,
+    pub target_date: Option<Timestamp>,
     /// Where it stands.
     pub status: GoalStatus,
     /// When it was made.
@@ -77,15 +77,17 @@ impl GoalWithKpis {
 /// A goal to create. It starts out active.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goals, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct NewGoal {
     /// Its id, made here.
-    #[serde(default = "GoalId::generate")]
+    #[serde(skip, default = "GoalId::generate")]
     pub id: GoalId,
     /// Display name.
     pub title: GoalTitle,
     /// Free text.
     pub description: Option<Description>,
     /// When it is due.
+    #[serde(alias = "targetDate")]
     pub target_date: Option<Timestamp>,
 }
 
@@ -100,29 +102,37 @@ impl NewGoal {
 /// What to change of a goal.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = goals)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct GoalChanges {
     /// Display name.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub title: Option<GoalTitle>,
     /// Free text.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<Description>>,
     /// When it is due.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        alias = "targetDate",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub target_date: Option<Option<Timestamp>>,
     /// Where it stands.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub status: Option<GoalStatus>,
 }
 
 /// Which goals to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct GoalFilter {
     /// Only where it stands so.
     pub status: Option<GoalStatus>,
     /// Only those due at this moment or later.
+    #[serde(alias = "dueFrom")]
     pub due_from: Option<Timestamp>,
     /// Only those due before this moment.
+    #[serde(alias = "dueBefore")]
     pub due_before: Option<Timestamp>,
     /// Whether to list deleted ones.
     pub deleted: Deleted,
@@ -218,9 +228,15 @@ impl<'g> GoalRepository<'g> {
         })
     }
 
+    /// A goal that is not deleted, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &GoalId) -> Result<Goal> {
+        self.find(id)?.ok_or(crate::Error::not_found(GoalId::ENTITY))
+    }
+
     /// Goals, oldest first.
     pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
         counted("goal.list", Page::len, || {
+            let page = page.of(&["goal", self.workspace.as_str()])?;
             let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
             let rows = query.select(Goal::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))

@@ -56,9 +56,10 @@ pub struct Integration {
 
 /// An integration to create. It starts out active and due at once.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewIntegration {
     /// Its id, made here.
-    #[serde(default = "IntegrationId::generate")]
+    #[serde(skip, default = "IntegrationId::generate")]
     pub id: IntegrationId,
     /// The service to connect to.
     pub provider: IntegrationProvider,
@@ -74,13 +75,15 @@ impl NewIntegration {
 
 /// Which integrations to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct IntegrationFilter {
     /// Only of this provider.
     pub provider: Option<IntegrationProvider>,
     /// Only active, or only inactive ones.
+    #[serde(alias = "isActive")]
     pub is_active: Option<bool>,
     /// Only those whose last synchronisation went so.
+    #[serde(alias = "syncStatus")]
     pub sync_status: Option<SyncStatus>,
 }
 
@@ -169,6 +172,11 @@ impl<'g> IntegrationRepository<'g> {
             .optional()?)
     }
 
+    /// An integration, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &IntegrationId) -> Result<Integration> {
+        self.find(id)?.ok_or(crate::Error::not_found(IntegrationId::ENTITY))
+    }
+
     /// Integrations, oldest first, without their credentials.
     pub fn list(
         &mut self,
@@ -176,6 +184,7 @@ impl<'g> IntegrationRepository<'g> {
         page: &PageRequest,
     ) -> Result<Page<Integration>> {
         counted("integration.list", Page::len, || {
+            let page = page.of(&["integration", self.workspace.as_str()])?;
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;

@@ -130,7 +130,7 @@ pub enum InvitationState {
 
 /// Which invitations to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct InvitationFilter {
     /// Only those that stand so at the beginning of the transaction.
     pub state: Option<InvitationState>,
@@ -185,6 +185,11 @@ impl<'g> InvitationRepository<'g> {
         })
     }
 
+    /// An invitation, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &InvitationId) -> Result<Invitation> {
+        self.find(id)?.ok_or(crate::Error::not_found(InvitationId::ENTITY))
+    }
+
     /// Invitations, oldest first.
     pub fn list(
         &mut self,
@@ -192,6 +197,7 @@ impl<'g> InvitationRepository<'g> {
         page: &PageRequest,
     ) -> Result<Page<Invitation>> {
         counted("invitation.list", Page::len, || {
+            let page = page.of(&["invitation", self.workspace.as_str()])?;
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())

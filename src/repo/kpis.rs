@@ -5,7 +5,9 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
-use super::{Deleted, changed, debug_by_name, found, not_deleted, page_of, present, this_moment};
+use super::{
+    Deleted, changed, debug_by_name, found, given, not_deleted, page_of, present, this_moment,
+};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
@@ -54,22 +56,24 @@ pub struct Kpi {
 /// A KPI to create.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = kpis, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct NewKpi {
     /// Its id, made here.
-    #[serde(default = "KpiId::generate")]
+    #[serde(skip, default = "KpiId::generate")]
     pub id: KpiId,
     /// Display name.
     pub name: KpiName,
     /// Free text.
     pub description: Option<Description>,
     /// Value to reach.
+    #[serde(alias = "targetValue")]
     pub target_value: Option<Finite>,
     /// Unit of the values.
     pub unit: Option<Unit>,
     /// Group.
     pub category: Option<Category>,
     /// Whether it is shown; on by default.
-    #[serde(default = "shown")]
+    #[serde(alias = "isActive", default = "shown")]
     pub is_active: bool,
 }
 
@@ -96,15 +100,20 @@ impl NewKpi {
 /// What to change of a KPI.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = kpis)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct KpiChanges {
     /// Display name.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<KpiName>,
     /// Free text.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub description: Option<Option<Description>>,
     /// Value to reach.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        alias = "targetValue",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub target_value: Option<Option<Finite>>,
     /// Unit of the values.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -113,19 +122,26 @@ pub struct KpiChanges {
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub category: Option<Option<Category>>,
     /// Whether it is shown.
+    #[serde(
+        alias = "isActive",
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub is_active: Option<bool>,
 }
 
 /// Which KPIs to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct KpiFilter {
     /// Only active, or only inactive ones.
+    #[serde(alias = "isActive")]
     pub is_active: Option<bool>,
     /// Only of this group.
     pub category: Option<Category>,
     /// Only those whose name contains this text, in upper or lower case, whatever the server's locale.
     /// `ss` is `ß`, and the Turkish letters i are one.
+    #[serde(alias = "nameContains")]
     pub name_contains: Option<String>,
     /// Whether to list deleted ones.
     pub deleted: Deleted,
@@ -184,9 +200,15 @@ impl<'g> KpiRepository<'g> {
         })
     }
 
+    /// A KPI that is not deleted, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &KpiId) -> Result<Kpi> {
+        self.find(id)?.ok_or(crate::Error::not_found(KpiId::ENTITY))
+    }
+
     /// KPIs, oldest first.
     pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
         counted("kpi.list", Page::len, || {
+            let page = page.of(&["kpi", self.workspace.as_str()])?;
             let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
             let rows = query.select(Kpi::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))

@@ -52,7 +52,7 @@ pub struct Member {
 
 /// Which members to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct MemberFilter {
     /// Only those of this role.
     pub role: Option<Role>,
@@ -109,9 +109,15 @@ impl<'g> MemberRepository<'g> {
         })
     }
 
+    /// A member, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, user: &UserId) -> Result<Member> {
+        self.find(user)?.ok_or(crate::Error::not_found("member"))
+    }
+
     /// Members with their names, in the order in which they joined.
     pub fn list(&mut self, filter: &MemberFilter, page: &PageRequest) -> Result<Page<Member>> {
         counted("member.list", Page::len, || {
+            let page = page.of(&["member", self.workspace.as_str()])?;
             let memberships = page_of!(
                 self.matching(filter),
                 page,

@@ -43,7 +43,7 @@ pub struct SoleOwnership {
 
 /// What becomes of a workspace when the only owner goes. It counts only while nobody else owns it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Succession {
     /// Another member becomes an owner.
     Heir {
@@ -86,6 +86,7 @@ impl MembershipRepository<'_> {
         page: &PageRequest,
     ) -> Result<Page<SoleOwnership>> {
         counted("member.sole_ownerships", Page::len, || {
+            let page = page.of(&["sole_ownership", user.as_str()])?;
             let rows = SoleOwnerships {
                 user,
                 after_at: page.cursor().map(|cursor| cursor.at),

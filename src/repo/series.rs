@@ -110,8 +110,8 @@ impl SeriesRepository<'_> {
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
         counted("series.read", Vec::len, || {
             check_cells(kpis.len(), query.grid.len())?;
-            let mut summaries = self.summaries(kpis, &[&query.grid], query.points_only)?;
-            Ok(series_of(kpis, &query.grid, &mut summaries, 0))
+            let read = self.summaries(kpis, &[&query.grid], query.points_only)?;
+            Ok(series_of(kpis, &query.grid, &read, 0, 0))
         })
     }
 
@@ -120,10 +120,11 @@ impl SeriesRepository<'_> {
         counted("series.compare", Vec::len, || {
             let before = query.grid.before()?;
             check_cells(kpis.len(), query.grid.len() + before.len())?;
-            let mut summaries = self.summaries(kpis, &[&before, &query.grid], query.points_only)?;
-            let start = summaries.first().map_or(0, Vec::len).saturating_sub(query.grid.len());
-            let earlier = series_of(kpis, &before, &mut summaries, 0);
-            let now = series_of(kpis, &query.grid, &mut summaries, start);
+            let read = self.summaries(kpis, &[&before, &query.grid], query.points_only)?;
+            let buckets = read.first().map_or(0, |(summaries, _)| summaries.len());
+            let start = buckets.saturating_sub(query.grid.len());
+            let earlier = series_of(kpis, &before, &read, 0, 0);
+            let now = series_of(kpis, &query.grid, &read, start, 1);
             Ok(now
                 .into_iter()
                 .zip(earlier)
@@ -217,25 +218,26 @@ impl SeriesRepository<'_> {
         })
     }
 
-    /// For each KPI, the summary of each bucket of these grids, in the order of time.
+    /// For each KPI, the summary of each bucket of these grids, in the order of time, and the value before
+    /// each grid.
     fn summaries(
         &mut self,
         kpis: &[KpiId],
         grids: &[&Grid],
         points_only: bool,
-    ) -> Result<Vec<Vec<Option<Summary>>>> {
+    ) -> Result<Vec<Read>> {
         let mut days = match grids.first() {
             Some(grid) if !points_only => Days::OfGrid(grid.zone()),
             _ => Days::None,
         };
-        let mut all = vec![None; kpis.len()];
+        let mut all: Vec<Option<Read>> = vec![None; kpis.len()];
         loop {
             let reading = Reading::of(grids, days.zone());
             let left: Vec<_> = (0..kpis.len()).filter(|place| all[*place].is_none()).collect();
             let asked: Vec<_> = left.iter().map(|place| kpis[*place].clone()).collect();
             let spans = self.spans(&asked, &reading)?;
-            for (place, spans) in left.into_iter().zip(spans) {
-                all[place] = merge(&spans, &reading);
+            for (place, (spans, before)) in left.into_iter().zip(spans) {
+                all[place] = merge(&spans, &reading).map(|summaries| (summaries, before));
             }
             if all.iter().all(Option::is_some) {
                 return Ok(all.into_iter().flatten().collect());
@@ -245,16 +247,18 @@ impl SeriesRepository<'_> {
     }
 
     /// What was read of each KPI.
-    fn spans(&mut self, kpis: &[KpiId], reading: &Reading) -> Result<Vec<Vec<Cells>>> {
-        let mut spans = vec![Vec::new(); kpis.len()];
+    fn spans(&mut self, kpis: &[KpiId], reading: &Reading) -> Result<Vec<Spans>> {
+        let mut spans: Vec<Spans> = vec![Spans::default(); kpis.len()];
         if kpis.is_empty() || reading.edges.is_empty() {
             return Ok(spans);
         }
         let workspace = self.workspace;
-        let rows: Vec<(i64, Cells)> = OfKpis { workspace, kpis, reading }.load(self.conn)?;
-        for (n, cells) in rows {
+        let rows: Vec<(i64, Vec<Option<f64>>, Option<Cells>)> =
+            OfKpis { workspace, kpis, reading }.load(self.conn)?;
+        for (n, before, cells) in rows {
             if let Some(place) = place_of(n, spans.len()) {
-                spans[place].push(cells);
+                spans[place].0.extend(cells);
+                spans[place].1 = before;
             }
         }
         Ok(spans)
@@ -314,9 +318,9 @@ fn links_of(rows: Vec<GoalRow>, grid: &Grid, reading: &Reading) -> Result<Option
     for (kpi, target, baseline, weight, before, cells) in rows {
         let Some(kpi_id) = kpi else { continue };
         if links.last().is_none_or(|(link, _)| link.series.kpi_id != kpi_id) {
-            let series = Series { kpi_id, buckets: Vec::new() };
+            let series = Series { kpi_id, before, buckets: Vec::new() };
             let weight = weight.unwrap_or_default();
-            links.push((GoalLink { series, before, target, baseline, weight }, Vec::new()));
+            links.push((GoalLink { series, target, baseline, weight }, Vec::new()));
             check_cells(links.len(), grid.len())?;
         }
         if let (Some((_, spans)), Some(cells)) = (links.last_mut(), cells) {
@@ -326,9 +330,7 @@ fn links_of(rows: Vec<GoalRow>, grid: &Grid, reading: &Reading) -> Result<Option
     Ok(links
         .into_iter()
         .map(|(mut link, spans)| {
-            let kpi = [link.series.kpi_id.clone()];
-            let mut summaries = [merge(&spans, reading)?];
-            link.series.buckets = series_of(&kpi, grid, &mut summaries, 0).remove(0).buckets;
+            link.series.buckets = buckets_of(grid, &merge(&spans, reading)?);
             Some(link)
         })
         .collect())
@@ -349,6 +351,8 @@ fn place_of(n: i64, len: usize) -> Option<usize> {
 /// What to read, for buckets of one or more grids in the order of time.
 struct Reading {
     edges: Vec<Timestamp>,
+    /// Where each grid starts.
+    starts: Vec<Timestamp>,
     stretches: Stretches,
 }
 
@@ -366,29 +370,34 @@ impl Reading {
             Some(zone) => Stretches::of(buckets, zone),
             None => Stretches::of_points(buckets),
         };
-        Self { edges, stretches }
+        let starts = grids.iter().filter_map(|grid| grid.edges().first().copied()).collect();
+        Self { edges, starts, stretches }
     }
 }
 
-fn series_of(
-    kpis: &[KpiId],
-    grid: &Grid,
-    summaries: &mut [Vec<Option<Summary>>],
-    start: usize,
-) -> Vec<Series> {
-    let ranges: Vec<_> =
-        grid.edges().windows(2).filter_map(|pair| TimeRange::new(pair[0], pair[1]).ok()).collect();
+/// What was read of a KPI, and the value before each grid.
+type Spans = (Vec<Cells>, Vec<Option<f64>>);
+
+/// The summaries of a KPI's buckets, and the value before each grid.
+type Read = (Vec<Option<Summary>>, Vec<Option<f64>>);
+
+/// The series of a grid: of those that were read the one of this number, whose first bucket is the
+/// one at `start`.
+fn series_of(kpis: &[KpiId], grid: &Grid, read: &[Read], start: usize, n: usize) -> Vec<Series> {
     kpis.iter()
-        .zip(summaries)
-        .map(|(kpi, summaries)| Series {
+        .zip(read)
+        .map(|(kpi, (summaries, before))| Series {
             kpi_id: kpi.clone(),
-            buckets: ranges
-                .iter()
-                .zip(&summaries[start.min(summaries.len())..])
-                .map(|(range, summary)| Bucket { range: *range, summary: *summary })
-                .collect(),
+            before: before.get(n).copied().flatten(),
+            buckets: buckets_of(grid, &summaries[start.min(summaries.len())..]),
         })
         .collect()
+}
+
+fn buckets_of(grid: &Grid, summaries: &[Option<Summary>]) -> Vec<Bucket> {
+    let edges = grid.edges().windows(2);
+    let ranges = edges.filter_map(|pair| TimeRange::new(pair[0], pair[1]).ok());
+    ranges.zip(summaries).map(|(range, summary)| Bucket { range, summary: *summary }).collect()
 }
 
 /// From this size on, squares of values overflow: statistics are computed of scaled values.

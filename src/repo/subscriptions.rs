@@ -32,11 +32,11 @@ pub struct Subscription {
     /// What it buys.
     pub plan_type: Plan,
     /// When the paid period ends.
-    pub current_period_end: Option<DateTime<Utc>>,
+    pub current_period_end: Option<Timestamp>,
     /// Whether it ends then for good.
     pub cancel_at_period_end: bool,
     /// When the newest event applied was made.
-    pub last_event_at: DateTime<Utc>,
+    pub last_event_at: Timestamp,
     /// When the row was made.
     pub created_at: DateTime<Utc>,
     /// When the row last changed.
@@ -48,7 +48,7 @@ impl Subscription {
     fn is_as(&self, event: &BillingEvent) -> bool {
         self.status == event.status
             && self.plan_type == event.plan_type
-            && self.current_period_end == event.current_period_end.map(Timestamp::get)
+            && self.current_period_end == event.current_period_end
             && self.cancel_at_period_end == event.cancel_at_period_end
     }
 }
@@ -56,19 +56,25 @@ impl Subscription {
 /// The state of a subscription as an event of the billing provider gives it.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = subscriptions, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct BillingEvent {
     /// Who pays.
+    #[serde(alias = "userId")]
     pub user_id: UserId,
     /// Where the subscription stands.
     pub status: SubscriptionStatus,
     /// What it buys.
+    #[serde(alias = "planType")]
     pub plan_type: Plan,
     /// When the paid period ends.
+    #[serde(alias = "currentPeriodEnd")]
     pub current_period_end: Option<Timestamp>,
     /// Whether it ends then for good.
+    #[serde(alias = "cancelAtPeriodEnd")]
     pub cancel_at_period_end: bool,
     /// When the provider made the event.
     #[diesel(column_name = last_event_at)]
+    #[serde(alias = "occurredAt")]
     pub occurred_at: Timestamp,
     /// Its place among events of the same time, if the caller knows it. Providers count time in seconds,
     /// and what a user does in one of them arrives in any order.
@@ -105,11 +111,12 @@ impl Applied {
 
 /// Which subscriptions to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct SubscriptionFilter {
     /// Only where it stands so.
     pub status: Option<SubscriptionStatus>,
     /// Only of this plan.
+    #[serde(alias = "planType")]
     pub plan_type: Option<Plan>,
 }
 
@@ -160,6 +167,11 @@ impl SubscriptionRepository<'_> {
         })
     }
 
+    /// A subscription, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &SubscriptionId) -> Result<Subscription> {
+        self.find(id)?.ok_or(crate::Error::not_found(SubscriptionId::ENTITY))
+    }
+
     /// Subscriptions, oldest first.
     pub fn list(
         &mut self,
@@ -167,6 +179,7 @@ impl SubscriptionRepository<'_> {
         page: &PageRequest,
     ) -> Result<Page<Subscription>> {
         counted("subscription.list", Page::len, || {
+            let page = page.of(&["subscription"])?;
             let query = page_of!(
                 Self::matching(filter),
                 page,
@@ -226,7 +239,7 @@ impl SubscriptionRepository<'_> {
                 .first(self.conn)?;
             let told_apart = sequence.is_some() && event.sequence.is_some();
             Ok(
-                if subscription.last_event_at != event.occurred_at.get()
+                if subscription.last_event_at != event.occurred_at
                     || told_apart && sequence != event.sequence
                 {
                     Applied::Late
@@ -271,6 +284,11 @@ impl MySubscriptionRepository<'_> {
         counted("my_subscription.find", if_some, || {
             Ok(MySubscription { user: self.user }.get_result(self.conn).optional()?)
         })
+    }
+
+    /// The subscription, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Subscription> {
+        self.find()?.ok_or(crate::Error::not_found(SubscriptionId::ENTITY))
     }
 }
 

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, page_of, present, statement};
+use super::{Succession, debug_by_name, found, given, page_of, present, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
@@ -44,9 +44,10 @@ pub struct User {
 /// A user to create or to sign in, as the provider describes one.
 #[derive(Debug, Clone, PartialEq, Insertable, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users, treat_none_as_default_value = false)]
+#[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// The id, made here. Signing in keeps the one of a user who exists.
-    #[serde(default = "UserId::generate")]
+    #[serde(skip, default = "UserId::generate")]
     pub id: UserId,
     /// E-mail address.
     pub email: Email,
@@ -57,6 +58,7 @@ pub struct NewUser {
     /// Sign-in provider.
     pub provider: AuthProvider,
     /// The user's id at the provider.
+    #[serde(alias = "providerId")]
     pub provider_id: ProviderId,
 }
 
@@ -71,9 +73,10 @@ impl NewUser {
 /// What to change of a user.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = users)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct UserChanges {
     /// E-mail address.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub email: Option<Email>,
     /// Display name.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -85,11 +88,12 @@ pub struct UserChanges {
 
 /// Which users to list.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct UserFilter {
     /// Only those of this provider.
     pub provider: Option<AuthProvider>,
     /// Only those made at this moment or later.
+    #[serde(alias = "createdFrom")]
     pub created_from: Option<Timestamp>,
 }
 
@@ -125,6 +129,11 @@ impl UserRepository<'_> {
         })
     }
 
+    /// A user, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &UserId) -> Result<User> {
+        self.find(id)?.ok_or(crate::Error::not_found(UserId::ENTITY))
+    }
+
     /// A user by e-mail address.
     pub fn find_by_email(&mut self, email: &Email) -> Result<Option<User>> {
         counted("user.find_by_email", if_some, || {
@@ -139,6 +148,7 @@ impl UserRepository<'_> {
     /// Users, oldest first.
     pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
         counted("user.list", Page::len, || {
+            let page = page.of(&["user"])?;
             let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
             let rows = query.select(User::as_select()).load(self.conn)?;
             Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
@@ -177,6 +187,24 @@ impl UserRepository<'_> {
         operation("user.update", || {
             let row = diesel::update(users::table.find(id))
                 .set(changes)
+                .returning(User::as_returning())
+                .get_result(self.conn);
+            found(row, UserId::ENTITY)
+        })
+    }
+
+    /// Gives a user another account at the provider, such as after the provider gave the person a new id:
+    /// otherwise signing in with it would be a `Conflict` for ever, as the address is taken. That both are
+    /// one person is the service's to know. `Conflict` when another user has the account.
+    pub fn relink(
+        &mut self,
+        id: &UserId,
+        provider: &AuthProvider,
+        provider_id: &ProviderId,
+    ) -> Result<User> {
+        operation("user.relink", || {
+            let row = diesel::update(users::table.find(id))
+                .set((users::provider.eq(provider), users::provider_id.eq(provider_id)))
                 .returning(User::as_returning())
                 .get_result(self.conn);
             found(row, UserId::ENTITY)
@@ -233,7 +261,7 @@ pub struct Profile {
 
 /// What users may change of themselves.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct ProfileChanges {
     /// Display name.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -264,6 +292,11 @@ impl MeRepository<'_> {
         counted("me.find", if_some, || {
             Ok(MyProfile { user: self.user }.get_result(self.conn).optional()?)
         })
+    }
+
+    /// The user's own row, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Profile> {
+        self.find()?.ok_or(crate::Error::not_found(UserId::ENTITY))
     }
 
     /// Changes name and picture. Without changes, only reads the row.

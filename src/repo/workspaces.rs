@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
 
-use super::{changed, debug_by_name, found, statement};
+use super::{changed, debug_by_name, found, given, statement};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, WorkspaceId};
@@ -39,9 +39,10 @@ pub struct Workspace {
 
 /// A workspace to create.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
     /// Its id, made here.
-    #[serde(default = "WorkspaceId::generate")]
+    #[serde(skip, default = "WorkspaceId::generate")]
     pub id: WorkspaceId,
     /// Display name.
     pub name: WorkspaceName,
@@ -63,11 +64,13 @@ impl NewWorkspace {
 /// What to change of a workspace.
 #[derive(Debug, Clone, Default, PartialEq, AsChangeset, serde::Serialize, serde::Deserialize)]
 #[diesel(table_name = workspaces)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct WorkspaceChanges {
     /// Display name.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub name: Option<WorkspaceName>,
     /// Name in addresses.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub slug: Option<Slug>,
     /// Whose days its series are of by default. What was rolled up by the days of another zone is read
     /// past until [`Database::rezone_rollups`](crate::Database::rezone_rollups) has been there.
@@ -99,6 +102,11 @@ impl WorkspaceRepository<'_> {
                 .first(self.conn)
                 .optional()?)
         })
+    }
+
+    /// The workspace, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self) -> Result<Workspace> {
+        self.find()?.ok_or(crate::Error::not_found(WorkspaceId::ENTITY))
     }
 
     /// Changes the workspace. For owners and admins; `NotFound` otherwise. `Conflict` when the slug
@@ -183,6 +191,11 @@ impl MyWorkspaceRepository<'_> {
         })
     }
 
+    /// One of the user's workspaces, or [`NotFound`](crate::Error::NotFound).
+    pub fn get(&mut self, id: &WorkspaceId) -> Result<MyWorkspace> {
+        self.find(id)?.ok_or(crate::Error::not_found(WorkspaceId::ENTITY))
+    }
+
     /// One of the user's workspaces by its name in addresses.
     pub fn find_by_slug(&mut self, slug: &Slug) -> Result<Option<MyWorkspace>> {
         counted("my_workspace.find_by_slug", if_some, || {
@@ -193,6 +206,7 @@ impl MyWorkspaceRepository<'_> {
     /// The user's workspaces with the role in each, in the order of joining.
     pub fn list(&mut self, page: &PageRequest) -> Result<Page<MyWorkspace>> {
         counted("my_workspace.list", Page::len, || {
+            let page = page.of(&["my_workspace"])?;
             let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;

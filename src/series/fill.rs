@@ -10,7 +10,8 @@ pub enum Fill {
     /// Nothing.
     #[default]
     Null,
-    /// The value before; nothing before the first.
+    /// The value before, also the one before the range (see
+    /// [`Series::values`](super::Series::values)); nothing before the first of all.
     Previous,
     /// The straight line from the value before to the one after, by the buckets' starts; nothing
     /// before the first and after the last.
@@ -39,7 +40,13 @@ impl Cell {
 }
 
 /// Fills the gaps of `cells`, each of which belongs to the moment at its place.
-pub(super) fn fill(moments: &[DateTime<Utc>], cells: &[Cell], how: Fill) -> Vec<Option<f64>> {
+/// `before` is the value before the first.
+pub(super) fn fill(
+    moments: &[DateTime<Utc>],
+    before: Option<f64>,
+    cells: &[Cell],
+    how: Fill,
+) -> Vec<Option<f64>> {
     match how {
         Fill::Null => cells.iter().map(|cell| cell.known()).collect(),
         Fill::Zero => cells
@@ -48,7 +55,7 @@ pub(super) fn fill(moments: &[DateTime<Utc>], cells: &[Cell], how: Fill) -> Vec<
             .collect(),
         Fill::Previous => cells
             .iter()
-            .scan(None, |previous, cell| {
+            .scan(before, |previous, cell| {
                 if *cell != Cell::Gap {
                     *previous = cell.known();
                 }

@@ -8,11 +8,10 @@ use crate::value::Timestamp;
 
 /// A KPI of a goal with its history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GoalLink {
-    /// The history, with the last value of each bucket.
+    /// The history: the value before, and the last value of each bucket.
     pub series: Series,
-    /// The last value before the first bucket; `None` where nothing was measured until then.
-    pub before: Option<f64>,
     /// The value to reach. Without one the KPI is left out.
     pub target: Option<f64>,
     /// The value it started from; 0 when `None`.
@@ -48,7 +47,7 @@ pub fn goal_series(
         .iter()
         .map(|link| KpiProgressInput {
             kpi_id: link.series.kpi_id.clone(),
-            current: link.before,
+            current: link.series.before,
             target: link.target,
             baseline: link.baseline,
             weight: link.weight,

@@ -1,6 +1,6 @@
 //! Which buckets a range is cut into.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Month, TimeDelta, Utc, Weekday};
 use serde::{Deserialize, Serialize};
 
 use super::error::SeriesError;
@@ -89,6 +89,24 @@ impl Step {
     #[must_use]
     pub fn year(zone: Zone) -> Self {
         Self::Calendar(Unit::Year, zone)
+    }
+
+    /// Weeks of a zone from this day, such as Sunday.
+    #[must_use]
+    pub fn week_from(first: Weekday, zone: Zone) -> Self {
+        Self::Calendar(Unit::WeekFrom(first), zone)
+    }
+
+    /// Quarters of a zone's fiscal years, which begin with the first of this month.
+    #[must_use]
+    pub fn fiscal_quarter(first: Month, zone: Zone) -> Self {
+        Self::Calendar(Unit::FiscalQuarter(first), zone)
+    }
+
+    /// Fiscal years of a zone, which begin with the first of this month.
+    #[must_use]
+    pub fn fiscal_year(first: Month, zone: Zone) -> Self {
+        Self::Calendar(Unit::FiscalYear(first), zone)
     }
 
     /// The starts of the steps, from the one in which a moment lies.

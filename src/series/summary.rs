@@ -116,6 +116,8 @@ pub struct Bucket {
 pub struct Series {
     /// The KPI.
     pub kpi_id: KpiId,
+    /// The last value before the first bucket; `None` where nothing was measured until then.
+    pub before: Option<f64>,
     /// Its buckets, also those without points.
     pub buckets: Vec<Bucket>,
 }
@@ -124,6 +126,9 @@ impl Series {
     /// One value for each bucket, with gaps filled. A count is 0 where there are no points and has
     /// no gaps. A bucket that has points is never filled: without a sum it has no sum and no mean, and
     /// no gap beside it is filled from it.
+    ///
+    /// For [`Fill::Previous`] the value [before](Self::before) the first bucket counts as a bucket of its
+    /// own, but not for a sum, which is that of a bucket and no state that goes on.
     #[must_use]
     pub fn values(&self, aggregate: Aggregate, how: Fill) -> Vec<Option<f64>> {
         let how = if aggregate == Aggregate::Count { Fill::Zero } else { how };
@@ -136,7 +141,8 @@ impl Series {
             })
             .collect();
         let starts = self.buckets.iter().map(|bucket| bucket.range.from().get());
-        fill(&starts.collect::<Vec<_>>(), &values, how)
+        let before = self.before.filter(|_| aggregate != Aggregate::Sum);
+        fill(&starts.collect::<Vec<_>>(), before, &values, how)
     }
 
     /// The buckets that have points, each as a sample at its start.

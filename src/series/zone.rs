@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{
-    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc,
+    DateTime, Datelike, Days, LocalResult, Month, Months, NaiveDate, NaiveDateTime, Offset,
+    TimeZone, Utc, Weekday,
 };
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -213,6 +214,16 @@ impl fmt::Display for Zone {
     }
 }
 
+/// How many months ago this one last began, 0 to 11.
+fn months_since(date: NaiveDate, first: Month) -> u32 {
+    (date.month() + 12 - first.number_from_month()) % 12
+}
+
+/// The first of the month so many months before.
+fn months_before(date: NaiveDate, months: u32) -> Option<NaiveDate> {
+    date.with_day(1)?.checked_sub_months(Months::new(months))
+}
+
 /// A period of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +241,12 @@ pub enum Unit {
     Quarter,
     /// From the first of January.
     Year,
+    /// A week from this day.
+    WeekFrom(Weekday),
+    /// A quarter of a fiscal year that begins with the first of this month.
+    FiscalQuarter(Month),
+    /// A fiscal year that begins with the first of this month.
+    FiscalYear(Month),
 }
 
 impl Unit {
@@ -244,6 +261,11 @@ impl Unit {
             Self::Month => NaiveDate::from_ymd_opt(year, month, 1),
             Self::Quarter => NaiveDate::from_ymd_opt(year, (month - 1) / 3 * 3 + 1, 1),
             Self::Year => NaiveDate::from_ymd_opt(year, 1, 1),
+            Self::WeekFrom(first) => {
+                date.checked_sub_days(Days::new(date.weekday().days_since(first).into()))
+            }
+            Self::FiscalQuarter(first) => months_before(date, months_since(date, first) % 3),
+            Self::FiscalYear(first) => months_before(date, months_since(date, first)),
         };
         start.unwrap_or(date)
     }
@@ -266,10 +288,10 @@ impl Unit {
         };
         match self {
             Self::Hour | Self::Day => days(1),
-            Self::Week => days(7),
+            Self::Week | Self::WeekFrom(_) => days(7),
             Self::Month => months(1),
-            Self::Quarter => months(3),
-            Self::Year => months(12),
+            Self::Quarter | Self::FiscalQuarter(_) => months(3),
+            Self::Year | Self::FiscalYear(_) => months(12),
         }
     }
 }

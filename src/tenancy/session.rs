@@ -218,18 +218,7 @@ impl SessionManager {
     /// Reads pid, clock and keys. The server's time is taken as of the answer's arrival: the
     /// estimate lags by at most a round trip, and never runs ahead.
     pub(crate) fn learn(&self, session: &mut Session) -> Result<()> {
-        let conn = &mut session.conn;
-        let (learned, learned_at) = if self.pooled_elsewhere {
-            // Nothing can be set for the session there.
-            conn.transaction(|conn| {
-                conn.batch_execute(
-                    "SET LOCAL statement_timeout='30s';SET LOCAL lock_timeout='5s'",
-                )?;
-                self.ask(conn)
-            })?
-        } else {
-            self.ask(conn)?
-        };
+        let (learned, learned_at) = self.asked(&mut session.conn)?;
         let mut facts = session.facts.lock();
         if facts.backend_pid != 0 && facts.backend_pid != learned.pid && !self.pooled_elsewhere {
             return Err(Error::transaction_pooler());
@@ -239,6 +228,24 @@ impl SessionManager {
         facts.learned_at = learned_at;
         facts.key_index = learned.known.iter().position(|known| *known);
         Ok(())
+    }
+
+    /// The id of the key that sessions opened now sign with; `None` where the server knows none.
+    pub(crate) fn key_in_use(&self, conn: &mut PgConnection) -> Result<Option<String>> {
+        let (learned, _) = self.asked(conn)?;
+        let index = learned.known.iter().position(|known| *known);
+        Ok(index.and_then(|index| self.keys.get(index)).map(|key| key.id().to_owned()))
+    }
+
+    fn asked(&self, conn: &mut PgConnection) -> QueryResult<(Learned, Instant)> {
+        if !self.pooled_elsewhere {
+            return self.ask(conn);
+        }
+        // Nothing can be set for the session there.
+        conn.transaction(|conn| {
+            conn.batch_execute("SET LOCAL statement_timeout='30s';SET LOCAL lock_timeout='5s'")?;
+            self.ask(conn)
+        })
     }
 
     fn ask(&self, conn: &mut PgConnection) -> QueryResult<(Learned, Instant)> {

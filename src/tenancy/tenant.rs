@@ -9,9 +9,9 @@ use super::transaction::{Transaction, guard_methods};
 use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::credentials::SealingKeyRing;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::WorkspaceId;
-use crate::value::Role;
+use crate::value::{Invalid, Role};
 
 /// What the actor of a [`TenantConnection`] may do there now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,30 @@ impl TenantConnection {
             "service" => MemberRole::Service,
             _ => MemberRole::Member(role.parse().unwrap_or(Role::Unknown(role))),
         }))
+    }
+
+    /// That the actor is a member here with this role at least: an owner may what an admin may, and an
+    /// admin what a member may. A background service may what a member may. Says the role.
+    ///
+    /// Whether somebody may do a thing, the database decides; this is for a caller that wants to tell an
+    /// empty list from a workspace that is not there for the asker.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for somebody who is no member, whether there is such a workspace or not;
+    /// [`Error::Denied`] for a lower role; [`Error::Invalid`] for [`Role::Unknown`]; those of any query.
+    pub fn require(&mut self, role: &Role) -> Result<MemberRole> {
+        let actual = self.role()?.ok_or(Error::not_found(WorkspaceId::ENTITY))?;
+        let is_enough = match (role, &actual) {
+            (Role::Unknown(_), _) => {
+                return Err(Invalid::new("role", "not a role to require").into());
+            }
+            (Role::Member, _) | (Role::Admin | Role::Owner, MemberRole::Member(Role::Owner)) => {
+                true
+            }
+            (Role::Admin, MemberRole::Member(actual)) => *actual == Role::Admin,
+            (Role::Admin | Role::Owner, _) => false,
+        };
+        if is_enough { Ok(actual) } else { Err(Error::Denied) }
     }
 
     pub(crate) fn parts(&mut self) -> InWorkspace<'_> {

@@ -158,14 +158,24 @@ choices! {
         /// Failed.
         Error = "error",
     }
-    /// Where a subscription stands.
-    SubscriptionStatus("status", "expected active, canceled or past_due") {
+    /// Where a subscription stands, in Stripe's words, which are stored as Stripe says them.
+    SubscriptionStatus("status", "expected a status of a subscription as Stripe names them") {
         /// Paid.
         Active = "active",
-        /// Ended.
+        /// Ended for good.
         Canceled = "canceled",
-        /// A payment is missing.
+        /// A payment is missing, and still being collected.
         PastDue = "past_due",
+        /// In use before the first payment is due.
+        Trialing = "trialing",
+        /// The first payment is missing, and may come within a day.
+        Incomplete = "incomplete",
+        /// The first payment never came: ended for good.
+        IncompleteExpired = "incomplete_expired",
+        /// A payment is missing, and not collected any more.
+        Unpaid = "unpaid",
+        /// The trial ended without a means of payment, and may be taken up again.
+        Paused = "paused",
     }
     /// What a subscription buys.
     Plan("plan_type", "expected free, starter or pro") {
@@ -175,6 +185,15 @@ choices! {
         Starter = "starter",
         /// The large plan.
         Pro = "pro",
+    }
+}
+
+impl SubscriptionStatus {
+    /// Whether what the subscription buys is to be given, as Stripe advises: paid, on trial, or with a
+    /// payment still being collected. A service may be stricter or more lenient.
+    #[must_use]
+    pub fn gives_access(&self) -> bool {
+        matches!(self, Self::Active | Self::Trialing | Self::PastDue)
     }
 }
 

@@ -53,6 +53,7 @@ const RETRYABLE: &[(&str, bool)] = &[
     ("Deadlock", true),
     ("Denied", false),
     ("Departure", false),
+    ("ForeignKey", false),
     ("Idempotency", false),
     ("Import", false),
     ("Invalid", false),
@@ -161,6 +162,40 @@ fn constraint(error: Error) -> String {
         Error::Conflict { constraint } => constraint,
         other => panic!("no conflict: {other:?}"),
     }
+}
+
+#[test]
+fn a_foreign_key_of_a_table_of_ones_own_is_no_conflict() {
+    let world = World::new();
+    let a = &world.a;
+    let mut admin = world.test.admin().unwrap();
+    admin
+        .batch_execute(
+            "CREATE TABLE customers (id int PRIMARY KEY); \
+             CREATE TABLE invoices (id int PRIMARY KEY, customer_id int REFERENCES customers); \
+             GRANT INSERT, DELETE, SELECT ON customers, invoices TO sesari_tenant",
+        )
+        .unwrap();
+    let mut t = world.db.tenant(&a.owner, &a.workspace).unwrap();
+    let mut refused = |sql: &str| {
+        let error = refusal(&mut t, |t| Ok(t.connection().batch_execute(sql)?));
+        assert!(!error.is_conflict(), "{error:?}");
+        match error {
+            Error::ForeignKey { constraint } => constraint,
+            other => panic!("{other:?}"),
+        }
+    };
+    let key = "invoices_customer_id_fkey";
+    assert_eq!(refused("INSERT INTO invoices VALUES (1, 1)"), key);
+    let still_there = "INSERT INTO customers VALUES (1); INSERT INTO invoices VALUES (1, 1); \
+                       DELETE FROM customers";
+    assert_eq!(refused(still_there), key);
+    let own = refusal(&mut t, |t| Ok(t.connection().batch_execute("SELECT * FROM nowhere")?));
+    assert!(
+        own.to_string().starts_with("database error: undefined_table (SQLSTATE 42P01"),
+        "{own}"
+    );
+    assert!(own.to_string().contains("at character 15"), "{own}");
 }
 
 #[test]

@@ -177,7 +177,7 @@ type Row = (DateTime<Utc>, Option<String>, u64);
 
 fn row(point: &DataPoint) -> Row {
     let source = point.source.as_ref().map(ToString::to_string);
-    (point.timestamp, source, point.value.to_bits())
+    (point.timestamp.get(), source, point.value.to_bits())
 }
 
 fn compare(tenant: &mut TenantConnection, kpi: &KpiId, model: &Model) -> Result<(), TestCaseError> {
@@ -338,7 +338,9 @@ fn any_walk_through_a_range_of_points_gives_the_points_within_it() {
             let mut seen = Vec::new();
             loop {
                 let paged = tenant.data_points().range(&kpi, range, &page).unwrap();
-                seen.extend(paged.items.into_iter().map(|point| (point.timestamp, point.source)));
+                seen.extend(
+                    paged.items.into_iter().map(|point| (point.timestamp.get(), point.source)),
+                );
                 let Some(next) = paged.next else { break };
                 page = page.after(next);
             }

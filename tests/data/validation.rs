@@ -8,6 +8,7 @@ mod choices;
 mod completeness;
 mod corpus;
 mod database;
+mod inputs;
 mod numbers;
 mod texts;
 mod times;

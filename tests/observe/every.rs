@@ -47,7 +47,20 @@ fn all(world: &World) -> Vec<(&'static str, Vec<Told>)> {
 }
 
 /// Methods that are one operation with another argument.
-const SHARED: [(&str, &[&str]); 11] = [
+const SHARED: [(&str, &[&str]); 24] = [
+    ("kpi.find", &["kpis.find", "kpis.get"]),
+    ("goal.find", &["goals.find", "goals.get"]),
+    ("goal_kpi.find", &["goal_kpis.find", "goal_kpis.get"]),
+    ("data_point.find", &["data_points.find", "data_points.get"]),
+    ("member.find", &["members.find", "members.get"]),
+    ("integration.find", &["integrations.find", "integrations.get"]),
+    ("invitation.find", &["invitations.find", "invitations.get"]),
+    ("user.find", &["users.find", "users.get"]),
+    ("subscription.find", &["subscriptions.find", "subscriptions.get"]),
+    ("workspace.find", &["workspace.find", "workspace.get"]),
+    ("my_workspace.find", &["my_workspaces.find", "my_workspaces.get"]),
+    ("me.find", &["me.find", "me.get"]),
+    ("my_subscription.find", &["my_subscription.find", "my_subscription.get"]),
     ("kpi.update", &["kpis.activate", "kpis.deactivate", "kpis.update"]),
     ("goal.update", &["goals.complete", "goals.pause", "goals.resume", "goals.update"]),
     ("goal.progress", &["goals.progress", "goals.progress_of_many"]),

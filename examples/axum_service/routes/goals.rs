@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, patch};
 use axum::{Json, Router};
 use sesari_db::id::{GoalId, KpiId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::progress::GoalProgress;
 use sesari_db::repo::{
     Goal, GoalChanges, GoalFilter, GoalKpi, GoalKpiChanges, LinkedKpi, NewGoal, NewGoalKpi,
@@ -16,8 +16,7 @@ use sesari_db::value::{Finite, Weight};
 
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
-use crate::failure::Failure;
-use crate::request::{Body, Caller, New, Paging};
+use crate::request::{At, Body, Caller, New, Params};
 
 pub fn in_workspace() -> Router<Arc<App>> {
     Router::new()
@@ -31,20 +30,19 @@ pub fn in_workspace() -> Router<Arc<App>> {
 async fn list(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    Query(paging): Query<Paging>,
+    At(workspace): At<WorkspaceId>,
+    Params(list): Params<ListRequest<GoalFilter>>,
 ) -> Answer<Page<Goal>> {
-    let page = paging.page()?;
-    let list = app.db.run("goal.list", caller.tenant(&workspace).read_only(), move |tenant| {
-        tenant.goals().list(&GoalFilter::default(), &page)
+    let rows = app.db.run("goal.list", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.goals().list(&list.filter, &list.page)
     });
-    Ok(Json(list.await?))
+    Ok(Json(rows.await?))
 }
 
 async fn create(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
     New(new, key): New<NewGoal>,
 ) -> Created<Goal> {
     let create = app.db.run_once("goal.create", caller.tenant(&workspace), key, move |tenant| {
@@ -56,10 +54,10 @@ async fn create(
 async fn find(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
 ) -> Answer<Goal> {
     let find = app.db.run("goal.find", caller.tenant(&workspace).read_only(), move |tenant| {
-        tenant.goals().find(&goal)?.ok_or(Failure::Absent("goal"))
+        tenant.goals().get(&goal)
     });
     Ok(Json(find.await?))
 }
@@ -67,7 +65,7 @@ async fn find(
 async fn update(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
     Body(changes): Body<GoalChanges>,
 ) -> Answer<Goal> {
     let update = app.db.run("goal.update", caller.tenant(&workspace), move |tenant| {
@@ -79,7 +77,7 @@ async fn update(
 async fn delete(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
 ) -> Done {
     let scope = caller.tenant(&workspace);
     app.db.run("goal.delete", scope, move |tenant| tenant.goals().delete(&goal)).await?;
@@ -89,7 +87,7 @@ async fn delete(
 async fn progress(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
 ) -> Answer<GoalProgress> {
     let scope = caller.tenant(&workspace).read_only();
     let progress = app.db.run("goal.progress", scope, move |tenant| tenant.goals().progress(&goal));
@@ -99,7 +97,7 @@ async fn progress(
 async fn links(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
 ) -> Answer<Vec<LinkedKpi>> {
     let scope = caller.tenant(&workspace).read_only();
     let list = app.db.run("goal_kpi.list", scope, move |tenant| tenant.goal_kpis().list(&goal));
@@ -117,7 +115,7 @@ struct NewLink {
 async fn link(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal)): Path<(WorkspaceId, GoalId)>,
+    At((workspace, goal)): At<(WorkspaceId, GoalId)>,
     New(new, key): New<NewLink>,
 ) -> Created<GoalKpi> {
     let new = NewGoalKpi {
@@ -134,7 +132,7 @@ async fn link(
 async fn update_link(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal, kpi)): Path<(WorkspaceId, GoalId, KpiId)>,
+    At((workspace, goal, kpi)): At<(WorkspaceId, GoalId, KpiId)>,
     Body(changes): Body<GoalKpiChanges>,
 ) -> Answer<GoalKpi> {
     let update = app.db.run("goal_kpi.update", caller.tenant(&workspace), move |tenant| {
@@ -146,7 +144,7 @@ async fn update_link(
 async fn unlink(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, goal, kpi)): Path<(WorkspaceId, GoalId, KpiId)>,
+    At((workspace, goal, kpi)): At<(WorkspaceId, GoalId, KpiId)>,
 ) -> Done {
     let unlink = app.db.run("goal_kpi.unlink", caller.tenant(&workspace), move |tenant| {
         tenant.goal_kpis().unlink(&goal, &kpi)

@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use sesari_db::credentials::Secret;
 use sesari_db::id::{IntegrationId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{Integration, IntegrationFilter, NewIntegration};
 use sesari_db::value::IntegrationProvider;
 
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
-use crate::failure::Failure;
-use crate::request::{Body, Caller, New, Paging};
+use crate::request::{At, Body, Caller, New, Params};
 
 pub fn in_workspace() -> Router<Arc<App>> {
     Router::new()
@@ -27,15 +26,14 @@ pub fn in_workspace() -> Router<Arc<App>> {
 async fn list(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    Query(paging): Query<Paging>,
+    At(workspace): At<WorkspaceId>,
+    Params(list): Params<ListRequest<IntegrationFilter>>,
 ) -> Answer<Page<Integration>> {
-    let page = paging.page()?;
     let scope = caller.tenant(&workspace).read_only();
-    let list = app.db.run("integration.list", scope, move |tenant| {
-        tenant.integrations().list(&IntegrationFilter::default(), &page)
+    let rows = app.db.run("integration.list", scope, move |tenant| {
+        tenant.integrations().list(&list.filter, &list.page)
     });
-    Ok(Json(list.await?))
+    Ok(Json(rows.await?))
 }
 
 #[derive(serde::Deserialize)]
@@ -47,7 +45,7 @@ struct Connection {
 async fn create(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
     New(connection, key): New<Connection>,
 ) -> Created<Integration> {
     let (new, secret) = (NewIntegration::new(connection.provider), Secret::from(connection.token));
@@ -61,19 +59,17 @@ async fn create(
 async fn find(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+    At((workspace, id)): At<(WorkspaceId, IntegrationId)>,
 ) -> Answer<Integration> {
     let scope = caller.tenant(&workspace).read_only();
-    let find = app.db.run("integration.find", scope, move |tenant| {
-        tenant.integrations().find(&id)?.ok_or(Failure::Absent("integration"))
-    });
+    let find = app.db.run("integration.find", scope, move |tenant| tenant.integrations().get(&id));
     Ok(Json(find.await?))
 }
 
 async fn replace_token(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+    At((workspace, id)): At<(WorkspaceId, IntegrationId)>,
     Body(token): Body<String>,
 ) -> Done {
     let (scope, secret) = (caller.tenant(&workspace), Secret::from(token));
@@ -87,7 +83,7 @@ async fn replace_token(
 async fn delete(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, id)): Path<(WorkspaceId, IntegrationId)>,
+    At((workspace, id)): At<(WorkspaceId, IntegrationId)>,
 ) -> Done {
     let scope = caller.tenant(&workspace);
     app.db

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use sesari_db::id::{InvitationId, WorkspaceId};
 use sesari_db::invitation::InvitationToken;
-use sesari_db::page::Page;
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{
     Invitation, InvitationFilter, InvitationPreview, Membership, NewInvitation, SentInvitation,
     Validity,
@@ -17,7 +17,7 @@ use sesari_db::value::{Email, Role};
 
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
-use crate::request::{Body, Caller, Paging};
+use crate::request::{At, Body, Caller, Params};
 
 pub fn anywhere() -> Router<Arc<App>> {
     Router::new()
@@ -56,7 +56,7 @@ fn deliver(sent: SentInvitation) -> Sent {
 async fn invite(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
     Body(Invite { email, role }): Body<Invite>,
 ) -> Created<Sent> {
     let new = NewInvitation::new(email, role);
@@ -69,21 +69,20 @@ async fn invite(
 async fn list(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    Query(paging): Query<Paging>,
+    At(workspace): At<WorkspaceId>,
+    Params(list): Params<ListRequest<InvitationFilter>>,
 ) -> Answer<Page<Invitation>> {
-    let page = paging.page()?;
-    let list =
+    let rows =
         app.db.run("invitation.list", caller.tenant(&workspace).read_only(), move |tenant| {
-            tenant.invitations().list(&InvitationFilter::default(), &page)
+            tenant.invitations().list(&list.filter, &list.page)
         });
-    Ok(Json(list.await?))
+    Ok(Json(rows.await?))
 }
 
 async fn resend(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, id)): Path<(WorkspaceId, InvitationId)>,
+    At((workspace, id)): At<(WorkspaceId, InvitationId)>,
 ) -> Answer<Sent> {
     let sent = app.db.run("invitation.resend", caller.tenant(&workspace), move |tenant| {
         tenant.invitations().resend(&id, Validity::default())
@@ -94,7 +93,7 @@ async fn resend(
 async fn revoke(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, id)): Path<(WorkspaceId, InvitationId)>,
+    At((workspace, id)): At<(WorkspaceId, InvitationId)>,
 ) -> Done {
     let scope = caller.tenant(&workspace);
     app.db.run("invitation.revoke", scope, move |tenant| tenant.invitations().revoke(&id)).await?;

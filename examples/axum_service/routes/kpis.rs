@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Utc};
 use sesari_db::Error;
 use sesari_db::id::{KpiId, WorkspaceId};
-use sesari_db::page::{Cursor, Page};
+use sesari_db::page::{ListRequest, Page};
 use sesari_db::repo::{
     DataPoint, Kpi, KpiChanges, KpiFilter, NewDataPoint, NewKpi, OnExisting, Recorded, TimeRange,
 };
@@ -17,8 +16,7 @@ use sesari_db::value::{Finite, Source, Timestamp};
 
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
-use crate::failure::Failure;
-use crate::request::{Body, Caller, New, Paging};
+use crate::request::{At, Body, Caller, New, Params};
 
 pub fn in_workspace() -> Router<Arc<App>> {
     Router::new()
@@ -31,20 +29,19 @@ pub fn in_workspace() -> Router<Arc<App>> {
 async fn list(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    Query(paging): Query<Paging>,
+    At(workspace): At<WorkspaceId>,
+    Params(list): Params<ListRequest<KpiFilter>>,
 ) -> Answer<Page<Kpi>> {
-    let page = paging.page()?;
-    let list = app.db.run("kpi.list", caller.tenant(&workspace).read_only(), move |tenant| {
-        tenant.kpis().list(&KpiFilter::default(), &page)
+    let rows = app.db.run("kpi.list", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.kpis().list(&list.filter, &list.page)
     });
-    Ok(Json(list.await?))
+    Ok(Json(rows.await?))
 }
 
 async fn create(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
     New(new, key): New<NewKpi>,
 ) -> Created<Kpi> {
     let create = app.db.run_once("kpi.create", caller.tenant(&workspace), key, move |tenant| {
@@ -56,10 +53,10 @@ async fn create(
 async fn find(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
 ) -> Answer<Kpi> {
     let find = app.db.run("kpi.find", caller.tenant(&workspace).read_only(), move |tenant| {
-        tenant.kpis().find(&kpi)?.ok_or(Failure::Absent("kpi"))
+        tenant.kpis().get(&kpi)
     });
     Ok(Json(find.await?))
 }
@@ -67,7 +64,7 @@ async fn find(
 async fn update(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
     Body(changes): Body<KpiChanges>,
 ) -> Answer<Kpi> {
     let update = app.db.run("kpi.update", caller.tenant(&workspace), move |tenant| {
@@ -79,7 +76,7 @@ async fn update(
 async fn delete(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
 ) -> Done {
     let scope = caller.tenant(&workspace);
     app.db.run("kpi.delete", scope, move |tenant| tenant.kpis().delete(&kpi)).await?;
@@ -90,30 +87,20 @@ async fn delete(
 async fn restore(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
 ) -> Answer<Kpi> {
     let scope = caller.tenant(&workspace);
     let restore = app.db.run("kpi.restore", scope, move |tenant| tenant.kpis().restore(&kpi));
     Ok(Json(restore.await?))
 }
 
-/// `?from=2026-01-01T00:00:00Z&to=...`, RFC 3339.
-#[derive(serde::Deserialize)]
-struct Span {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    after: Option<Cursor>,
-    limit: Option<u32>,
-}
-
+/// `?from=2026-01-01T00:00:00Z&to=...`, RFC 3339, with `limit` and `after`.
 async fn points(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
-    Query(span): Query<Span>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
+    Params(ListRequest { filter: range, page }): Params<ListRequest<TimeRange>>,
 ) -> Answer<Page<DataPoint>> {
-    let range = TimeRange::new(Timestamp::new(span.from)?, Timestamp::new(span.to)?)?;
-    let page = Paging { after: span.after, limit: span.limit }.page()?;
     let scope = caller.tenant(&workspace).read_only();
     let read = app.db.run("data_point.range", scope, move |tenant| {
         tenant.data_points().range(&kpi, range, &page)
@@ -132,7 +119,7 @@ struct NewPoint {
 async fn record(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, kpi)): Path<(WorkspaceId, KpiId)>,
+    At((workspace, kpi)): At<(WorkspaceId, KpiId)>,
     Body(new): Body<Vec<NewPoint>>,
 ) -> Answer<Recorded> {
     let points = new.into_iter().map(|new| {

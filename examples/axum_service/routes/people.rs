@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use sesari_db::id::{UserId, WorkspaceId};
-use sesari_db::page::Page;
+use sesari_db::page::{ListRequest, Page, PageRequest};
 use sesari_db::repo::{
     Member, MemberFilter, Membership, MyWorkspace, NewUser, NewWorkspace, Profile, ProfileChanges,
     Workspace, WorkspaceChanges,
@@ -17,8 +17,7 @@ use sesari_db::{Error, Scope};
 
 use super::{Answer, Created, Done, Shared};
 use crate::app::App;
-use crate::failure::Failure;
-use crate::request::{Body, Caller, Paging};
+use crate::request::{At, Body, Caller, Params};
 
 pub fn anywhere() -> Router<Arc<App>> {
     Router::new()
@@ -66,8 +65,7 @@ async fn sign_out(State(app): Shared, caller: Caller) -> StatusCode {
 
 async fn me(State(app): Shared, caller: Caller) -> Answer<Profile> {
     let scope = caller.user().read_only();
-    let find =
-        app.db.run("me.find", scope, |guard| guard.me().find()?.ok_or(Failure::Absent("user")));
+    let find = app.db.run("me.find", scope, |guard| guard.me().get());
     Ok(Json(find.await?))
 }
 
@@ -83,9 +81,8 @@ async fn update_me(
 async fn my_workspaces(
     State(app): Shared,
     caller: Caller,
-    Query(paging): Query<Paging>,
+    Params(page): Params<PageRequest>,
 ) -> Answer<Page<MyWorkspace>> {
-    let page = paging.page()?;
     let scope = caller.user().read_only();
     let list =
         app.db.run("my_workspace.list", scope, move |guard| guard.my_workspaces().list(&page));
@@ -107,12 +104,12 @@ async fn create_workspace(
 async fn workspace(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
 ) -> Answer<Workspace> {
     let scope = caller.tenant(&workspace).read_only();
     let find = app.db.run("workspace.find", scope, |tenant| {
         // Not there, and not the caller's, are the same.
-        tenant.workspace().find()?.ok_or(Failure::Absent("workspace"))
+        tenant.workspace().get()
     });
     Ok(Json(find.await?))
 }
@@ -120,7 +117,7 @@ async fn workspace(
 async fn update_workspace(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
     Body(changes): Body<WorkspaceChanges>,
 ) -> Answer<Workspace> {
     let update = app.db.run("workspace.update", caller.tenant(&workspace), move |tenant| {
@@ -132,7 +129,7 @@ async fn update_workspace(
 async fn delete_workspace(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
+    At(workspace): At<WorkspaceId>,
 ) -> Done {
     let scope = caller.tenant(&workspace);
     app.db.run("workspace.delete", scope, |tenant| tenant.workspace().delete()).await?;
@@ -142,20 +139,19 @@ async fn delete_workspace(
 async fn members(
     State(app): Shared,
     caller: Caller,
-    Path(workspace): Path<WorkspaceId>,
-    Query(paging): Query<Paging>,
+    At(workspace): At<WorkspaceId>,
+    Params(list): Params<ListRequest<MemberFilter>>,
 ) -> Answer<Page<Member>> {
-    let page = paging.page()?;
-    let list = app.db.run("member.list", caller.tenant(&workspace).read_only(), move |tenant| {
-        tenant.members().list(&MemberFilter::default(), &page)
+    let rows = app.db.run("member.list", caller.tenant(&workspace).read_only(), move |tenant| {
+        tenant.members().list(&list.filter, &list.page)
     });
-    Ok(Json(list.await?))
+    Ok(Json(rows.await?))
 }
 
 async fn change_role(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, member)): Path<(WorkspaceId, UserId)>,
+    At((workspace, member)): At<(WorkspaceId, UserId)>,
     Body(role): Body<Role>,
 ) -> Answer<Membership> {
     let change = app.db.run("member.change_role", caller.tenant(&workspace), move |tenant| {
@@ -167,7 +163,7 @@ async fn change_role(
 async fn remove_member(
     State(app): Shared,
     caller: Caller,
-    Path((workspace, member)): Path<(WorkspaceId, UserId)>,
+    At((workspace, member)): At<(WorkspaceId, UserId)>,
 ) -> Done {
     let remove = app.db.run("member.remove", caller.tenant(&workspace), move |tenant| {
         tenant.members().remove(&member)?;

@@ -6,7 +6,7 @@ use sesari_db::maintenance::{self, RollupPart};
 use sesari_db::migrations;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing, MemberRole};
 use sesari_db::value::Role;
-use sesari_db::{Database, DatabaseBuilder, PgConnection};
+use sesari_db::{Database, DatabaseBuilder, PgConnection, Scope};
 
 use crate::args::{Keys, Migrate, Retire, Rotate, Verify};
 use crate::print::{bar, line, text};
@@ -89,7 +89,7 @@ pub(crate) fn keys(command: Keys) -> Outcome<Found> {
         Keys::Install => install(&mut admin()?, &variable(CONTEXT_KEYS)?)?,
         Keys::Usage(as_service) => {
             let db = database()?.build()?;
-            let mut service = db.service_read_only(&as_service.name)?;
+            let mut service = db.begin(&Scope::service(&as_service.name).read_only())?;
             for usage in service.integration_queue().key_usage()? {
                 line!("{}: {} credentials", usage.key_id, usage.envelopes);
             }
@@ -129,7 +129,7 @@ pub(crate) fn verify(command: Verify) -> Outcome<Found> {
         }
         Verify::Audit { workspace, user } => {
             let db = database()?.build()?;
-            let mut tenant = db.tenant_read_only(&user, &workspace)?;
+            let mut tenant = db.begin(&Scope::tenant(&user, &workspace).read_only())?;
             // To anybody else the log is empty, which would look intact.
             if !matches!(tenant.role()?, Some(MemberRole::Member(Role::Owner | Role::Admin))) {
                 return Err(format!("{user} is no owner or admin of {workspace}").into());

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bytea, Nullable, Text, Timestamptz};
 
 use super::rows::source_of;
 use crate::id::{KpiId, WorkspaceId};
-use crate::page::PageRequest;
+use crate::page::ListPage;
 use crate::point::TimeRange;
 use crate::repo::statement;
 use crate::value::{POSTGRES_EPOCH, Source, Timestamp};
@@ -26,7 +26,7 @@ impl<'a> PageOf<'a> {
         workspace: &'a WorkspaceId,
         kpi: &'a KpiId,
         range: TimeRange,
-        page: &'a PageRequest,
+        page: ListPage<'a>,
     ) -> Self {
         let (from, to) = (range.from(), range.to());
         let after = match page.cursor() {

@@ -1,6 +1,5 @@
 //! Data points as callers see them, and how they are stored.
 
-use chrono::{DateTime, Utc};
 use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -8,7 +7,7 @@ use diesel::sql_types::Text;
 use crate::id::{KpiId, WorkspaceId};
 use crate::point::PointKey;
 use crate::schema::kpi_data_points as points;
-use crate::value::{Invalid, Source, Timestamp};
+use crate::value::{Source, Timestamp};
 
 /// A source as it is stored: text in any case, since it is part of a key, and empty for none.
 pub(super) fn stored(source: Option<&Source>) -> &str {
@@ -55,7 +54,7 @@ pub struct DataPoint {
     /// The KPI measured.
     pub kpi_id: KpiId,
     /// When it was measured.
-    pub timestamp: DateTime<Utc>,
+    pub timestamp: Timestamp,
     /// Where it came from.
     #[diesel(deserialize_as = StoredSource)]
     pub source: Option<Source>,
@@ -65,14 +64,12 @@ pub struct DataPoint {
 
 impl DataPoint {
     /// What identifies the point.
-    ///
-    /// # Errors
-    /// [`Invalid`] for a time that the database would not have stored.
-    pub fn key(&self) -> Result<PointKey, Invalid> {
-        Ok(PointKey {
+    #[must_use]
+    pub fn key(&self) -> PointKey {
+        PointKey {
             kpi_id: self.kpi_id.clone(),
-            timestamp: Timestamp::new(self.timestamp)?,
+            timestamp: self.timestamp,
             source: self.source.clone(),
-        })
+        }
     }
 }

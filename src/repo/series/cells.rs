@@ -121,7 +121,7 @@ mod tests {
             points_from: vec![at(0), at(30)],
             points_to: vec![at(10), at(40)],
         };
-        Reading { edges: [0, 10, 20, 30, 40].map(at).to_vec(), stretches }
+        Reading { edges: [0, 10, 20, 30, 40].map(at).to_vec(), starts: vec![at(0)], stretches }
     }
 
     fn merged(spans: &[&[u8]]) -> Option<Vec<Option<Summary>>> {

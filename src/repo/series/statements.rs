@@ -20,7 +20,7 @@ fn push_cells<'b>(
     reading: &'b Reading,
     pass: &mut AstPass<'_, 'b, Pg>,
 ) -> QueryResult<()> {
-    let Reading { edges, stretches } = reading;
+    let Reading { edges, stretches, .. } = reading;
     pass.push_sql("SELECT a.cells FROM ");
     push_spans(&stretches.days_from, &stretches.days_to, pass)?;
     pass.push_sql(
@@ -85,12 +85,28 @@ pub(super) struct OfKpis<'a> {
     pub(super) reading: &'a Reading,
 }
 
-static_query!(OfKpis: (BigInt, Bytea), |query, pass| {
-    pass.push_sql("SELECT k.n, a.cells FROM unnest(");
+static_query!(OfKpis: (BigInt, Array<Nullable<Double>>, Nullable<Bytea>), |query, pass| {
+    pass.push_sql(
+        // Fenced off, or it would be asked for again with each span.
+        "SELECT k.n, b.before, a.cells FROM unnest(",
+    );
     pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
-    pass.push_sql(") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (");
+    pass.push_sql(
+        ") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (SELECT ARRAY(SELECT (SELECT p.value \
+         FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
+    );
+    pass.push_bind_param::<Text, _>(query.workspace)?;
+    pass.push_sql(
+        " AND p.kpi_id = k.id AND p.\"timestamp\" < s.\"from\" \
+         ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) FROM unnest(",
+    );
+    pass.push_bind_param::<Array<Timestamptz>, _>(&query.reading.starts)?;
+    pass.push_sql(
+        ") WITH ORDINALITY AS s (\"from\", n) ORDER BY s.n) AS before OFFSET 0) AS b \
+         LEFT JOIN LATERAL (",
+    );
     push_cells(query.workspace, query.reading, &mut pass)?;
-    pass.push_sql(") AS a");
+    pass.push_sql(") AS a ON true");
 });
 
 pub(super) struct OfGoal<'a> {

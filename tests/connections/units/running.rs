@@ -153,12 +153,12 @@ impl AsError for Failure {
 fn the_callers_own_errors_and_lasting_ones_are_not_run_again() {
     let world = World::new();
     let attempts = Cell::new(0);
-    let mine = world.db.run("kpi.find", scope(&world.a), |_| -> Result<(), Failure> {
+    let mine = world.db.try_run("kpi.find", scope(&world.a), |_| -> Result<(), Failure> {
         attempts.set(attempts.get() + 1);
         Err(Failure::Mine)
     });
     assert!(matches!(mine, Err(Failure::Mine)));
-    let lasting = world.db.run("kpi.update", scope(&world.a), |_| -> Result<(), Failure> {
+    let lasting = world.db.try_run("kpi.update", scope(&world.a), |_| -> Result<(), Failure> {
         attempts.set(attempts.get() + 1);
         Err(Error::Denied.into())
     });
@@ -251,4 +251,42 @@ fn with_a_key_an_unknown_outcome_is_run_again_and_nothing_is_done_twice() {
         });
         assert_eq!((stored.unwrap(), attempts.get()), (1, expected), "{fault:?}");
     }
+}
+
+#[test]
+fn a_unit_needs_no_error_type_spelled_out() {
+    let world = World::new();
+    let made = world.db.run("kpi.create", scope(&world.a), |tenant| {
+        let id: sesari_db::id::KpiId = "chosen".parse()?;
+        tenant.connection().batch_execute("SELECT 1")?;
+        tenant.kpis().create(&NewKpi { id, ..NewKpi::new("Orders".parse()?) })
+    });
+    assert_eq!(made.unwrap().id.as_str(), "chosen");
+}
+
+/// Of an error of another crate it can be told as well whether to run again, and what it was.
+#[test]
+fn an_error_of_anyhow_is_looked_into() {
+    use anyhow::Context as _;
+    use sesari_db::error::AsError as _;
+
+    let world = World::new();
+    let attempts = Cell::new(0);
+    let done: anyhow::Result<()> = world.db.try_run("kpi.update", scope(&world.a), |_| {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() < 3 {
+            Err(Error::Deadlock).context("while the second of three was written")?;
+        }
+        Ok(())
+    });
+    assert!(done.is_ok() && attempts.get() == 3);
+    let absent: anyhow::Result<Kpi> = world.db.try_run("kpi.get", scope(&world.a), |tenant| {
+        tenant.kpis().get(&world.b.kpi).context("on the way to the page")
+    });
+    let absent = absent.unwrap_err();
+    assert!(absent.as_error().is_some_and(Error::is_not_found), "{absent:?}");
+    let own: anyhow::Result<()> = world
+        .db
+        .try_run("kpi.get", scope(&world.a), |_| Err(anyhow::anyhow!("of the caller's own")));
+    assert!(own.unwrap_err().as_error().is_none());
 }

@@ -84,6 +84,27 @@ fn health_tells_of_pools_servers_and_schema() {
 }
 
 #[test]
+fn health_names_the_key_in_use_and_is_not_ready_without_one() {
+    let world = World::new();
+    let key = world.test.context_key();
+    let health = world.db.health();
+    assert_eq!(health.tenant.context_key.as_deref(), Some(key.id()));
+    assert_eq!(health.service.as_ref().unwrap().context_key.as_deref(), Some(key.id()));
+
+    let mut admin = world.test.admin().unwrap();
+    sesari_db::maintenance::retire_context_key(&mut admin, key.id()).unwrap();
+    let health = world.db.health();
+    assert!(!health.is_ready(), "{health:?}");
+    assert_eq!(
+        (health.tenant.context_key, health.tenant.error),
+        (None, Some("context_key_unknown"))
+    );
+
+    sesari_db::maintenance::install_context_key(&mut admin, key).unwrap();
+    assert!(world.db.health().is_ready());
+}
+
+#[test]
 fn shutting_down_lets_open_guards_finish_and_nobody_else_in() {
     let world = World::new();
     let db = world.db.clone();

@@ -114,7 +114,7 @@ fn the_newest_billing_event_wins_whoever_comes_first() {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         let mut guard = world.db.service(&service()).unwrap();
         let stored = guard.subscriptions().find_by_user(&user).unwrap().unwrap();
-        assert_eq!((stored.plan_type, stored.last_event_at), (Plan::Pro, hour(5)));
+        assert_eq!((stored.plan_type, stored.last_event_at.get()), (Plan::Pro, hour(5)));
     }
 }
 

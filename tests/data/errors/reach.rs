@@ -147,6 +147,11 @@ fn in_one_transaction(world: &World) -> Vec<Error> {
         format!("SELECT {SECRET} FROM public.kpis"),
         format!("SELECT current_setting('{SECRET}.{SECRET}')"),
         format!("DO $$ BEGIN RAISE EXCEPTION '{SECRET}' USING DETAIL = '{SECRET}'; END $$"),
+        // What a foreign key of a table of one's own says.
+        format!(
+            "DO $$ BEGIN RAISE EXCEPTION '{SECRET}' USING ERRCODE = 'foreign_key_violation', \
+             CONSTRAINT = 'invoices_customer_id_fkey', DETAIL = '{SECRET}'; END $$"
+        ),
         format!("UPDATE public.kpis SET name = ' {SECRET}'"),
         format!("UPDATE public.kpis SET target_value = 'NaN', name = '{SECRET}'"),
         format!("UPDATE public.kpis SET id = '{SECRET}'"),

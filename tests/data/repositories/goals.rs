@@ -26,7 +26,7 @@ fn a_goal_is_created_active_and_found() {
     let goal = tenant.goals().create(&new).unwrap();
     assert_eq!((&goal.id, &goal.workspace_id), (&new.id, &world.a.workspace));
     assert_eq!((&goal.title, &goal.description), (&new.title, &new.description));
-    assert_eq!((goal.target_date, &goal.status), (Some(hour(24)), &GoalStatus::Active));
+    assert_eq!((goal.target_date, &goal.status), (Some(at(24)), &GoalStatus::Active));
     assert_eq!(tenant.goals().find(&goal.id).unwrap().as_ref(), Some(&goal));
     assert_conflict(tenant.goals().create(&NewGoal { id: goal.id, ..full() }), "goals_pkey");
 }
@@ -49,7 +49,7 @@ fn changes_leave_empty_and_set_each_column() {
         }),
         (GoalChanges { description: Some(None), ..default() }, |goal| goal.description = None),
         (GoalChanges { target_date: Some(Some(at(1))), ..default() }, |goal| {
-            goal.target_date = Some(hour(1));
+            goal.target_date = Some(at(1));
         }),
         (GoalChanges { target_date: Some(None), ..default() }, |goal| goal.target_date = None),
         (GoalChanges { status: Some(GoalStatus::Paused), ..default() }, |goal| {
@@ -106,9 +106,8 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_goal_once() {
                     let due = |goal: &Goal| goal.target_date;
                     let matches = |goal: &&Goal| {
                         status.as_ref().is_none_or(|status| *status == goal.status)
-                            && due_from
-                                .is_none_or(|from| due(goal).is_some_and(|at| at >= from.get()))
-                            && due_before.is_none_or(|to| due(goal).is_some_and(|at| at < to.get()))
+                            && due_from.is_none_or(|from| due(goal).is_some_and(|at| at >= from))
+                            && due_before.is_none_or(|to| due(goal).is_some_and(|at| at < to))
                             && match deleted {
                                 Deleted::Exclude => goal.deleted_at.is_none(),
                                 Deleted::Only => goal.deleted_at.is_some(),

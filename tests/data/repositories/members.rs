@@ -1,11 +1,13 @@
 //! Who is in a workspace, as what.
 
+use std::cell::Cell;
+
 use sesari_db::Error;
 use sesari_db::id::UserId;
-use sesari_db::repo::MemberFilter;
+use sesari_db::repo::{KpiFilter, MemberFilter, NewKpi};
 use sesari_db::value::Role;
 
-use super::tools::{assert_conflict, assert_missing, walk};
+use super::tools::{assert_conflict, assert_invalid, assert_missing, walk};
 use crate::support::{World, add_member, service, sign_up};
 
 #[test]
@@ -129,4 +131,81 @@ fn a_service_is_no_member() {
     assert_missing(tenant.members().leave(), "member");
     assert_eq!(tenant.members().count(&MemberFilter::default()).unwrap(), 3);
     assert_missing(tenant.members().remove(&world.a.member), "member");
+}
+
+/// Who may what: the first who may, and what is said to those who may not.
+#[test]
+fn a_requirement_tells_a_stranger_from_a_member_who_may_less() {
+    use sesari_db::Scope;
+    use sesari_db::tenancy::{Actor, MemberRole};
+    use sesari_db::value::Role::{Admin, Member, Owner};
+
+    let world = World::new();
+    let a = &world.a;
+    let actors: [(Actor, usize); 4] = [
+        ((&a.member).into(), 1),
+        ((&a.admin).into(), 2),
+        ((&a.owner).into(), 3),
+        ((&crate::support::service()).into(), 1),
+    ];
+    for (actor, allowed) in actors {
+        for (n, role) in [Member, Admin, Owner].into_iter().enumerate() {
+            let asked = world.db.tenant(actor.clone(), &a.workspace).unwrap().require(&role);
+            let ran = Cell::new(false);
+            let scope = Scope::tenant(actor.clone(), &a.workspace).require(role.clone());
+            let unit = world.db.run("kpi.count", scope, |tenant| {
+                ran.set(true);
+                tenant.kpis().count(&KpiFilter::default())
+            });
+            if n < allowed {
+                assert!(asked.is_ok(), "{actor:?} {role}: {asked:?}");
+                assert_eq!(unit.unwrap(), 1);
+            } else {
+                assert!(asked.unwrap_err().is_denied(), "{actor:?} {role}");
+                assert!(unit.unwrap_err().is_denied() && !ran.get(), "{actor:?} {role}");
+            }
+        }
+    }
+    let found = world.as_owner(a).require(&Member).unwrap();
+    assert_eq!(found, MemberRole::Member(Owner));
+    assert_invalid(world.as_owner(a).require(&Role::Unknown("chief".into())), "role");
+
+    // A workspace of others is as good as none.
+    for workspace in [&world.b.workspace, &sesari_db::id::WorkspaceId::generate()] {
+        let scope = Scope::tenant(&a.owner, workspace).require(Member);
+        let unit =
+            world.db.run("kpi.count", scope, |tenant| tenant.kpis().count(&KpiFilter::default()));
+        assert_missing(unit, "workspace");
+    }
+}
+
+/// The requirement is a statement of its own, and so the unit is not one of a single statement.
+#[test]
+fn a_required_role_and_a_single_statement_go_together() {
+    use sesari_db::Scope;
+
+    let world = World::new();
+    let scope = || Scope::tenant(&world.a.owner, &world.a.workspace).single_statement();
+    let new = NewKpi::new("Orders".parse().unwrap());
+    let made = world
+        .db
+        .run("kpi.create", scope().require(Role::Owner), |tenant| tenant.kpis().create(&new));
+    assert_eq!(made.unwrap().id, new.id);
+}
+
+#[test]
+fn what_is_not_found_is_an_error_of_get() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    assert_eq!(tenant.kpis().get(&world.a.kpi).unwrap().id, world.a.kpi);
+    assert_missing(tenant.kpis().get(&world.b.kpi), "kpi");
+    assert_missing(tenant.goals().get(&world.b.goal), "goal");
+    assert_missing(tenant.members().get(&world.b.owner), "member");
+    assert_missing(tenant.goal_kpis().get(&world.b.goal, &world.b.kpi), "goal link");
+    assert_eq!(tenant.workspace().get().unwrap().id, world.a.workspace);
+    drop(tenant);
+    let mut user = world.as_user(&world.stranger);
+    assert_eq!(user.me().get().unwrap().id, world.stranger);
+    assert_missing(user.my_workspaces().get(&world.a.workspace), "workspace");
+    assert_missing(user.my_subscription().get(), "subscription");
 }

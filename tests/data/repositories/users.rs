@@ -175,3 +175,24 @@ fn a_deleted_user_takes_memberships_and_subscription_along() {
     }
     assert_eq!(world.rows(&format!("kpis WHERE id = '{}'", world.a.kpi)), 1, "the work stays");
 }
+
+/// The provider gave the person a new id: the address is taken, and without a new link it would stay so.
+#[test]
+fn a_user_whose_id_at_the_provider_changed_is_linked_again() {
+    let world = World::new();
+    let mut service = world.as_service();
+    let email = "stranger@example.com".parse().unwrap();
+    let renumbered = NewUser::new(email, AuthProvider::Google, parse("renumbered"));
+    let conflict = service.transaction(|service| service.users().sign_in(&renumbered));
+    assert_conflict(conflict, "users_email_key");
+    let id: sesari_db::value::ProviderId = parse("renumbered");
+    let linked = service.users().relink(&world.stranger, &AuthProvider::Google, &id).unwrap();
+    assert_eq!((&linked.id, &linked.provider_id), (&world.stranger, &id));
+    assert_eq!(service.users().sign_in(&renumbered).unwrap().id, world.stranger);
+
+    let nobody = sesari_db::id::UserId::generate();
+    let absent = service.users().relink(&nobody, &AuthProvider::Google, &parse("another"));
+    assert_missing(absent, "user");
+    let taken = service.users().relink(&world.a.owner, &AuthProvider::Google, &id);
+    assert_conflict(taken, "users_provider_provider_id_key");
+}

@@ -475,7 +475,7 @@ const REPOSITORIES: [(&str, &str); 8] = [
 const NOT_EXPLAINED: [(&str, &str); 1] =
     [("workspace.delete", "takes all of its rows, by their keys, whatever the plan")];
 
-/// The methods that ask the server.
+/// The methods that ask the server. A `get` sends what `find` does.
 fn methods(source: &str) -> Vec<String> {
     // The first repository of a file is the tenant's; those of other guards stand behind it.
     let tenants = source
@@ -487,6 +487,7 @@ fn methods(source: &str) -> Vec<String> {
         .skip(1)
         .filter(|rest| rest.split(')').next().is_some_and(|head| head.contains("&mut self")))
         .filter_map(|rest| rest.split(['(', '<']).next().map(str::to_owned))
+        .filter(|name| name != "get")
         .collect()
 }
 

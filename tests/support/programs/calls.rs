@@ -36,6 +36,7 @@ macro_rules! calls {
 /// After the dot stands the method, and after a blank which form of it.
 pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "kpis.find": |t, a| t.kpis().find(&a.kpi());
+    "kpis.get": |t, a| t.kpis().get(&a.kpi());
     "kpis.list": |t, a| t.kpis().list(
         &KpiFilter { deleted: a.deleted(), ..KpiFilter::default() }, &a.page());
     "kpis.list walk": |t, a| {
@@ -90,6 +91,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "data_points.range": |t, a| t.data_points().range(&a.kpi(), a.range(), &a.page());
     "data_points.count": |t, a| t.data_points().count(&a.kpi(), a.range());
     "data_points.find": |t, a| t.data_points().find(&a.key());
+    "data_points.get": |t, a| t.data_points().get(&a.key());
     "data_points.latest": |t, a| t.data_points().latest(&a.kpi());
     "data_points.latest_of_many": |t, a| t.data_points().latest_of_many(
         &[a.kpi(), format!("ka{}", a.n).parse()?, "kboth".parse()?]);
@@ -100,6 +102,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "data_points.delete_before all": |t, a| t.data_points().delete_before(
         None, a.timestamp(), 1 + u32::from(a.args.number));
     "goals.find": |t, a| t.goals().find(&a.goal());
+    "goals.get": |t, a| t.goals().get(&a.goal());
     "goals.find_with_kpis": |t, a| t.goals().find_with_kpis(&a.goal());
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
@@ -125,6 +128,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "goal_kpis.link": |t, a| t.goal_kpis().link(
         &NewGoalKpi { id: a.link(), ..NewGoalKpi::new(a.goal(), a.kpi()) });
     "goal_kpis.find": |t, a| t.goal_kpis().find(&a.goal(), &a.kpi());
+    "goal_kpis.get": |t, a| t.goal_kpis().get(&a.goal(), &a.kpi());
     "goal_kpis.list": |t, a| t.goal_kpis().list(&a.goal());
     "goal_kpis.count": |t, a| t.goal_kpis().count(&a.goal());
     "goal_kpis.update": |t, a| t.goal_kpis().update(&a.goal(), &a.kpi(),
@@ -133,6 +137,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &a.goal(), &a.kpi(), Weight::new(a.number()?.get())?);
     "goal_kpis.unlink": |t, a| t.goal_kpis().unlink(&a.goal(), &a.kpi());
     "integrations.find": |t, a| t.integrations().find(&a.integration());
+    "integrations.get": |t, a| t.integrations().get(&a.integration());
     "integrations.list": |t, a| t.integrations().list(&IntegrationFilter::default(), &a.page());
     "integrations.list filtered": |t, a| t.integrations().list(
         &IntegrationFilter { sync_status: Some(SyncStatus::Pending), ..IntegrationFilter::default() },
@@ -159,11 +164,13 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "integrations.reseal": |t, a| t.integrations().reseal(None, 1 + u16::from(a.args.number));
     "integrations.shred_credentials": |t, a| t.integrations().shred_credentials();
     "members.find": |t, a| t.members().find(&a.user());
+    "members.get": |t, a| t.members().get(&a.user());
     "members.list": |t, a| t.members().list(&MemberFilter::default(), &a.page());
     "members.list filtered": |t, a| t.members().list(
         &MemberFilter { role: Some(a.role()) }, &a.page());
     "members.count": |t, a| t.members().count(&MemberFilter::default());
     "invitations.find": |t, a| t.invitations().find(&invitation(a)?);
+    "invitations.get": |t, a| t.invitations().get(&invitation(a)?);
     "invitations.list": |t, a| t.invitations().list(&InvitationFilter::default(), &a.page());
     "invitations.list open": |t, a| t.invitations().list(
         &InvitationFilter { state: Some(InvitationState::Open) }, &a.page());
@@ -179,6 +186,7 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "members.remove": |t, a| t.members().remove(&a.user());
     "members.leave": |t, a| t.members().leave();
     "workspace.find": |t, a| t.workspace().find();
+    "workspace.get": |t, a| t.workspace().get();
     "workspace.update": |t, a| t.workspace().update(
         &WorkspaceChanges { name: Some(a.text().parse()?), ..Default::default() });
     "workspace.rename": |t, a| t.workspace().rename(a.text().parse()?);
@@ -209,9 +217,11 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
 
 pub const OF_A_USER: &[Call<UserConnection>] = calls! {
     "me.find": |u, a| u.me().find();
+    "me.get": |u, a| u.me().get();
     "me.update": |u, a| u.me().update(
         &ProfileChanges { name: Some(Some(a.text().parse()?)), ..ProfileChanges::default() });
     "my_workspaces.find": |u, a| u.my_workspaces().find(&own(a)?);
+    "my_workspaces.get": |u, a| u.my_workspaces().get(&own(a)?);
     "my_workspaces.find another's": |u, a| u.my_workspaces().find(&a.workspace());
     "my_workspaces.find_by_slug": |u, a| u.my_workspaces().find_by_slug(&a.slug().parse()?);
     "my_workspaces.list": |u, a| u.my_workspaces().list(&a.page());
@@ -225,12 +235,14 @@ pub const OF_A_USER: &[Call<UserConnection>] = calls! {
     "invitations.accept": |u, a| u.invitations().accept(&token(a)?);
     "invitations.decline": |u, a| u.invitations().decline(&token(a)?);
     "my_subscription.find": |u, a| u.my_subscription().find();
+    "my_subscription.get": |u, a| u.my_subscription().get();
 };
 
 /// At the service scope A's stake is what A's users and their subscriptions show: the others'
 /// belong to no tenant, and lists of them are an accepted channel.
 pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.find": |s, a| s.users().find(&a.own_user());
+    "users.get": |s, a| s.users().get(&a.own_user());
     "users.find_by_email": |s, a| s.users().find_by_email(
         &format!("{}@example.com", a.own_user()).parse()?);
     "users.list": |s, a| s.users().list(&UserFilter::default(), &a.page());
@@ -243,6 +255,8 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.sign_in": |s, a| s.users().sign_in(&new_user(a)?);
     "users.update": |s, a| s.users().update(&a.own_user(),
         &UserChanges { name: Some(Some(a.text().parse()?)), ..UserChanges::default() });
+    "users.relink": |s, a| s.users().relink(
+        &a.own_user(), &AuthProvider::Google, &format!("relinked-{}", a.n).parse()?);
     "users.delete": |s, a| s.users().delete(&a.own_user(), &[]);
     "users.delete with workspace": |s, a| s.users().delete(
         &a.own_user(), &[Succession::Delete { workspace: own(a)? }]);
@@ -253,6 +267,7 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
         .delete_ownerless_workspace(&own(a)?);
     "subscriptions.find_by_user": |s, a| s.subscriptions().find_by_user(&a.own_user());
     "subscriptions.find": |s, a| s.subscriptions().find(&format!("sa{}", a.n).parse()?);
+    "subscriptions.get": |s, a| s.subscriptions().get(&format!("sa{}", a.n).parse()?);
     "subscriptions.list": |s, a| s.subscriptions().list(&SubscriptionFilter::default(), &a.page());
     "subscriptions.count": |s, a| s.subscriptions().count(
         &SubscriptionFilter { plan_type: Some(Plan::Pro), ..SubscriptionFilter::default() });

@@ -38,7 +38,7 @@ fn columns_are_found_by_name_and_a_source_may_be_empty() {
     let all: Vec<_> = all
         .unwrap()
         .into_iter()
-        .map(|point| (point.timestamp, point.source.map(|s| s.to_string()), point.value))
+        .map(|point| (point.timestamp.get(), point.source.map(|s| s.to_string()), point.value))
         .collect();
     assert_eq!(all, [(hour(1), Some("stripe".into()), 1.5), (hour(2), None, -2000.0)]);
 }

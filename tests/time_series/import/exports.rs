@@ -27,7 +27,7 @@ fn points(tenant: &mut TenantConnection, kpi: &KpiId) -> Vec<(String, Option<Str
     all.unwrap()
         .into_iter()
         .map(|point| {
-            let at = point.timestamp.format("%m-%d %H:%M").to_string();
+            let at = point.timestamp.get().format("%m-%d %H:%M").to_string();
             (at, point.source.map(|source| source.to_string()), point.value)
         })
         .collect()

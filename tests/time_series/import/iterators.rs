@@ -66,7 +66,11 @@ fn unsorted_and_repeated_points_end_as_the_rule_for_existing_ones_says() {
             let imported = tenant.data_points().import(points, &options, |_, _| ()).unwrap();
             assert_eq!((imported.inserted, imported.rows()), (50, 250));
             let newest = tenant.data_points().latest(&kpi).unwrap().unwrap();
-            assert_eq!((newest.timestamp, newest.value), (hour(49), kept), "{existing:?} {batch}");
+            assert_eq!(
+                (newest.timestamp.get(), newest.value),
+                (hour(49), kept),
+                "{existing:?} {batch}"
+            );
             assert_eq!(tenant.kpis().find(&kpi).unwrap().unwrap().current_value, kept);
             assert_eq!(days(&mut tenant, &kpi), [(0, 24), (1, 24), (2, 2)]);
         }

@@ -29,7 +29,7 @@ fn batches_end_with_a_day_and_take_the_oldest_first() {
     assert_eq!(deleted, [48, 48, 48, 48 + 12]);
     assert_eq!(days(&mut tenant, &kpi), [(8, 12), (9, 24)]);
     let oldest = tenant.data_points().iter(&kpi, super::tools::span(0, 999)).next();
-    assert_eq!(oldest.unwrap().unwrap().timestamp, before.get());
+    assert_eq!(oldest.unwrap().unwrap().timestamp, before);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_stream_has_each_point_of_its_range_once_and_in_order() {
     for (from, to) in [(0, 3001), (-5, 9999), (1, 1000), (0, 1000), (7, 1008), (3, 3), (4000, 5000)]
     {
         let points = tenant.data_points().iter(&kpi, span(from, to));
-        let read: Vec<_> = points.map(|point| point.unwrap().timestamp).collect();
+        let read: Vec<_> = points.map(|point| point.unwrap().timestamp.get()).collect();
         let expected: Vec<_> = (from.max(0)..to.min(3001)).map(hour).collect();
         assert_eq!(read, expected, "{from} to {to}");
     }
@@ -35,7 +35,7 @@ fn points_of_one_moment_are_not_lost_where_two_pages_meet() {
     tenant.data_points().record_many(&all, OnExisting::Fail).unwrap();
     let points = tenant.data_points().iter(&kpi, span(0, 9));
     let read: Vec<_> =
-        points.map(|point| point.unwrap()).map(|p| (p.timestamp, p.source)).collect();
+        points.map(|point| point.unwrap()).map(|p| (p.timestamp.get(), p.source)).collect();
     assert_eq!(read.len(), 2103);
     assert!(read.is_sorted() && read.windows(2).all(|two| two[0] != two[1]));
 }
@@ -93,7 +93,11 @@ fn a_stream_works_behind_a_guard_that_writes_between_two_streams() {
         .iter(&from, span(0, 9))
         .map(|point| {
             let point = point.unwrap();
-            NewDataPoint::new(to.clone(), point.value * 2.0, point.timestamp + TimeDelta::days(1))
+            NewDataPoint::new(
+                to.clone(),
+                point.value * 2.0,
+                point.timestamp.get() + TimeDelta::days(1),
+            )
         })
         .collect();
     let options = sesari_db::import::ImportOptions::new(OnExisting::Fail);

@@ -307,6 +307,9 @@ fn holds(tenant: &mut TenantConnection, case: &Case) -> Result<(), TestCaseError
     for (i, series) in read.iter().enumerate() {
         prop_assert_eq!(&series.kpi_id, &kpis[i]);
         prop_assert_eq!(series.buckets.len(), grid.len());
+        let before =
+            edges.first().and_then(|from| values(&model, i, i64::MIN, *from).last().copied());
+        prop_assert_eq!(series.before, before);
         for (bucket, pair) in series.buckets.iter().zip(edges.windows(2)) {
             prop_assert_eq!(
                 (bucket.range.from(), bucket.range.to()),

@@ -35,6 +35,7 @@ fn series(values: &[Option<f64>]) -> Series {
     };
     Series {
         kpi_id: "kpi".parse().unwrap(),
+        before: None,
         buckets: values.iter().enumerate().map(bucket).collect(),
     }
 }
@@ -282,22 +283,37 @@ fn samples_out_of_order_or_not_finite_are_refused() {
 }
 
 #[test]
+fn the_value_before_the_range_goes_on_into_it() {
+    let series = Series { before: Some(7.0), ..series(&[None, Some(5.0), None]) };
+    for aggregate in [Aggregate::Last, Aggregate::First, Aggregate::Avg, Aggregate::Min] {
+        let filled = series.values(aggregate, Fill::Previous);
+        assert_eq!(filled, [Some(7.0), Some(5.0), Some(5.0)], "{aggregate:?}");
+    }
+    let sums = series.values(Aggregate::Sum, Fill::Previous);
+    assert_eq!(sums, [None, Some(5.0), Some(5.0)]);
+    let counts = series.values(Aggregate::Count, Fill::Previous);
+    assert_eq!(counts, [Some(0.0), Some(1.0), Some(0.0)]);
+    for how in [Fill::Null, Fill::Linear, Fill::Zero] {
+        assert_ne!(series.values(Aggregate::Last, how)[0], Some(7.0), "{how:?}");
+    }
+}
+
+#[test]
 fn a_goal_carries_values_forward() {
     let link = GoalLink {
-        series: series(&[None, Some(5.0), None, Some(20.0)]),
-        before: Some(2.0),
+        series: Series { before: Some(2.0), ..series(&[None, Some(5.0), None, Some(20.0)]) },
         target: Some(10.0),
         baseline: None,
         weight: 1.0,
     };
-    let other = GoalLink { series: series(&[None; 4]), before: None, ..link.clone() };
+    let other = GoalLink { series: series(&[None; 4]), ..link.clone() };
     let ends: Vec<_> = (1..=4).map(stamp).collect();
     let moments = goal_series(&ends, &[link.clone(), other]).unwrap();
     let progress: Vec<_> = moments.iter().map(|moment| moment.progress.progress()).collect();
     assert_eq!(progress, [Some(0.2), Some(0.5), Some(0.5), Some(1.0)]);
     assert_eq!(moments[3].progress.kpis[1].excluded(), Some(Excluded::NotMeasured));
     // Nothing is known before the first value.
-    let late = GoalLink { before: None, ..link.clone() };
+    let late = GoalLink { series: Series { before: None, ..link.series.clone() }, ..link.clone() };
     let moments = goal_series(&ends, &[late]).unwrap();
     assert_eq!(moments[0].progress.progress(), None);
     assert_eq!(moments[1].progress.progress(), Some(0.5));

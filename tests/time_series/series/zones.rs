@@ -3,7 +3,10 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Month, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike, Utc,
+    Weekday,
+};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use sesari_db::repo::TimeRange;
 use sesari_db::series::{Grid, Step, Unit};
@@ -43,6 +46,12 @@ fn changes(zone: Tz, from: i64, to: i64, days: i64) -> Vec<i64> {
     found
 }
 
+/// How many months a date is from the beginning of a fiscal year.
+fn months(date: NaiveDate, first: Month) -> i32 {
+    date.year() * 12 + i32::try_from(date.month()).unwrap()
+        - i32::try_from(first.number_from_month()).unwrap()
+}
+
 /// What tells one period from the next, growing with time.
 fn period(unit: Unit, date: NaiveDate) -> (i32, u32) {
     match unit {
@@ -51,6 +60,12 @@ fn period(unit: Unit, date: NaiveDate) -> (i32, u32) {
         Unit::Month => (date.year(), date.month()),
         Unit::Quarter => (date.year(), date.month0() / 3),
         Unit::Year => (date.year(), 0),
+        Unit::WeekFrom(first) => {
+            let shifted = date + Days::new((7 - u64::from(first.num_days_from_monday())) % 7);
+            (shifted.iso_week().year(), shifted.iso_week().week())
+        }
+        Unit::FiscalQuarter(first) => (months(date, first).div_euclid(3), 0),
+        Unit::FiscalYear(first) => (months(date, first).div_euclid(12), 0),
     }
 }
 
@@ -73,8 +88,18 @@ pub(crate) fn edges_by_the_clock(clock: &[(i64, NaiveDateTime)], unit: Unit) -> 
     edges
 }
 
-pub(crate) const UNITS: [Unit; 6] =
-    [Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Quarter, Unit::Year];
+pub(crate) const UNITS: [Unit; 10] = [
+    Unit::Hour,
+    Unit::Day,
+    Unit::Week,
+    Unit::Month,
+    Unit::Quarter,
+    Unit::Year,
+    Unit::WeekFrom(Weekday::Sun),
+    Unit::WeekFrom(Weekday::Wed),
+    Unit::FiscalQuarter(Month::February),
+    Unit::FiscalYear(Month::April),
+];
 
 /// A grid over the days around a change, with every unit.
 fn look_around(zone: Tz, change: i64) {
