@@ -123,7 +123,7 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             "BillingEvent",
             json!({
                 "user_id": "u1", "status": "active", "plan_type": "pro", "current_period_end": at,
-                "cancel_at_period_end": true, "occurred_at": at,
+                "cancel_at_period_end": true, "occurred_at": at, "sequence": 1,
             }),
         ),
         of::<SubscriptionFilter>(
