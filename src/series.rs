@@ -27,8 +27,8 @@ mod grid;
 mod statistics;
 mod stretches;
 mod summary;
-mod zone;
 
+pub use crate::value::zone::{Unit, Zone};
 pub use downsample::{Sample, downsample};
 pub use error::SeriesError;
 pub use fill::Fill;
@@ -38,4 +38,3 @@ pub(crate) use statistics::check_percentiles;
 pub use statistics::{Change, Statistics};
 pub(crate) use stretches::Stretches;
 pub use summary::{Aggregate, Bucket, Comparison, Series, Summary};
-pub use zone::{Unit, Zone};

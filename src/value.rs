@@ -14,6 +14,7 @@ mod number;
 mod text;
 mod time_zone;
 mod unicode;
+pub(crate) mod zone;
 
 pub use choice::{
     ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,

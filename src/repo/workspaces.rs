@@ -49,7 +49,7 @@ pub struct NewWorkspace {
     /// Name in addresses, unique among all workspaces.
     pub slug: Slug,
     /// Whose days its series are of by default; `Etc/UTC` unless said otherwise.
-    #[serde(default)]
+    #[serde(default, alias = "timeZone")]
     pub time_zone: TimeZone,
 }
 
@@ -74,6 +74,11 @@ pub struct WorkspaceChanges {
     pub slug: Option<Slug>,
     /// Whose days its series are of by default. What was rolled up by the days of another zone is read
     /// past until [`Database::rezone_rollups`](crate::Database::rezone_rollups) has been there.
+    #[serde(
+        alias = "timeZone",
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub time_zone: Option<TimeZone>,
 }
 

@@ -4,9 +4,9 @@ use chrono::{DateTime, Month, TimeDelta, Utc, Weekday};
 use serde::{Deserialize, Serialize};
 
 use super::error::SeriesError;
-use super::zone::{Unit, Zone};
 use crate::point::TimeRange;
 use crate::value::Timestamp;
+use crate::value::zone::{Unit, Zone};
 
 /// How long a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::zone::Zone;
 use crate::value::Timestamp;
+use crate::value::zone::Zone;
 
 /// Spans to read, each in order and apart from each other.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use diesel::sql_types::Text;
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
-use crate::series::Zone;
+use super::zone::Zone;
 
 /// The zone of a workspace: a name of the IANA database, spelt as it is there; `Etc/UTC` by default.
 ///

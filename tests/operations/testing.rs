@@ -177,7 +177,7 @@ struct Helper {
 impl Helper {
     fn command(mode: &str) -> Command {
         // Whoever started the tests may ignore the signal, as `nohup` and a shell's background do.
-        let mut command = Command::new("env");
+        let mut command = Command::new("/usr/bin/env");
         command
             .arg("--default-signal=INT")
             .arg(std::env::current_exe().expect("this program"))

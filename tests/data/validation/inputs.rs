@@ -145,8 +145,14 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
         ),
         of::<UserFilter>("UserFilter", json!({"provider": "google", "created_from": at})),
         of::<ProfileChanges>("ProfileChanges", json!({"name": "Ada", "image": null})),
-        of::<NewWorkspace>("NewWorkspace", json!({"name": "Acme", "slug": "acme"})),
-        of::<WorkspaceChanges>("WorkspaceChanges", json!({"name": "Acme", "slug": "acme"})),
+        of::<NewWorkspace>(
+            "NewWorkspace",
+            json!({"name": "Acme", "slug": "acme", "time_zone": "Europe/Berlin"}),
+        ),
+        of::<WorkspaceChanges>(
+            "WorkspaceChanges",
+            json!({"name": "Acme", "slug": "acme", "time_zone": "Europe/Berlin"}),
+        ),
         of::<AuditFilter>(
             "AuditFilter",
             json!({

@@ -10,7 +10,7 @@ use chrono::{
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::value::Invalid;
+use super::Invalid;
 
 /// A time zone of the IANA database, such as `Europe/Berlin`.
 ///
@@ -42,7 +42,7 @@ impl Zone {
     }
 
     /// What a clock on the wall shows.
-    pub(super) fn shows(self, moment: DateTime<Utc>) -> NaiveDateTime {
+    pub(crate) fn shows(self, moment: DateTime<Utc>) -> NaiveDateTime {
         self.0.from_utc_datetime(&moment.naive_utc()).naive_local()
     }
 
@@ -59,12 +59,12 @@ impl Zone {
     }
 
     /// When the day began in which this moment lies: the clock may show the date before again.
-    pub(super) fn day_until(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn day_until(self, moment: DateTime<Utc>) -> DateTime<Utc> {
         self.days_around(moment).0
     }
 
     /// When the first day begins that does not begin before this moment.
-    pub(super) fn day_from(self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(crate) fn day_from(self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let (day, next) = self.days_around(moment);
         if day == moment { Some(day) } else { next }
     }
@@ -134,7 +134,7 @@ impl Zone {
     }
 
     /// When the hour of the clock began in which this moment lies.
-    pub(super) fn hour_of(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn hour_of(self, moment: DateTime<Utc>) -> DateTime<Utc> {
         let mut moment = moment.timestamp();
         loop {
             let offset = self.offset(moment);
@@ -151,7 +151,7 @@ impl Zone {
     }
 
     /// When the next hour of the clock begins.
-    pub(super) fn hour_after(self, moment: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn hour_after(self, moment: DateTime<Utc>) -> DateTime<Utc> {
         let mut moment = moment.timestamp();
         loop {
             let offset = self.offset(moment);
@@ -251,7 +251,7 @@ pub enum Unit {
 
 impl Unit {
     /// The first date of the period of this date. Hours lie within a day.
-    pub(super) fn start(self, date: NaiveDate) -> NaiveDate {
+    pub(crate) fn start(self, date: NaiveDate) -> NaiveDate {
         let (year, month) = (date.year(), date.month());
         let start = match self {
             Self::Hour | Self::Day => Some(date),
@@ -272,7 +272,7 @@ impl Unit {
 
     /// So many periods later, or before where negative. A day that the month does not have is its
     /// last.
-    pub(super) fn shift(self, date: NaiveDate, periods: i64) -> Option<NaiveDate> {
+    pub(crate) fn shift(self, date: NaiveDate, periods: i64) -> Option<NaiveDate> {
         let days = |each: u64| {
             let days = Days::new(periods.unsigned_abs().checked_mul(each)?);
             if periods < 0 { date.checked_sub_days(days) } else { date.checked_add_days(days) }
