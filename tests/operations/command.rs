@@ -38,7 +38,7 @@ fn ended(command: &mut Command, code: i32) -> String {
 #[test]
 fn every_command_explains_itself_and_refuses_what_it_does_not_know() {
     let all = ended(&mut sesari(&["--help"]), 0);
-    for command in ["doctor", "migrate", "keys", "retire", "import", "verify", "rotate"] {
+    for command in ["doctor", "migrate", "keys", "retire", "import", "verify", "rotate", "rezone"] {
         assert!(all.contains(command), "{all}");
         let help = ended(&mut sesari(&[command, "--help"]), 0);
         assert!(help.contains("Usage: sesari"), "{help}");
@@ -184,6 +184,17 @@ fn a_file_is_imported_checked_and_verified() {
     assert!(rollups(&[], 1).contains(kpi.as_str()));
     rollups(&["--rebuild"], 1);
     rollups(&[], 0);
+
+    let mut tenant = world.db.tenant(owner, workspace).unwrap();
+    tenant.workspace().change_time_zone("Asia/Kolkata".parse().unwrap()).unwrap();
+    tenant.commit().unwrap();
+    rollups(&[], 1);
+    let rezone = ["rezone", "--workspace", workspace.as_str(), "--batch", "1"];
+    assert!(ended(&mut of(&world, &rezone, ""), 0).contains("made anew"));
+    rollups(&[], 0);
+    let zones = ended(&mut of(&world, &["verify", "zones", "Etc/UTC"], ""), 0);
+    assert!(zones.contains("1 zones, 0 differences"), "{zones}");
+    ended(&mut of(&world, &["verify", "zones", "Mars/Olympus"], ""), 2);
 }
 
 #[test]

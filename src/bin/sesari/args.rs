@@ -41,6 +41,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Verify(Verify),
     Rotate(Rotate),
+    Rezone(Rezone),
     /// Prints a completion script.
     Completions {
         /// For this shell.
@@ -193,6 +194,12 @@ pub(crate) enum Verify {
         #[arg(long)]
         rebuild: bool,
     },
+    /// Rules of time zones, the server's with the crate's. Exit code 1: some differ, so that series of these
+    /// zones read more points; no answer is wrong.
+    Zones {
+        /// These zones, such as Europe/Berlin; without any, all, which takes a minute.
+        zones: Vec<Zone>,
+    },
     /// A workspace's audit log, with its chain of hashes. Exit code 1: it was changed.
     Audit {
         /// The workspace.
@@ -212,6 +219,21 @@ pub(crate) struct Rotate {
     /// Credentials moved in one transaction.
     #[arg(long, default_value = "100", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) as_service: AsService,
+}
+
+/// Makes the rollups of a workspace anew after a change of its time zone, while services go on.
+///
+/// Series are right before it has been there, and slower. Interrupted, it may be started again.
+#[derive(Debug, Args)]
+pub(crate) struct Rezone {
+    /// The workspace.
+    #[arg(long)]
+    pub(crate) workspace: WorkspaceId,
+    /// Rollups made anew in one transaction.
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
     #[command(flatten)]
     pub(crate) as_service: AsService,
 }

@@ -48,6 +48,7 @@ fn run(command: Command) -> Outcome<Found> {
         Command::Import(command) => import::run(&command),
         Command::Verify(command) => upkeep::verify(command),
         Command::Rotate(command) => upkeep::rotate(&command),
+        Command::Rezone(command) => upkeep::rezone(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "sesari", &mut script);

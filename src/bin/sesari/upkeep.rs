@@ -4,11 +4,12 @@ use diesel::Connection;
 use sesari_db::credentials::{SealingKey, SealingKeyRing};
 use sesari_db::maintenance::{self, RollupPart};
 use sesari_db::migrations;
+use sesari_db::series::Zone;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing, MemberRole};
 use sesari_db::value::Role;
 use sesari_db::{Database, DatabaseBuilder, PgConnection, Scope};
 
-use crate::args::{Keys, Migrate, Retire, Rotate, Verify};
+use crate::args::{Keys, Migrate, Retire, Rezone, Rotate, Verify};
 use crate::print::{bar, line, text};
 use crate::{Found, Outcome};
 
@@ -127,6 +128,19 @@ pub(crate) fn verify(command: Verify) -> Outcome<Found> {
             line!("{} KPIs, {} differences {done}", report.kpis, report.count);
             Ok(if report.is_clean() { Found::Nothing } else { Found::Something })
         }
+        Verify::Zones { zones } => {
+            let zones = if zones.is_empty() { Zone::all().collect() } else { zones };
+            let count = zones.len();
+            let differences = maintenance::verify_time_zones(&mut admin()?, zones)?;
+            for difference in &differences {
+                match difference.at {
+                    Some(at) => line!("{} differs at {}", difference.zone, at.to_rfc3339()),
+                    None => line!("{} is not known to the server", difference.zone),
+                }
+            }
+            line!("{count} zones, {} differences found", differences.len());
+            Ok(if differences.is_empty() { Found::Nothing } else { Found::Something })
+        }
         Verify::Audit { workspace, user } => {
             let db = database()?.build()?;
             let mut tenant = db.begin(&Scope::tenant(&user, &workspace).read_only())?;
@@ -139,6 +153,19 @@ pub(crate) fn verify(command: Verify) -> Outcome<Found> {
             Ok(if verdict.is_intact() { Found::Nothing } else { Found::Something })
         }
     }
+}
+
+pub(crate) fn rezone(command: &Rezone) -> Outcome<Found> {
+    let db = database()?.build()?;
+    let bar = bar(0, "{wide_bar} {pos} of {len} rollups");
+    let service = command.as_service.name.clone();
+    let done = db.rezone_rollups(service, &command.workspace, command.batch, |so_far| {
+        bar.set_length(so_far.total);
+        bar.set_position(so_far.rollups);
+    })?;
+    bar.finish_and_clear();
+    line!("{} rollups, {} made anew", done.rollups, done.rezoned);
+    Ok(Found::Nothing)
 }
 
 pub(crate) fn rotate(command: &Rotate) -> Outcome<Found> {
