@@ -87,7 +87,7 @@ pub fn issue_next(
     kpi: &KpiId,
     cents: i64,
 ) -> Result<i32, Error> {
-    db.run("invoice.issue", Scope::tenant(user, workspace), |tenant| {
+    db.try_run("invoice.issue", Scope::tenant(user, workspace), |tenant| {
         let newest = invoices::table
             .filter(invoices::workspace_id.eq(workspace))
             .select(diesel::dsl::max(invoices::number))
