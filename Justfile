@@ -14,7 +14,7 @@ test:
     cargo test
 
 # The long forms: programs in two worlds so many of them, and time zones from 1970.
-long programs="3000":
+long programs="2000":
     SESARI_LONG={{programs}} cargo test --test two_worlds -- --nocapture no_program
     SESARI_LONG=1 cargo test --test time_series the_servers_days
 

@@ -312,7 +312,7 @@ pub struct Seen {
 pub fn run(side: &mut Side, n: u32, program: &Program) -> Seen {
     let before = side.others(n);
     let signer = Signer::of(&side.test);
-    let mut ends = vec![side.now()];
+    let mut ends = vec![side.step_end()];
     let steps = take_steps(side, n, program, &signer, &mut ends);
     let after = side.others(n);
     let disturbed = (before != after).then(|| difference(&before, &after));
@@ -347,7 +347,7 @@ fn take_steps(
                 Ok(guard) => guard,
                 Err(error) => {
                     seen.push(learnt(&error));
-                    ends.push(side.now());
+                    ends.push(side.step_end());
                     continue;
                 }
             },
@@ -355,7 +355,7 @@ fn take_steps(
         let (answer, guard) = take(guard, step, n, undone, signer);
         sessions[session] = guard;
         seen.push(answer);
-        ends.push(side.now());
+        ends.push(side.step_end());
     }
     seen
 }

@@ -279,11 +279,16 @@ fn state(admin: &mut PgConnection) -> String {
 }
 
 impl Side {
-    /// The server's clock.
-    pub fn now(&mut self) -> DateTime<Utc> {
-        diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()"))
+    /// When a step ended, by the server's clock. Stored times are cut to the millisecond, and the time of
+    /// a change may run ahead of the clock by as much: of no step before and of none after are there times
+    /// that it could be taken for.
+    pub fn step_end(&mut self) -> DateTime<Utc> {
+        std::thread::sleep(Duration::from_millis(3));
+        let end = diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()"))
             .get_result(&mut self.admin)
-            .unwrap()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        end
     }
 }
 
