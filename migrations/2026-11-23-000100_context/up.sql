@@ -679,4 +679,8 @@ COMMENT ON FUNCTION sesari.release_advisory_locks IS
     'Gives back the advisory locks that the session holds beyond its transaction; nothing where sesari_owner may not';
 GRANT EXECUTE ON FUNCTION sesari.release_advisory_locks TO sesari_tenant, sesari_service;
 
+
+-- The plans of functions are estimated from these, and a server prints plans to whoever asks it to.
+SELECT sesari.forget_statistics('sesari.context_keys');
+
 RESET ROLE;

@@ -485,4 +485,9 @@ CREATE TRIGGER workspace_users_audit AFTER INSERT OR UPDATE OR DELETE ON public.
     FOR EACH ROW EXECUTE FUNCTION sesari.audit(
         'workspace_users', 'member.add', 'member.change_role', 'member.remove', '', '');
 
+
+-- The plans of functions are estimated from these, and a server prints plans to whoever asks it to.
+SELECT sesari.forget_statistics(name)
+  FROM unnest('{sesari.audit_heads,sesari.audit_pending,sesari.used_workspace_ids}'::regclass[]) AS name;
+
 RESET ROLE;

@@ -81,4 +81,8 @@ COMMENT ON FUNCTION sesari.my_subscription IS
     'The subscription of the signed-in user, while no workspace is chosen; no row for anybody else';
 GRANT EXECUTE ON FUNCTION sesari.my_subscription TO sesari_tenant;
 
+
+-- The plans of functions are estimated from these, and a server prints plans to whoever asks it to.
+SELECT sesari.forget_statistics('public.subscriptions');
+
 RESET ROLE;

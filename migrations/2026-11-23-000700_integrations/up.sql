@@ -484,4 +484,9 @@ COMMENT ON FUNCTION sesari.sync_schedule IS
     'When an integration of the current workspace is to be synchronised, and until when a worker has it. No row if there is none';
 GRANT EXECUTE ON FUNCTION sesari.sync_schedule TO sesari_tenant;
 
+
+-- The plans of functions are estimated from these, and a server prints plans to whoever asks it to.
+SELECT sesari.forget_statistics(name)
+  FROM unnest('{sesari.sealing_salts,sesari.sync_queue,sesari.sync_turns}'::regclass[]) AS name;
+
 RESET ROLE;

@@ -557,4 +557,8 @@ COMMENT ON FUNCTION sesari.delete_user IS
     'Deletes a user of at most 500 workspaces, for services, after leave_workspaces; undecided ones are returned, up to 1000, and then nothing is done';
 GRANT EXECUTE ON FUNCTION sesari.delete_user TO sesari_service;
 
+
+-- The plans of functions are estimated from these, and a server prints plans to whoever asks it to.
+SELECT sesari.forget_statistics('sesari.invitation_tokens');
+
 RESET ROLE;

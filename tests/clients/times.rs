@@ -31,7 +31,7 @@ fn every_time_that_a_client_may_send_back_is_stored_to_the_millisecond() {
            AND datetime_precision <> 3 ORDER BY 1",
     );
     // Entries are told apart by their number; a day starts at a whole second.
-    assert_eq!(finer, ["audit_log.occurred_at", "kpi_rollups.day"]);
+    assert_eq!(finer, ["audit_log.occurred_at", "kpi_rollups.day", "kpi_rollups.day_end"]);
 }
 
 #[test]
