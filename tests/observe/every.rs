@@ -47,7 +47,7 @@ fn all(world: &World) -> Vec<(&'static str, Vec<Told>)> {
 }
 
 /// Methods that are one operation with another argument.
-const SHARED: [(&str, &[&str]); 24] = [
+const SHARED: [(&str, &[&str]); 25] = [
     ("kpi.find", &["kpis.find", "kpis.get"]),
     ("goal.find", &["goals.find", "goals.get"]),
     ("goal_kpi.find", &["goal_kpis.find", "goal_kpis.get"]),
@@ -71,10 +71,19 @@ const SHARED: [(&str, &[&str]); 24] = [
         &["data_points.import", "data_points.import_csv", "data_points.record_many"],
     ),
     ("data_point.range", &["data_points.export_csv", "data_points.iter", "data_points.range"]),
+    ("series.time_zone", &["series.grid", "series.whole_grid"]),
     ("integration.update", &["integrations.activate", "integrations.deactivate"]),
     ("integration.record_sync", &["integrations.record_failure", "integrations.record_success"]),
     ("member.remove", &["members.leave", "members.remove"]),
-    ("workspace.update", &["workspace.change_slug", "workspace.rename", "workspace.update"]),
+    (
+        "workspace.update",
+        &[
+            "workspace.change_slug",
+            "workspace.change_time_zone",
+            "workspace.rename",
+            "workspace.update",
+        ],
+    ),
     ("audit_log.checkpoint", &["audit_log.checkpoint", "audit_log.settled_before"]),
 ];
 
