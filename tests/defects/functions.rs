@@ -22,7 +22,7 @@ pub const DEFECTS: &[Defect] = defects! {
     "any role for the one asked", Stays, ["kpis"]:
         edit!("workspace_id_as", "role = ANY (roles)", "true");
     "all workspaces for one's own", Leaks, ["workspaces"]:
-        edit!("my_workspaces", "l.user_id = me AND", "me IS NOT NULL AND");
+        edit!("my_workspaces", "c.member = l.workspace_id || '.' || me", "c.member ^@ (l.workspace_id || '.')");
     "all users for the fellow members", Leaks, []:
         edit!("member_profiles", "m.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "signed in, whatever the workspace", Stays, []:

@@ -174,6 +174,12 @@ pub fn sweep(columns: &[Column]) -> Vec<Question> {
     let mut random = Random::new(1);
     let mut questions = Vec::new();
     for column in columns {
+        // Estimates differ from value to value, and chance may pick one of which nothing is known.
+        for value in column.only_left.iter().take(8).chain(column.only_right.iter().take(8)) {
+            let condition = format!("t.{} = {}", column.name, literal(column, value));
+            let sql = format!("EXPLAIN SELECT FROM {} AS t WHERE {condition}", column.table);
+            questions.push(Question { settings: "", sql });
+        }
         for (i, form) in
             ["{c} = {v}", "{c} >= {v} AND {c} <= {v}", "{c} IS NULL"].iter().enumerate()
         {
