@@ -114,7 +114,6 @@ fn every_reason_is_listed_at_once() {
             "login-has-both-roles",
             "policy-changed",
             "schema-writable",
-            "statistics-across-tenants",
             "stray-grant",
             "table-changed",
             "table-not-forced",

@@ -47,7 +47,7 @@ refused! {
     a_login_that_reads_all_data_is_refused:
         "GRANT pg_read_all_data TO {login}"
         => [
-            "index-across-tenants", "login-is-privileged", "statistics-across-tenants",
+            "index-across-tenants", "login-is-privileged",
             "table-without-policy", "table-without-rls",
         ];
     a_login_that_sees_other_sessions_statements_is_refused:
@@ -56,7 +56,7 @@ refused! {
         "GRANT pg_signal_backend TO {login}" => ["login-is-privileged"];
     a_login_with_both_roles_is_refused:
         "GRANT sesari_service TO {login}"
-        => ["index-across-tenants", "login-has-both-roles", "statistics-across-tenants"];
+        => ["index-across-tenants", "login-has-both-roles"];
     a_login_that_owns_a_table_is_refused:
         "CREATE TABLE public.mine (); ALTER TABLE public.mine OWNER TO {login}"
         => ["login-owns", "stray-grant", "table-without-rls"];

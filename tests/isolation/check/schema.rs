@@ -92,7 +92,7 @@ refused! {
     a_tenant_who_reads_users_is_refused:
         "GRANT SELECT (id, email) ON public.users TO sesari_tenant;
          CREATE POLICY users_tenant_select ON public.users FOR SELECT TO sesari_tenant USING (false)"
-        => ["grant-changed", "index-across-tenants", "policy-changed", "statistics-across-tenants"];
+        => ["grant-changed", "index-across-tenants", "policy-changed"];
     a_rewriting_rule_is_refused:
         "CREATE RULE detour AS ON DELETE TO public.goals DO INSTEAD NOTHING" => ["rule-changed"];
 }
