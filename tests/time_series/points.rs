@@ -168,7 +168,8 @@ fn statements() -> impl Strategy<Value = String> {
             at(h))),
         1 => value.clone().prop_map(|v| format!(
             "UPDATE kpi_data_points SET value = {v} WHERE extract(hour FROM timestamp) = 3")),
-        1 => (hour.clone(), 1..40_i32).prop_map(move |(h, n)| format!(
+        // As far as the span that they are in is long, so that none takes another's place on the way.
+        1 => (hour.clone(), 4..40_i32).prop_map(move |(h, n)| format!(
             "UPDATE kpi_data_points SET timestamp = timestamp + {n} * interval '1 day'
               WHERE kpi_id = '{{k}}' AND timestamp > {} AND source <> 'stripe'
                 AND NOT EXISTS (SELECT FROM kpi_data_points AS p WHERE p.timestamp > {} + interval '4 days')",
