@@ -114,6 +114,10 @@ impl PgConnection {
         self.wire.answer_within = limit;
     }
 
+    #[cfg_attr(
+        not(feature = "tokio"),
+        allow(dead_code, reason = "futures alone cancel statements")
+    )]
     pub(crate) fn cancel_token(&self) -> &CancelToken {
         &self.cancel_token
     }

@@ -13,6 +13,7 @@ use super::target::{Network, Target};
 use super::transport::{Address, Transport};
 
 /// What it takes to cancel the statement of one connection. `Debug` does not show the secret.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "futures alone cancel statements"))]
 #[derive(Clone)]
 pub(crate) struct CancelToken {
     address: Address,
@@ -31,6 +32,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "futures alone cancel statements"))]
 impl CancelToken {
     pub(super) fn new(target: &Target, opened: &Opened) -> Self {
         Self {

@@ -89,6 +89,10 @@ impl Outgoing {
     }
 
     /// Asks the server, on a connection of its own, to cancel what the backend runs.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        allow(dead_code, reason = "futures alone cancel statements")
+    )]
     pub(super) fn cancel_request(&mut self, pid: i32, secret: &[u8]) {
         self.message(None, |out| {
             out.bytes.extend(80_877_102_i32.to_be_bytes());

@@ -70,6 +70,7 @@ pub(crate) struct Target {
 }
 
 /// What a connection to cancel a statement needs too: everything but who connects.
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "read where TLS is made"))]
 #[derive(Debug, Default)]
 pub(super) struct Network {
     pub(super) sslmode: SslMode,
