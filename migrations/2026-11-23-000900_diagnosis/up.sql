@@ -87,7 +87,7 @@ COMMENT ON FUNCTION sesari.diagnose IS
     'Why a user does not see, change or delete a row, as one word; never what is in it, or where else it is';
 GRANT EXECUTE ON FUNCTION sesari.diagnose TO sesari_service;
 
--- The steps of verified_context, each with its name. tests/diagnosis.rs holds them against it.
+-- The steps of verified_context, each with its name. tests/isolation/diagnosis.rs holds them against it.
 CREATE FUNCTION sesari.diagnose_context(token text, backend integer, at timestamptz) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -9,8 +9,8 @@ use sesari_db::value::{ActorKind, IntegrationProvider, Plan, Role, ScopeKind, Su
 
 use crate::support::{World, hour, service};
 
-/// What members, workspaces and data leave is in `tests/repositories`, what integrations leave in
-/// `tests/integrations`; here is who, in which scope, for each.
+/// What members, workspaces and data leave is in `tests/data/repositories`, what integrations leave in
+/// `tests/data/integrations`; here is who, in which scope, for each.
 #[test]
 fn each_entry_names_actor_door_and_transaction() {
     let world = World::new();

@@ -20,14 +20,17 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("sync_queue_leased_until_check", "the server's time and a lease that is checked"),
     (
         "sync_queue_next_sync_at_check",
-        "bounded by the queue's functions; walked in tests/integrations",
+        "bounded by the queue's functions; walked in tests/data/integrations",
     ),
     ("idempotency_keys_fingerprint_check", "a SHA-256, made by the library"),
     (
         "idempotency_keys_operation_check",
-        "a name in the caller's source; walked in tests/idempotency",
+        "a name in the caller's source; walked in tests/data/idempotency",
     ),
-    ("idempotency_keys_result_check", "measured before it is sent; walked in tests/idempotency"),
+    (
+        "idempotency_keys_result_check",
+        "measured before it is sent; walked in tests/data/idempotency",
+    ),
     ("invitation_tokens_token_hash_check", "a SHA-256, made by the database"),
     ("invitations_expires_at_check", "the server's time and a validity that is checked"),
     ("integrations_credentials_check", "sealed text, made by no caller; walked beside the table"),
