@@ -30,6 +30,10 @@ use crate::value::Invalid;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A point lies within a span that is packed: from a repository, which asks for that before, one that was
+/// packed in between.
+const PACKED_MEANWHILE: &str = "kpi_packed_points_no_overlap";
+
 /// Everything that can go wrong. See the [module](self) for what messages contain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -409,7 +413,7 @@ impl Error {
                 | Self::IdleInTransactionTimeout
                 | Self::ContextExpired
                 | Self::ReadOnlyServer
-        )
+        ) || matches!(self, Self::Conflict { constraint } if constraint == PACKED_MEANWHILE)
     }
 }
 

@@ -1,6 +1,8 @@
-//! Upkeep of a database in production: context keys, the audit log, idempotency keys, rollups and time zones. For the
+//! Upkeep of a database in production: context keys, the audit log, idempotency keys, packed
+//! history, rollups and time zones. For the
 //! login that runs the [`migrations`](crate::migrations); the services' logins may do none of it.
 
+mod packing;
 mod rollups;
 mod zones;
 
@@ -15,6 +17,7 @@ use crate::id::WorkspaceId;
 use crate::tenancy::ContextKey;
 use crate::value::Timestamp;
 
+pub use self::packing::{DEFAULT_PACKING_BATCH, Packing, pack_points};
 pub use self::rollups::{
     RollupDifference, RollupPart, RollupReport, rebuild_rollups, verify_rollups,
 };

@@ -173,6 +173,28 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Closed history of the KPIs, packed by sesari.pack_points; kpi_history shows its points one by one
+    kpi_packed_points (workspace_id, kpi_id, starts_at) {
+        /// When the first of the points was measured
+        starts_at -> Timestamptz,
+        /// When the last of the points was measured
+        ends_at -> Timestamptz,
+        /// How many points, at least eight
+        points -> Int4,
+        /// The workspace
+        workspace_id -> Text,
+        /// The KPI measured
+        kpi_id -> Text,
+        /// When each was measured, in milliseconds from starts_at, ascending
+        point_offsets -> Array<Int4>,
+        /// Its value, in the KPI's unit
+        point_values -> Array<Float8>,
+        /// Where it came from, empty for none; one entry where that is the same for all
+        point_sources -> Array<Text>,
+    }
+}
+
+diesel::table! {
     /// What the data points of a KPI come to in a day of the workspace; kept by a trigger
     kpi_rollups (workspace_id, kpi_id, day) {
         /// When the day starts
@@ -330,6 +352,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     integrations,
     invitations,
     kpi_data_points,
+    kpi_packed_points,
     kpi_rollups,
     kpis,
     subscriptions,

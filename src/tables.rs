@@ -28,6 +28,7 @@ pub(crate) const TABLES: &[Table] = &[
     table("public.integrations", "integration", &["integration", "integration_queue"]),
     table("public.invitations", "invitation", &["invitation", "my_invitation"]),
     table("public.kpi_data_points", "data point", &["data_point", "data_points", "series"]),
+    table("public.kpi_packed_points", "packed points", &[]),
     table("public.kpi_rollups", "rollup", &[]),
     table("public.kpis", "kpi", &["kpi"]),
     table("public.subscriptions", "subscription", &["my_subscription", "subscription"]),

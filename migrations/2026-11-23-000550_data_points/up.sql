@@ -85,9 +85,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sesari.audit_deleted_points IS 'Trigger: writes what was deleted to the audit log';
+-- None of these triggers fires for points that are packed or unpacked, which stay what they are.
 CREATE TRIGGER kpi_data_points_audit AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.audit_deleted_points();
+    FOR EACH STATEMENT WHEN (CURRENT_USER <> 'sesari_owner' OR current_setting('sesari.repacking', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION sesari.audit_deleted_points();
 
 SELECT sesari.protect_table('public.kpi_data_points', fixed => '{workspace_id,kpi_id}');
 CREATE POLICY kpi_data_points_owner_select ON public.kpi_data_points FOR SELECT TO sesari_owner
@@ -293,9 +295,7 @@ BEGIN
                        WHERE r.workspace_id = workspace AND r.kpi_id = t.kpi_id AND r.day = t.day
                        LIMIT 1) AS r
                  LEFT JOIN LATERAL (
-                      SELECT true AS found FROM public.kpi_data_points AS p
-                       WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
-                         AND p."timestamp" >= t.day AND p."timestamp" < t.day_end
+                      SELECT true AS found FROM sesari.points_between(workspace, t.kpi_id, t.day, t.day_end) AS p
                        LIMIT 1) AS p ON true
                 WHERE p.found IS NULL));
     END IF;
@@ -310,14 +310,25 @@ BEGIN
            SELECT count(*) AS points, min(p.value) AS min, max(p.value) AS max,
                   sum(p.value) FILTER (WHERE p.value > -1e290 AND p.value < 1e290) AS sum,
                   array_agg(p.value) AS values
-             FROM (SELECT p.value FROM public.kpi_data_points AS p
-                    WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
-                      AND p."timestamp" >= t.day AND p."timestamp" < t.day_end
-                    ORDER BY p."timestamp", p.source) AS p) AS d
+             FROM (SELECT p.value FROM sesari.points_between(workspace, t.kpi_id, t.day, t.day_end) AS p
+                    ORDER BY p."timestamp", p.source COLLATE "C") AS p) AS d
      WHERE d.points > 0
         ON CONFLICT (workspace_id, kpi_id, day) DO UPDATE
        SET points = excluded.points, sum = excluded.sum, min = excluded.min, max = excluded.max,
            first = excluded.first, last = excluded.last;
+    -- The newest point is never packed: so much of what is left is unpacked.
+    IF may_be_empty THEN
+        PERFORM sesari.unpack_spans(workspace, array_agg(s.kpi_id), array_agg(s.starts_at))
+           FROM (SELECT DISTINCT * FROM unnest(kpis)) AS c (kpi_id)
+          CROSS JOIN LATERAL (
+                SELECT s.kpi_id, s.starts_at, s.ends_at FROM public.kpi_packed_points AS s
+                 WHERE s.workspace_id = workspace AND s.kpi_id = c.kpi_id
+                 ORDER BY s.starts_at DESC LIMIT 1) AS s
+          WHERE NOT EXISTS (
+                SELECT FROM public.kpi_data_points AS p
+                 WHERE p.workspace_id = workspace AND p.kpi_id = s.kpi_id AND p."timestamp" > s.ends_at)
+         HAVING count(*) > 0;
+    END IF;
     -- Written even where nothing changes: under REPEATABLE READ a writer whose snapshot is older
     -- than another's points must fail, and only a new version of the row makes it.
     UPDATE public.kpis AS k
@@ -406,6 +417,29 @@ BEGIN
         END IF;
         PERFORM sesari.roll_up(
             workspace, zone, kpis, oldest, newest, TG_OP <> 'INSERT', TG_OP = 'DELETE');
+        -- Under the lock of the KPIs, by which whoever packs is done. Looked for around all points of a KPI,
+        -- as there mostly are none, before around each.
+        CONTINUE WHEN TG_OP = 'DELETE' OR NOT EXISTS (
+            SELECT FROM (SELECT t.kpi_id, min(t.oldest) AS oldest, max(t.newest) AS newest
+                           FROM unnest(kpis, oldest, newest) AS t (kpi_id, oldest, newest) GROUP BY t.kpi_id) AS t
+             CROSS JOIN LATERAL (
+                   SELECT FROM public.kpi_packed_points AS s
+                    WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id
+                      AND s.starts_at > t.oldest - interval '24 days' AND s.starts_at <= t.newest
+                      AND s.ends_at >= t.oldest LIMIT 1) AS s);
+        IF EXISTS (
+            SELECT FROM changed AS c
+             CROSS JOIN LATERAL (
+                   SELECT s.ends_at FROM public.kpi_packed_points AS s
+                    WHERE s.workspace_id = c.workspace_id AND s.kpi_id = c.kpi_id AND s.starts_at <= c."timestamp"
+                    ORDER BY s.starts_at DESC LIMIT 1) AS s
+             WHERE c.workspace_id = workspace AND s.ends_at >= c."timestamp")
+        THEN
+            RAISE exclusion_violation USING
+                MESSAGE = 'the history of the KPI is packed around the time of a point',
+                HINT = 'SELECT sesari.unpack_points(<ids of the KPIs>, <times of the points>) before',
+                CONSTRAINT = 'kpi_packed_points_no_overlap';
+        END IF;
     END LOOP;
     RETURN NULL;
 END
@@ -414,13 +448,16 @@ COMMENT ON FUNCTION sesari.refresh_rollups IS
     'Trigger: kpis.current_value and kpi_rollups are what the data points say, whichever client writes';
 CREATE TRIGGER kpi_data_points_follow_insert AFTER INSERT ON public.kpi_data_points
     REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
+    FOR EACH STATEMENT WHEN (CURRENT_USER <> 'sesari_owner' OR current_setting('sesari.repacking', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION sesari.refresh_rollups();
 CREATE TRIGGER kpi_data_points_follow_update AFTER UPDATE ON public.kpi_data_points
     REFERENCING OLD TABLE AS before NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
+    FOR EACH STATEMENT WHEN (CURRENT_USER <> 'sesari_owner' OR current_setting('sesari.repacking', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION sesari.refresh_rollups();
 CREATE TRIGGER kpi_data_points_follow_delete AFTER DELETE ON public.kpi_data_points
     REFERENCING OLD TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION sesari.refresh_rollups();
+    FOR EACH STATEMENT WHEN (CURRENT_USER <> 'sesari_owner' OR current_setting('sesari.repacking', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION sesari.refresh_rollups();
 
 
 -- Upkeep ---------------------------------------------------------------------------------------
@@ -452,9 +489,8 @@ BEGIN
                               FROM (SELECT p."timestamp", p.source, p.value,
                                            CASE WHEN p."timestamp" < ends[width_bucket(p."timestamp", days)]
                                                 THEN days[width_bucket(p."timestamp", days)] END AS day
-                                      FROM public.kpi_data_points AS p
-                                     WHERE p.workspace_id = workspace AND p.kpi_id = kpi) AS p
-                             ORDER BY day, shown, p."timestamp", p.source) AS p
+                                      FROM sesari.points_between(workspace, kpi, '-infinity', 'infinity') AS p) AS p
+                             ORDER BY day, shown, p."timestamp", p.source COLLATE "C") AS p
                      GROUP BY p.day, p.shown) AS d
               FULL JOIN (SELECT * FROM public.kpi_rollups AS r
                           WHERE r.workspace_id = workspace AND r.kpi_id = kpi) AS r ON r.day = d.day
@@ -489,9 +525,8 @@ BEGIN
            SELECT min(p."timestamp"), max(p."timestamp")
              FROM public.kpi_rollups AS r
             CROSS JOIN LATERAL (
-                  SELECT p."timestamp" FROM public.kpi_data_points AS p
-                   WHERE p.workspace_id = workspace AND p.kpi_id = t.kpi_id
-                     AND p."timestamp" >= r.day AND p."timestamp" < r.day_end OFFSET 0) AS p
+                  SELECT p."timestamp" FROM sesari.points_between(workspace, t.kpi_id, r.day, r.day_end) AS p
+                  OFFSET 0) AS p
             WHERE r.workspace_id = workspace AND r.kpi_id = t.kpi_id AND r.day = t.day
             GROUP BY date_trunc('day', p."timestamp" AT TIME ZONE zone)) AS m;
     PERFORM sesari.roll_up(workspace, zone, kpis_of_points, oldest, newest, true, true);
@@ -560,10 +595,7 @@ BEGIN
              ORDER BY k.workspace_id, k.id LIMIT how_many) AS k
      CROSS JOIN LATERAL sesari.rollup_differences(k.workspace_id, k.id, (
            SELECT w.time_zone FROM public.workspaces AS w WHERE w.id = k.workspace_id)) AS d
-      LEFT JOIN LATERAL (
-           SELECT p.value, p."timestamp" FROM public.kpi_data_points AS p
-            WHERE p.workspace_id = k.workspace_id AND p.kpi_id = k.id
-            ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS n ON true
+      LEFT JOIN LATERAL sesari.last_point_between(k.workspace_id, k.id, '-infinity', 'infinity') AS n ON true
      ORDER BY k.workspace_id, k.id;
 END
 $$;

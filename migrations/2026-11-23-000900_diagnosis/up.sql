@@ -18,7 +18,7 @@ DECLARE
     allowed text[];
     member_role text;
     workspace_column text := CASE asked_table WHEN 'workspaces' THEN 'id' ELSE 'workspace_id' END;
-    row_column text := CASE WHEN asked_table IN ('kpi_data_points', 'kpi_rollups') THEN 'kpi_id' ELSE 'id' END;
+    row_column text := CASE WHEN asked_table IN ('kpi_data_points', 'kpi_packed_points', 'kpi_rollups') THEN 'kpi_id' ELSE 'id' END;
     is_here boolean;
     is_elsewhere boolean;
     is_deleted boolean := false;

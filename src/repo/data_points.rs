@@ -6,16 +6,18 @@
 mod batch;
 mod import;
 mod iter;
-mod packed;
+mod packing;
+mod page;
 mod retention;
 mod rows;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 
 use self::batch::{Collisions, Columns, FailOnExisting, FirstTaken, KeepExisting, ReplaceExisting};
-use self::packed::PageOf;
+use self::packing::UnpackBefore;
+use self::page::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
 use super::{changed, debug_by_name, found, statement};
@@ -72,6 +74,7 @@ impl<'g> DataPointRepository<'g> {
     /// or is deleted.
     pub fn record(&mut self, new: &NewDataPoint) -> Result<DataPoint> {
         operation("data_point.record", || {
+            packing::unpack(self.conn, [(&new.kpi_id, new.timestamp)].into_iter())?;
             // Nothing of the row is made by the server. To return it, the policy for reading would
             // be asked as well, and so the context verified twice.
             diesel::insert_into(points::table)
@@ -101,6 +104,7 @@ impl<'g> DataPointRepository<'g> {
             if new.is_empty() {
                 return Ok(Recorded::default());
             }
+            packing::unpack(self.conn, keys_of(new))?;
             let columns = Columns::of(new);
             let workspace = self.workspace;
             let (inserted, replaced) = match existing {
@@ -124,6 +128,7 @@ impl<'g> DataPointRepository<'g> {
 
     /// The place in the batch of the first point whose key is taken by one that is stored.
     fn first_taken(&mut self, new: &[NewDataPoint]) -> Result<Option<usize>> {
+        packing::unpack(self.conn, keys_of(new))?;
         let (workspace, columns) = (self.workspace, Columns::of(new));
         let place: Option<i64> = FirstTaken { workspace, columns }.get_result(self.conn)?;
         Ok(place.and_then(|place| usize::try_from(place - 1).ok()))
@@ -192,7 +197,7 @@ impl<'g> DataPointRepository<'g> {
     ) -> Result<Page<DataPoint>> {
         counted("data_point.range", Page::len, || {
             let page = page.of(&["data_point", self.workspace.as_str(), kpi.as_str()])?;
-            let columns: packed::Columns =
+            let columns: self::page::Columns =
                 PageOf::new(self.workspace, kpi, range, page).get_result(self.conn)?;
             let of = |(timestamp, source, value)| {
                 Ok(DataPoint {
@@ -203,8 +208,10 @@ impl<'g> DataPointRepository<'g> {
                     value,
                 })
             };
-            let rows =
-                packed::unpack(&columns)?.into_iter().map(of).collect::<Result<_, Invalid>>()?;
+            let rows = self::page::unpack(&columns)?
+                .into_iter()
+                .map(of)
+                .collect::<Result<_, Invalid>>()?;
             Ok(page.cut(rows, |point: &DataPoint| {
                 (point.timestamp.get(), stored(point.source.as_ref()))
             }))
@@ -253,23 +260,15 @@ impl<'g> DataPointRepository<'g> {
     /// How many points [`range`](Self::range) has in all.
     pub fn count(&mut self, kpi: &KpiId, range: TimeRange) -> Result<i64> {
         operation("data_point.count", || {
-            Ok(points::table
-                .filter(points::workspace_id.eq(self.workspace))
-                .filter(points::kpi_id.eq(kpi))
-                .filter(points::timestamp.ge(range.from()))
-                .filter(points::timestamp.lt(range.to()))
-                .count()
-                .get_result(self.conn)?)
+            let (workspace, from, to) = (self.workspace, range.from(), range.to());
+            Ok(CountOf { workspace, kpi, from, to }.get_result(self.conn)?)
         })
     }
 
     /// A point.
     pub fn find(&mut self, key: &PointKey) -> Result<Option<DataPoint>> {
         counted("data_point.find", if_some, || {
-            Ok(at(self.workspace, key)
-                .select(DataPoint::as_select())
-                .first(self.conn)
-                .optional()?)
+            Ok(PointOf { workspace: self.workspace, key }.get_result(self.conn).optional()?)
         })
     }
 
@@ -302,6 +301,7 @@ impl<'g> DataPointRepository<'g> {
     /// Corrects the value of a point.
     pub fn correct(&mut self, key: &PointKey, value: Finite) -> Result<DataPoint> {
         operation("data_point.correct", || {
+            packing::unpack(self.conn, [(&key.kpi_id, key.timestamp)].into_iter())?;
             let row = diesel::update(at(self.workspace, key))
                 .set(points::value.eq(value))
                 .returning(DataPoint::as_returning())
@@ -313,6 +313,7 @@ impl<'g> DataPointRepository<'g> {
     /// Deletes a point for good.
     pub fn delete(&mut self, key: &PointKey) -> Result<()> {
         operation("data_points.delete", || {
+            packing::unpack(self.conn, [(&key.kpi_id, key.timestamp)].into_iter())?;
             let rows = diesel::delete(at(self.workspace, key)).execute(self.conn);
             changed(rows, ENTITY)
         })
@@ -341,6 +342,9 @@ impl<'g> DataPointRepository<'g> {
                 let first =
                     if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
                 let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
+                // One more than the batch, which tells whether the day of its last point is whole.
+                let _: i64 =
+                    UnpackBefore { kpi, before, points: batch + 1 }.get_result(self.conn)?;
                 Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }
                     .execute(self.conn)?)
             },
@@ -358,6 +362,36 @@ impl<'g> DataPointRepository<'g> {
         Ok(KpisBefore { workspace, after, before, limit: limit.into() }.load(self.conn)?)
     }
 }
+
+fn keys_of(new: &[NewDataPoint]) -> impl Iterator<Item = (&KpiId, Timestamp)> {
+    new.iter().map(|point| (&point.kpi_id, point.timestamp))
+}
+
+struct CountOf<'a> {
+    workspace: &'a WorkspaceId,
+    kpi: &'a KpiId,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+statement!(CountOf: BigInt, include_str!("data_points/count.sql"), |query| [
+    query.workspace => Text,
+    query.kpi => Text,
+    &query.from => Timestamptz,
+    &query.to => Timestamptz,
+]);
+
+struct PointOf<'a> {
+    workspace: &'a WorkspaceId,
+    key: &'a PointKey,
+}
+
+statement!(PointOf: diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<DataPoint, Pg>>, include_str!("data_points/find.sql"), |query| [
+    query.workspace => Text,
+    &query.key.kpi_id => Text,
+    &query.key.timestamp => Timestamptz,
+    stored(query.key.source.as_ref()) => Text,
+]);
 
 struct LatestOfMany<'a> {
     workspace: &'a WorkspaceId,

@@ -38,7 +38,9 @@ fn ended(command: &mut Command, code: i32) -> String {
 #[test]
 fn every_command_explains_itself_and_refuses_what_it_does_not_know() {
     let all = ended(&mut sesari(&["--help"]), 0);
-    for command in ["doctor", "migrate", "keys", "retire", "import", "verify", "rotate", "rezone"] {
+    for command in
+        ["doctor", "migrate", "keys", "retire", "import", "verify", "rotate", "rezone", "pack"]
+    {
         assert!(all.contains(command), "{all}");
         let help = ended(&mut sesari(&[command, "--help"]), 0);
         assert!(help.contains("Usage: sesari"), "{help}");

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sesari_db::credentials::SealingKeyId;
 use sesari_db::id::{KpiId, UserId, WorkspaceId};
+use sesari_db::maintenance::DEFAULT_PACKING_BATCH;
 use sesari_db::series::Zone;
 use sesari_db::tenancy::ServiceName;
 
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Verify(Verify),
     Rotate(Rotate),
     Rezone(Rezone),
+    Pack(Pack),
     /// Prints a completion script.
     Completions {
         /// For this shell.
@@ -236,6 +238,22 @@ pub(crate) struct Rezone {
     pub(crate) batch: u32,
     #[command(flatten)]
     pub(crate) as_service: AsService,
+}
+
+/// Packs closed history, while services go on: about a hundred points in a row, a twentieth of the space.
+///
+/// Repositories read packed points as any others. Interrupted, it may be started again.
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    /// Points at least so many days old.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(7..=36_500))]
+    pub(crate) older_than: u32,
+    /// Only of this workspace.
+    #[arg(long)]
+    pub(crate) workspace: Option<WorkspaceId>,
+    /// Points packed in one transaction.
+    #[arg(long, default_value_t = DEFAULT_PACKING_BATCH, value_parser = clap::value_parser!(u32).range(1000..=1_000_000))]
+    pub(crate) batch: u32,
 }
 
 #[derive(Debug, Args)]

@@ -49,6 +49,7 @@ fn run(command: Command) -> Outcome<Found> {
         Command::Verify(command) => upkeep::verify(command),
         Command::Rotate(command) => upkeep::rotate(&command),
         Command::Rezone(command) => upkeep::rezone(&command),
+        Command::Pack(command) => upkeep::pack(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "sesari", &mut script);

@@ -1,15 +1,16 @@
 //! Migrations, keys, and comparisons of what is stored with what it was made from.
 
+use chrono::{TimeDelta, Utc};
 use diesel::Connection;
 use sesari_db::credentials::{SealingKey, SealingKeyRing};
 use sesari_db::maintenance::{self, RollupPart};
 use sesari_db::migrations;
 use sesari_db::series::Zone;
 use sesari_db::tenancy::{ContextKey, ContextKeyRing, MemberRole};
-use sesari_db::value::Role;
+use sesari_db::value::{Role, Timestamp};
 use sesari_db::{Database, DatabaseBuilder, PgConnection, Scope};
 
-use crate::args::{Keys, Migrate, Retire, Rezone, Rotate, Verify};
+use crate::args::{Keys, Migrate, Pack, Retire, Rezone, Rotate, Verify};
 use crate::print::{bar, line, text};
 use crate::{Found, Outcome};
 
@@ -165,6 +166,24 @@ pub(crate) fn rezone(command: &Rezone) -> Outcome<Found> {
     })?;
     bar.finish_and_clear();
     line!("{} rollups, {} made anew", done.rollups, done.rezoned);
+    Ok(Found::Nothing)
+}
+
+pub(crate) fn pack(command: &Pack) -> Outcome<Found> {
+    let before = Utc::now() - TimeDelta::days(command.older_than.into());
+    let bar = bar(0, "{spinner} {pos} points packed");
+    let done = maintenance::pack_points(
+        &mut admin()?,
+        command.workspace.as_ref(),
+        Timestamp::new(before)?,
+        command.batch,
+        |so_far| bar.set_position(so_far.points),
+    )?;
+    bar.finish_and_clear();
+    line!("{} points packed in {} rows", done.points, done.spans);
+    if done.busy > 0 {
+        line!("left to the next time, because others were writing: {}", done.busy);
+    }
     Ok(Found::Nothing)
 }
 

@@ -9,7 +9,7 @@ use diesel::sql_types::{Array, BigInt, Bytea, Double, Integer, Nullable, Text, T
 use super::Reading;
 use super::cells::Cells;
 use crate::id::{GoalId, KpiId, WorkspaceId};
-use crate::repo::static_query;
+use crate::repo::{statement, static_query};
 use crate::value::Timestamp;
 
 /// Adds a query of the cells of a KPI, `k.id`, in the columns of [`Cells`]: a row for each span that
@@ -50,12 +50,11 @@ fn push_cells<'b>(
          FROM (SELECT width_bucket(p.\"timestamp\", ",
     );
     pass.push_bind_param::<Array<Timestamptz>, _>(edges)?;
-    pass.push_sql(") AS bucket, p.value FROM public.kpi_data_points AS p WHERE p.workspace_id = ");
+    pass.push_sql(") AS bucket, p.value FROM sesari.points_between(");
     pass.push_bind_param::<Text, _>(workspace)?;
     // Ordered by the bucket as well, so that grouping has nothing left to sort.
     pass.push_sql(
-        " AND p.kpi_id = k.id AND p.\"timestamp\" >= s.\"from\" AND p.\"timestamp\" < s.\"to\" \
-         ORDER BY bucket, p.\"timestamp\", p.source",
+        ", k.id, s.\"from\", s.\"to\") AS p ORDER BY bucket, p.\"timestamp\", p.source COLLATE \"C\"",
     );
     pass.push_sql(") AS p GROUP BY p.bucket) AS b) AS a WHERE a.cells IS NOT NULL");
     Ok(())
@@ -93,13 +92,10 @@ static_query!(OfKpis: (BigInt, Array<Nullable<Double>>, Nullable<Bytea>), |query
     pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
     pass.push_sql(
         ") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (SELECT ARRAY(SELECT (SELECT p.value \
-         FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
+         FROM sesari.last_point_between(",
     );
     pass.push_bind_param::<Text, _>(query.workspace)?;
-    pass.push_sql(
-        " AND p.kpi_id = k.id AND p.\"timestamp\" < s.\"from\" \
-         ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) FROM unnest(",
-    );
+    pass.push_sql(", k.id, '-infinity', s.\"from\") AS p) FROM unnest(");
     pass.push_bind_param::<Array<Timestamptz>, _>(&query.reading.starts)?;
     pass.push_sql(
         ") WITH ORDINALITY AS s (\"from\", n) ORDER BY s.n) AS before OFFSET 0) AS b \
@@ -143,15 +139,12 @@ static_query!(
         );
         pass.push_bind_param::<BigInt, _>(&query.limit)?;
         pass.push_sql(
-            ") AS k ON true LEFT JOIN LATERAL (\
-             SELECT p.value FROM public.kpi_data_points AS p WHERE p.workspace_id = ",
+            ") AS k ON true LEFT JOIN LATERAL sesari.last_point_between(",
         );
         pass.push_bind_param::<Text, _>(query.workspace)?;
-        pass.push_sql(" AND p.kpi_id = k.id AND p.\"timestamp\" < ");
+        pass.push_sql(", k.id, '-infinity', ");
         pass.push_bind_param::<Timestamptz, _>(&query.from)?;
-        pass.push_sql(
-            " ORDER BY p.\"timestamp\" DESC, p.source DESC LIMIT 1) AS b ON true LEFT JOIN LATERAL (",
-        );
+        pass.push_sql(") AS b ON true LEFT JOIN LATERAL (");
         push_cells(query.workspace, query.reading, &mut pass)?;
         pass.push_sql(") AS a ON true WHERE g.workspace_id = ");
         pass.push_bind_param::<Text, _>(query.workspace)?;
@@ -177,7 +170,7 @@ pub(super) const SCALE: f64 = 1e160;
 pub(super) type StatisticsRow =
     (i64, i64, f64, f64, (Option<f64>, Option<f64>), (f64, Option<f64>), (Vec<f64>, f64, f64));
 
-static_query!(
+statement!(
     StatisticsOf: (
         BigInt,
         BigInt,
@@ -187,50 +180,15 @@ static_query!(
         (Double, Nullable<Double>),
         (Array<Double>, Double, Double),
     ),
-    |query, pass| {
-        pass.push_sql(
-            "SELECT k.n, a.*, f.value, l.value FROM unnest(",
-        );
-        pass.push_bind_param::<Array<Text>, _>(query.kpis)?;
-        pass.push_sql(
-            ") WITH ORDINALITY AS k (id, n) CROSS JOIN LATERAL (\
-             SELECT count(*) AS points, min(p.value) AS min, max(p.value) AS max, \
-             avg(p.value) FILTER (WHERE abs(p.value) < 1e150) AS mean, \
-             stddev_samp(p.value) FILTER (WHERE abs(p.value) < 1e150) AS deviation, \
-             avg(p.scaled) AS scaled_mean, stddev_samp(p.scaled) AS scaled_deviation, \
-             percentile_cont(",
-        );
-        pass.push_bind_param::<Array<Double>, _>(query.percentiles)?;
-        pass.push_sql(
-            ") WITHIN GROUP (ORDER BY p.value) AS percentiles FROM (SELECT p.value, \
-             CASE WHEN abs(p.value) >= 1e100 THEN p.value / 1e160 ELSE 0 END AS scaled \
-             FROM public.kpi_data_points AS p WHERE ",
-        );
-        query.push_range(&mut pass)?;
-        pass.push_sql(") AS p) AS a");
-        for (end, order) in [("f", "ASC"), ("l", "DESC")] {
-            pass.push_sql(" CROSS JOIN LATERAL (SELECT p.value FROM public.kpi_data_points AS p WHERE ");
-            query.push_range(&mut pass)?;
-            pass.push_sql(" ORDER BY p.\"timestamp\" ");
-            pass.push_sql(order);
-            pass.push_sql(", p.source ");
-            pass.push_sql(order);
-            pass.push_sql(" LIMIT 1) AS ");
-            pass.push_sql(end);
-        }
-    }
+    include_str!("statistics.sql"),
+    |query| [
+        query.workspace => Text,
+        query.kpis => Array<Text>,
+        &query.from => Timestamptz,
+        &query.to => Timestamptz,
+        query.percentiles => Array<Double>,
+    ]
 );
-
-impl StatisticsOf<'_> {
-    fn push_range<'b>(&'b self, pass: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        pass.push_sql("p.workspace_id = ");
-        pass.push_bind_param::<Text, _>(self.workspace)?;
-        pass.push_sql(" AND p.kpi_id = k.id AND p.\"timestamp\" >= ");
-        pass.push_bind_param::<Timestamptz, _>(&self.from)?;
-        pass.push_sql(" AND p.\"timestamp\" < ");
-        pass.push_bind_param::<Timestamptz, _>(&self.to)
-    }
-}
 
 /// The next rollups after a place, those of no day of the workspace's zone made anew.
 pub(super) struct RezoneBatch<'a> {

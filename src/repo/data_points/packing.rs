@@ -1,0 +1,51 @@
+//! Points that are packed, before somebody writes them: rows again.
+
+use chrono::{TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
+
+use crate::connection::PgConnection;
+use crate::error::Result;
+use crate::id::KpiId;
+use crate::repo::statement;
+use crate::value::Timestamp;
+
+/// Nothing younger than a week is packed. This clock may be so much wrong.
+const NEVER_PACKED: TimeDelta = TimeDelta::days(4);
+
+struct Unpack<'a> {
+    kpis: &'a [&'a KpiId],
+    times: &'a [Timestamp],
+}
+
+statement!(Unpack: BigInt, "SELECT sesari.unpack_points($1, $2)", |query| [
+    query.kpis => Array<Text>,
+    query.times => Array<Timestamptz>,
+]);
+
+/// Makes rows of the packed points around those that are about to be written: their KPIs and times.
+/// Returns how many it were.
+pub(super) fn unpack<'k>(
+    conn: &mut PgConnection,
+    points: impl Iterator<Item = (&'k KpiId, Timestamp)>,
+) -> Result<i64> {
+    let closed = Utc::now() - NEVER_PACKED;
+    let (kpis, times): (Vec<_>, Vec<_>) = points.filter(|(_, at)| at.get() < closed).unzip();
+    if kpis.is_empty() {
+        return Ok(0);
+    }
+    Ok(Unpack { kpis: &kpis, times: &times }.get_result(conn)?)
+}
+
+/// The oldest packed points of a KPI before a moment, so many at least where there are.
+pub(super) struct UnpackBefore<'a> {
+    pub(super) kpi: &'a KpiId,
+    pub(super) before: Timestamp,
+    pub(super) points: i64,
+}
+
+statement!(UnpackBefore: BigInt, "SELECT sesari.unpack_range($1, '-infinity', $2, $3::integer)", |query| [
+    query.kpi => Text,
+    &query.before => Timestamptz,
+    &query.points => BigInt,
+]);
