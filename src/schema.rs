@@ -186,11 +186,11 @@ diesel::table! {
         /// The KPI measured
         kpi_id -> Text,
         /// When each was measured, in milliseconds from starts_at, ascending
-        point_offsets -> Array<Int4>,
+        point_offsets -> Array<Nullable<Int4>>,
         /// Its value, in the KPI's unit
-        point_values -> Array<Float8>,
+        point_values -> Array<Nullable<Float8>>,
         /// Where it came from, empty for none; one entry where that is the same for all
-        point_sources -> Array<Text>,
+        point_sources -> Array<Nullable<Text>>,
     }
 }
 

@@ -22,15 +22,16 @@ CREATE TABLE public.kpi_packed_points (
     -- much before it.
     CONSTRAINT kpi_packed_points_starts_at_ends_at_check CHECK (
         starts_at <= ends_at AND ends_at - starts_at < interval '24 days'),
-    CONSTRAINT kpi_packed_points_points_check CHECK (
-        points >= 8 AND points = cardinality(point_offsets) AND points = cardinality(point_values)
-        AND cardinality(point_sources) IN (1, points)),
-    CONSTRAINT kpi_packed_points_point_offsets_check CHECK (
-        array_position(point_offsets, NULL) IS NULL AND point_offsets[1] = 0
-        AND starts_at + point_offsets[points] * interval '1 millisecond' = ends_at),
+    CONSTRAINT kpi_packed_points_points_check CHECK (points >= 8),
+    CONSTRAINT kpi_packed_points_points_point_offsets_starts_at_ends_at_check CHECK (
+        points = cardinality(point_offsets) AND array_position(point_offsets, NULL) IS NULL
+        AND point_offsets[1] = 0 AND starts_at + point_offsets[points] * interval '1 millisecond' = ends_at),
+    CONSTRAINT kpi_packed_points_points_point_values_check CHECK (points = cardinality(point_values)),
     CONSTRAINT kpi_packed_points_point_values_check CHECK (
         array_position(point_values, NULL) IS NULL AND '-Infinity' < ALL (point_values)
         AND 'Infinity' > ALL (point_values)),
+    CONSTRAINT kpi_packed_points_points_point_sources_check CHECK (
+        points = cardinality(point_sources) OR cardinality(point_sources) = 1),
     CONSTRAINT kpi_packed_points_point_sources_check CHECK (array_position(point_sources, NULL) IS NULL)
 );
 COMMENT ON TABLE public.kpi_packed_points IS
@@ -149,6 +150,13 @@ CREATE VIEW public.kpi_history WITH (security_invoker = true) AS
      CROSS JOIN LATERAL sesari.points_of_span(s.starts_at, s.point_offsets, s.point_values, s.point_sources) AS u;
 COMMENT ON VIEW public.kpi_history IS
     'All points of the KPIs, packed or not. A condition on starts_at and ends_at, of the span, spares the spans outside of it';
+COMMENT ON COLUMN public.kpi_history.workspace_id IS 'The workspace';
+COMMENT ON COLUMN public.kpi_history.kpi_id IS 'The KPI measured';
+COMMENT ON COLUMN public.kpi_history."timestamp" IS 'When it was measured';
+COMMENT ON COLUMN public.kpi_history.source IS 'Where it came from, empty for none';
+COMMENT ON COLUMN public.kpi_history.value IS 'Value, in the KPI''s unit';
+COMMENT ON COLUMN public.kpi_history.starts_at IS 'When the span starts in which it is packed; its own time where it is not';
+COMMENT ON COLUMN public.kpi_history.ends_at IS 'When the span ends in which it is packed; its own time where it is not';
 GRANT SELECT ON public.kpi_history TO sesari_tenant;
 
 

@@ -24,12 +24,13 @@ use crate::support::logins::lines;
 const COMMON: &str = "
 WITH tables AS (
     SELECT c.oid, c.relname AS name, n.nspname AS schema, n.nspname || '.' || c.relname AS full_name,
-           c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.relkind
+           c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.relkind, c.reloptions
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
      WHERE n.nspname IN ('public', 'sesari') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
        AND c.relname <> '__diesel_schema_migrations'
 ), public_tables AS (
-    SELECT * FROM tables WHERE schema = 'public'
+    -- A view that reads as whoever asks has no rights and rows of its own.
+    SELECT * FROM tables WHERE schema = 'public' AND NOT (relkind = 'v' AND coalesce('security_invoker=true' = ANY (reloptions), false))
 ), columns AS (
     SELECT t.oid AS table_oid, t.full_name, t.name AS table_name, a.attname AS name, a.attnum, a.attnotnull,
            a.atttypid, a.attacl, format_type(a.atttypid, a.atttypmod) AS type

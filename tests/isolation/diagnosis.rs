@@ -27,6 +27,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("integrations", "id", "is_active"),
     ("invitations", "id", "role"),
     ("kpi_data_points", "kpi_id", "value"),
+    ("kpi_packed_points", "kpi_id", "kpi_id"),
     ("kpi_rollups", "kpi_id", "kpi_id"),
     ("kpis", "id", "name"),
     ("workspace_users", "id", "role"),
@@ -53,6 +54,10 @@ impl Case {
                  VALUES ('{w}', 'i' || left('{w}', 20), 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
                  INSERT INTO invitations (workspace_id, id, email, role, invited_by, expires_at)
                  VALUES ('{w}', 'v' || left('{w}', 20), 'x@example.com', 'member', 'someone', now());
+                 INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values,
+                                                point_sources)
+                 SELECT '{w}', id, '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8, '{{0,1,2,3,4,5,6,7}}', '{{1,2,3,4,5,6,7,8}}',
+                        '{{x}}' FROM kpis WHERE workspace_id = '{w}';
                  INSERT INTO kpis (workspace_id, id, name, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
                  INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now())",
                 w = tenant.workspace

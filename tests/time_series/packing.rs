@@ -314,6 +314,36 @@ fn the_newest_point_is_never_packed() {
 }
 
 #[test]
+fn a_span_that_does_not_fit_is_refused() {
+    let world = World::new();
+    packed_hours(&world);
+    let conn = &mut world.test.admin().unwrap();
+    for (change, check) in [
+        ("ends_at = ends_at + interval '1 ms'", "points_point_offsets_starts_at_ends_at"),
+        ("point_offsets[1] = 1", "points_point_offsets_starts_at_ends_at"),
+        ("point_offsets[2] = NULL", "points_point_offsets_starts_at_ends_at"),
+        (
+            "ends_at = starts_at + interval '24 days', point_offsets[points] = 2073600000",
+            "starts_at_ends_at",
+        ),
+        ("points = 7", "points"),
+        ("point_values = point_values || 1.0", "points_point_values"),
+        ("point_sources = '{a,b}'", "points_point_sources"),
+        ("point_values[2] = NULL", "point_values"),
+        ("point_values[2] = 'NaN'", "point_values"),
+        ("point_values[2] = '-Infinity'", "point_values"),
+        ("point_sources[1] = NULL", "point_sources"),
+    ] {
+        let sql = format!("UPDATE kpi_packed_points SET {change}");
+        let refused = conn.batch_execute(&sql).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("kpi_packed_points_{check}_check")),
+            "{change}: {refused}"
+        );
+    }
+}
+
+#[test]
 fn what_was_spoilt_in_a_span_is_named() {
     let world = World::new();
     packed_hours(&world);

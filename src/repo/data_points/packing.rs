@@ -18,7 +18,7 @@ struct Unpack<'a> {
     times: &'a [Timestamp],
 }
 
-statement!(Unpack: BigInt, "SELECT sesari.unpack_points($1, $2)", |query| [
+statement!(Unpack: BigInt, "SELECT u.points FROM sesari.unpack_points($1, $2) AS u (points)", |query| [
     query.kpis => Array<Text>,
     query.times => Array<Timestamptz>,
 ]);
@@ -44,7 +44,7 @@ pub(super) struct UnpackBefore<'a> {
     pub(super) points: i64,
 }
 
-statement!(UnpackBefore: BigInt, "SELECT sesari.unpack_range($1, '-infinity', $2, $3::integer)", |query| [
+statement!(UnpackBefore: BigInt, "SELECT u.points FROM sesari.unpack_range($1, '-infinity', $2, $3::integer) AS u (points)", |query| [
     query.kpi => Text,
     &query.before => Timestamptz,
     &query.points => BigInt,

@@ -342,6 +342,7 @@ fn snapshot(world: &World) -> String {
         "goals",
         "goal_kpis",
         "kpi_data_points",
+        "kpi_packed_points",
         "kpi_rollups",
         "idempotency_keys",
         "workspace_users",

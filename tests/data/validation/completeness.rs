@@ -36,12 +36,21 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
     ("integrations_credentials_check", "sealed text, made by no caller; walked beside the table"),
     ("integrations_error_message_check", "cut by whoever writes it; walked beside the table"),
     ("sealing_salts_salt_check", "made by the library, of its own length"),
+    ("kpi_packed_points_point_sources_check", PACKED),
+    ("kpi_packed_points_point_values_check", PACKED),
+    ("kpi_packed_points_points_check", PACKED),
+    ("kpi_packed_points_points_point_sources_check", PACKED),
+    ("kpi_packed_points_points_point_values_check", PACKED),
+    ("kpi_packed_points_starts_at_ends_at_check", PACKED),
+    ("kpi_packed_points_points_point_offsets_starts_at_ends_at_check", PACKED),
     (
         "kpi_rollups_day_day_end_check",
         "kept by the triggers of the points; walked in tests/time_series",
     ),
     ("kpis_current_value_at_check", "copied from a point's time, which is checked"),
 ];
+
+const PACKED: &str = "made by sesari.pack_points; its points are checked before; walked in tests/time_series/packing";
 
 #[test]
 fn every_check_of_the_database_is_walked_or_excused() {

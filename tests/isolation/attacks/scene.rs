@@ -32,6 +32,9 @@ pub fn marks(world: &World) -> String {
           WHERE workspace_id = '{workspace}';
          UPDATE goal_kpis SET weight = {NUMBER}, baseline = {NUMBER}
           WHERE workspace_id = '{workspace}';
+         INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values, point_sources)
+         SELECT '{workspace}', id, '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8, '{{0,1,2,3,4,5,6,7}}',
+                array_fill({NUMBER}::float8, ARRAY[8]), '{{globex}}' FROM kpis WHERE workspace_id = '{workspace}';
          INSERT INTO integrations (workspace_id, id, provider, credentials, error_message)
          VALUES ('{workspace}', 'bintegration', 'stripe', 'v1.globex.AAAAAAAAAAAAAAAA.globexAAAAAAAAAAAAAAAAAA',
                  'globex');
@@ -75,6 +78,7 @@ pub fn rows_of(world: &World) -> String {
         "workspace_users",
         "kpis",
         "kpi_data_points",
+        "kpi_packed_points",
         "kpi_rollups",
         "goals",
         "goal_kpis",

@@ -150,7 +150,7 @@ rules! {
         "SELECT p.name AS line FROM policies AS p
           WHERE 'sesari_owner'::regrole = ANY (p.polroles)
             AND (p.verb = 'delete' AND p.full_name NOT IN (
-                    'public.kpi_rollups', 'public.audit_log', 'public.idempotency_keys', 'public.users',
+                    'public.kpi_data_points', 'public.kpi_packed_points', 'public.kpi_rollups', 'public.audit_log', 'public.idempotency_keys', 'public.users',
                     'public.workspace_users', 'public.workspaces') OR NOT EXISTS (
                 SELECT FROM functions AS f WHERE f.prosecdef AND f.prosrc ~ (p.full_name || '\\M')))
          UNION ALL SELECT DISTINCT name || ' is for a stranger' FROM policies, unnest(polroles) AS r

@@ -37,6 +37,10 @@ fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "text" => "Text",
         "timestamp with time zone" | "timestamp(3) with time zone" => "Timestamptz",
+        "integer" => "Int4",
+        "integer[]" => "Array<Nullable<Int4>>",
+        "double precision[]" => "Array<Nullable<Float8>>",
+        "text[]" => "Array<Nullable<Text>>",
         "bigint" => "Int8",
         "double precision" => "Float8",
         "boolean" => "Bool",
@@ -55,7 +59,7 @@ fn print_schema(conn: &mut PgConnection) -> String {
                       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum \
                       WHERE k.conrelid = c.oid AND k.contype = 'p' ORDER BY u.n) AS key \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v') \
+         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') \
            AND c.relname <> '__diesel_schema_migrations' ORDER BY c.relname COLLATE \"C\"",
     )
     .load(conn)

@@ -35,7 +35,9 @@ rules! {
 
     every_column_is_of_a_type_whose_comparison_is_leakproof:
         "SELECT c.full_name || '.' || c.name || ' ' || c.type AS line FROM columns AS c
-          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'double precision', 'bigint', 'boolean', 'bytea')
+          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'double precision', 'integer', 'bigint', 'boolean', 'bytea')
+            -- Read whole, and compared with nothing.
+            AND c.name NOT IN ('point_offsets', 'point_values', 'point_sources')
             AND (c.full_name, c.name) NOT IN (('public.audit_log', 'changes'), ('sesari.audit_pending', 'changes'))
          UNION ALL SELECT 'stale exception: audit_log.changes' WHERE NOT EXISTS (
             SELECT FROM columns AS c WHERE c.full_name = 'public.audit_log' AND c.name = 'changes' AND c.type = 'jsonb')
@@ -156,11 +158,21 @@ rules! {
     every_other_function_is_pinned_too:
         "SELECT name AS line FROM functions
           WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
-            AND name NOT IN ('sesari.verified_context()', 'sesari.key_of(text)')
+            AND name NOT IN ('sesari.verified_context()', 'sesari.key_of(text)',
+                'sesari.points_of_span(timestamp with time zone,integer[],double precision[],text[])',
+                'sesari.points_between(text,text,timestamp with time zone,timestamp with time zone)',
+                'sesari.last_point_between(text,text,timestamp with time zone,timestamp with time zone)',
+                'sesari.first_point_between(text,text,timestamp with time zone,timestamp with time zone)')
          UNION ALL SELECT 'stale exception: ' || wanted
-           FROM unnest(ARRAY['sesari.verified_context()', 'sesari.key_of(text)']) AS wanted
+           FROM unnest(ARRAY['sesari.verified_context()', 'sesari.key_of(text)',
+                'sesari.points_of_span(timestamp with time zone,integer[],double precision[],text[])',
+                'sesari.points_between(text,text,timestamp with time zone,timestamp with time zone)',
+                'sesari.last_point_between(text,text,timestamp with time zone,timestamp with time zone)',
+                'sesari.first_point_between(text,text,timestamp with time zone,timestamp with time zone)']) AS wanted
           WHERE NOT EXISTS (SELECT FROM functions WHERE name = wanted AND proconfig IS NULL)
-         -- Inlined, and so without a path of its own: every name of it says its schema.
+         -- Inlined, and so without a path of their own: every name of theirs says its schema, and they read as who asks.
+         UNION ALL SELECT name || ' is not part of the statement that calls it' FROM functions
+          WHERE name ~ '^sesari\\.(points_of_span|(points|last_point|first_point)_between)\\(' AND (prosecdef OR provolatile <> 's')
          UNION ALL SELECT 'key_of is not what the planner puts in its place' FROM functions
           WHERE name = 'sesari.key_of(text)' AND NOT (prosrc ~ '^ SELECT pg_catalog\\.jsonb_set\\(''\\{\\}'', '
                 'pg_catalog\\.string_to_array\\(workspace, ''\\.''\\), ''true''\\) $' AND NOT prosecdef)
@@ -169,6 +181,7 @@ rules! {
         broken by "ALTER FUNCTION sesari.new_id() RESET search_path",
         "ALTER FUNCTION sesari.verified_context() SET search_path = pg_catalog, pg_temp",
         "ALTER FUNCTION sesari.key_of(text) SECURITY DEFINER",
+        "ALTER FUNCTION sesari.points_between(text, text, timestamptz, timestamptz) SECURITY DEFINER",
         "ALTER FUNCTION sesari.current_user_id() SECURITY INVOKER";
 
     no_function_is_executable_by_everyone:

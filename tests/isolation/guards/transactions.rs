@@ -168,8 +168,8 @@ fn a_commit_keeps_every_write() {
     let after = contents(&world);
     let unchanged: Vec<_> =
         before.iter().filter(|(table, rows)| after[*table] == **rows).map(|(t, _)| t).collect();
-    // A new table has to be written to above.
-    assert!(unchanged.is_empty(), "{unchanged:?}");
+    // A new table has to be written to above, unless upkeep alone writes it.
+    assert_eq!(unchanged, ["kpi_packed_points"]);
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Stage {
                 .batch_execute(&format!(
                     "INSERT INTO public.kpis (id, workspace_id, name)
                      VALUES ('spare', '{workspace}', 'Spare');
+                     INSERT INTO public.kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points,
+                                                           point_offsets, point_values, point_sources)
+                     VALUES ('{workspace}', 'spare', '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8,
+                             '{{0,1,2,3,4,5,6,7}}', '{{1,2,3,4,5,6,7,8}}', '{{\"\"}}');
                      INSERT INTO public.integrations (workspace_id, provider, credentials)
                      VALUES ('{workspace}', 'stripe',
                              'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');

@@ -149,6 +149,17 @@ pub const TABLES: &[Table] = &[
         extras: &[],
     },
     Table {
+        name: "kpi_packed_points",
+        own: BY_WORKSPACE,
+        key: "concat_ws(' ', kpi_id, starts_at)",
+        insert: "(workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values, point_sources)
+                 VALUES ('{ws}', '{kpi}', '2020-01-01 00:00:00+00', '2020-01-01 00:00:00.007+00', 8,
+                         '{0,1,2,3,4,5,6,7}', '{1,1,1,1,1,1,1,1}', '{\"\"}')",
+        update: "points = 8",
+        give: "workspace_id = '{there}'",
+        extras: &[Extra { name: "history", sql: "SELECT kpi_id FROM public.kpi_history WHERE {rows}" }],
+    },
+    Table {
         name: "kpi_rollups",
         own: BY_WORKSPACE,
         key: "concat_ws(' ', kpi_id, day)",

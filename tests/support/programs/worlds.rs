@@ -64,6 +64,10 @@ INSERT INTO kpis (id, workspace_id, name, description, unit, category, created_a
 INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
     SELECT w, k, {value} + t, '2026-01-01 00:00+00'::timestamptz + t * interval '1 hour', 'stripe'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['kboth', 'k{x}']) AS k, generate_series(0, 4) AS t;
+INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values, point_sources)
+    SELECT w, k, '2025-11-01 00:00+00', '2025-11-01 07:00+00', 8, '{0,3600000,7200000,10800000,14400000,18000000,21600000,25200000}',
+           array_fill({value}::float8, ARRAY[8]), ARRAY['stripe']
+      FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['kboth', 'k{x}']) AS k;
 INSERT INTO goals (id, workspace_id, title, created_at)
     SELECT g, w, 'Secret {x}', '2025-03-01'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['gboth', 'g{x}']) AS g;
@@ -114,6 +118,9 @@ INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\") VALUES
     ('wa{n}', 'kd{n}', 1, '2026-01-01 00:00+00');
 INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
     VALUES ('wa{n}', 'ka{n}', 20, '2026-01-01 01:00+00', 'stripe');
+INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values, point_sources)
+    VALUES ('wa{n}', 'ka{n}', '2025-11-01 00:00+00', '2025-11-01 07:00+00', 8, '{0,3600000,7200000,10800000,14400000,18000000,21600000,25200000}',
+            '{1,2,3,4,5,6,7,8}', '{\"\"}');
 UPDATE kpis SET deleted_at = '2025-07-01' WHERE id = 'kd{n}' AND workspace_id = 'wa{n}';
 INSERT INTO goals (id, workspace_id, title, created_at, deleted_at) VALUES
     ('ga{n}', 'wa{n}', 'Grow', '2025-06-01', NULL), ('gb{n}', 'wa{n}', 'Hold', '2025-06-02', NULL),
