@@ -23,6 +23,12 @@ pub const DEFECTS: &[Defect] = defects! {
         edit!("workspace_id_as", "role = ANY (roles)", "true");
     "all workspaces for one's own", Leaks, ["workspaces"]:
         edit!("my_workspaces", "c.member = l.workspace_id || '.' || me", "c.member ^@ (l.workspace_id || '.')");
+    "any workspace's points unpacked", Stays, []:
+        edit!("unpack_points", "s.workspace_id = workspace AND", "workspace IS NOT NULL AND");
+    "history read as its owner", Leaks, []:
+        "ALTER VIEW public.kpi_history RESET (security_invoker)";
+    "points of a range read as the owner", Leaks, []:
+        "ALTER FUNCTION sesari.points_between(text, text, timestamptz, timestamptz) SECURITY DEFINER";
     "all users for the fellow members", Leaks, []:
         edit!("member_profiles", "m.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "signed in, whatever the workspace", Stays, []:

@@ -25,6 +25,10 @@ pub const DEFECTS: &[Defect] = defects! {
         "GRANT SELECT ON subscriptions TO sesari_tenant;
          CREATE POLICY subscriptions_tenant_select ON subscriptions FOR SELECT TO sesari_tenant
          USING (sesari.current_user_id() IS NOT NULL)";
+    "reading packed points: no condition", Leaks, ["kpi_packed_points"]:
+        "ALTER POLICY kpi_packed_points_tenant_select ON kpi_packed_points USING (true)";
+    "packed points granted whole", Stays, ["kpi_packed_points"]:
+        "GRANT SELECT ON kpi_packed_points TO sesari_tenant";
     "reading rollups: no condition", Leaks, ["kpi_rollups"]:
         "ALTER POLICY kpi_rollups_tenant_select ON kpi_rollups USING (true)";
     "reading invitations: no condition", Leaks, ["invitations"]:
