@@ -209,6 +209,6 @@ mod tests {
             assert_eq!(error.kind(), reason);
         }
         assert_eq!(outcome::<(), Error>(&Err(Error::not_found("kpi"))), "not_found");
-        assert_eq!(outcome(&Result::Ok(())), "ok");
+        assert_eq!(outcome::<_, Error>(&Ok(())), "ok");
     }
 }

@@ -193,15 +193,14 @@ impl AsyncDatabase {
         let scope = Scope::tenant(actor, workspace);
         let (mut deleted, mut last) = (0, None);
         loop {
-            let kpis = match kpi {
-                Some(kpi) => vec![kpi.clone()],
-                None => {
-                    let after = last.take();
-                    self.run(NAME, scope.clone().read_only(), move |tenant| {
-                        tenant.data_points().kpis_before(before, after.as_ref(), KPIS)
-                    })
-                    .await?
-                }
+            let kpis = if let Some(kpi) = kpi {
+                vec![kpi.clone()]
+            } else {
+                let after = last.take();
+                self.run(NAME, scope.clone().read_only(), move |tenant| {
+                    tenant.data_points().kpis_before(before, after.as_ref(), KPIS)
+                })
+                .await?
             };
             for kpi in &kpis {
                 loop {
@@ -277,7 +276,7 @@ impl AsyncDatabase {
         progress: impl FnMut(&Imported, &[RowError]) + Send + 'static,
     ) -> Result<Imported> {
         let (actor, workspace) = (actor.into(), workspace.clone());
-        let (csv, options) = (csv.clone(), options.clone());
+        let (csv, options) = (csv.clone(), *options);
         // Whether the future is still there.
         let caller = Arc::new(());
         let reader = Attended { reader, caller: Arc::downgrade(&caller) };

@@ -187,11 +187,11 @@ fn many_kpis_are_changed_at_once_or_none() {
         unit: Some(None),
         ..KpiChanges::default()
     };
-    let changed = tenant.kpis().update_many(&ids, &changes).unwrap();
-    assert!(changed.iter().map(|kpi| &kpi.id).eq(&ids));
-    assert!(changed.iter().all(|kpi| kpi.category == Some(parse("moved")) && kpi.unit.is_none()));
-    assert_eq!(changed[0].target_value, Some(1e6));
-    assert_eq!(tenant.kpis().update_many(&ids, &KpiChanges::default()).unwrap(), changed);
+    let moved = tenant.kpis().update_many(&ids, &changes).unwrap();
+    assert!(moved.iter().map(|kpi| &kpi.id).eq(&ids));
+    assert!(moved.iter().all(|kpi| kpi.category == Some(parse("moved")) && kpi.unit.is_none()));
+    assert_eq!(moved[0].target_value, Some(1e6));
+    assert_eq!(tenant.kpis().update_many(&ids, &KpiChanges::default()).unwrap(), moved);
     assert_eq!(tenant.kpis().update_many(&[], &changes).unwrap(), []);
     // One that is deleted, another's and nobody's: nothing is changed, and all else goes on.
     tenant.kpis().delete(&ids[3]).unwrap();
@@ -201,7 +201,7 @@ fn many_kpis_are_changed_at_once_or_none() {
         for changes in [&rename, &KpiChanges::default()] {
             assert_invalid(tenant.kpis().update_many(&batch, changes), "ids[2]");
         }
-        assert_eq!(tenant.kpis().get(&ids[0]).unwrap(), changed[0]);
+        assert_eq!(tenant.kpis().get(&ids[0]).unwrap(), moved[0]);
     }
     let twice = [ids[0].clone(), ids[1].clone(), ids[0].clone()];
     assert_invalid(tenant.kpis().update_many(&twice, &rename), "ids[2]");
