@@ -7,6 +7,9 @@
 //! 25-character CUIDs that Prisma makes parse as well. The database holds every id column to the
 //! same rule with a `CHECK`.
 
+#[doc(hidden)]
+pub mod support;
+
 /// The longest id accepted, in bytes.
 const MAX_LEN: usize = 32;
 
@@ -57,9 +60,9 @@ macro_rules! typed_id {
         $(#[$doc])*
         #[derive(
             Clone, PartialEq, Eq, Hash, PartialOrd, Ord,
-            $crate::diesel::expression::AsExpression, $crate::diesel::deserialize::FromSqlRow,
+            $crate::id::support::diesel::expression::AsExpression, $crate::id::support::diesel::deserialize::FromSqlRow,
         )]
-        #[diesel(sql_type = $crate::diesel::sql_types::Text)]
+        #[diesel(sql_type = $crate::id::support::diesel::sql_types::Text)]
         $visibility struct $name(::std::boxed::Box<str>);
 
         impl $name {
@@ -140,48 +143,30 @@ macro_rules! typed_id {
             }
         }
 
-        impl $crate::diesel::serialize::ToSql<$crate::diesel::sql_types::Text, $crate::diesel::pg::Pg>
+        impl $crate::id::support::diesel::serialize::ToSql<$crate::id::support::diesel::sql_types::Text, $crate::id::support::diesel::pg::Pg>
             for $name
         {
             fn to_sql<'b>(
                 &'b self,
-                out: &mut $crate::diesel::serialize::Output<'b, '_, $crate::diesel::pg::Pg>,
-            ) -> $crate::diesel::serialize::Result {
-                <str as $crate::diesel::serialize::ToSql<
-                    $crate::diesel::sql_types::Text,
-                    $crate::diesel::pg::Pg,
+                out: &mut $crate::id::support::diesel::serialize::Output<'b, '_, $crate::id::support::diesel::pg::Pg>,
+            ) -> $crate::id::support::diesel::serialize::Result {
+                <str as $crate::id::support::diesel::serialize::ToSql<
+                    $crate::id::support::diesel::sql_types::Text,
+                    $crate::id::support::diesel::pg::Pg,
                 >>::to_sql(&self.0, out)
             }
         }
 
-        impl $crate::diesel::deserialize::FromSql<$crate::diesel::sql_types::Text, $crate::diesel::pg::Pg>
+        impl $crate::id::support::diesel::deserialize::FromSql<$crate::id::support::diesel::sql_types::Text, $crate::id::support::diesel::pg::Pg>
             for $name
         {
             fn from_sql(
-                value: $crate::diesel::pg::PgValue<'_>,
-            ) -> $crate::diesel::deserialize::Result<Self> {
+                value: $crate::id::support::diesel::pg::PgValue<'_>,
+            ) -> $crate::id::support::diesel::deserialize::Result<Self> {
                 ::std::result::Result::Ok(::std::str::from_utf8(value.as_bytes())?.parse()?)
             }
         }
     )*};
-}
-
-/// What [`typed_id!`](crate::typed_id) calls. Not part of the interface.
-#[doc(hidden)]
-pub mod support {
-    pub use serde::de::Error;
-    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{ParseIdError, is_well_formed};
-
-    #[must_use]
-    pub fn generate() -> Box<str> {
-        cuid2::create_id().into_boxed_str()
-    }
-
-    pub fn check(text: &str, entity: &'static str) -> Result<Box<str>, ParseIdError> {
-        if is_well_formed(text) { Ok(text.into()) } else { Err(ParseIdError { entity }) }
-    }
 }
 
 typed_id! {
