@@ -7,7 +7,8 @@
 //! 25-character CUIDs that Prisma makes parse as well. The database holds every id column to the
 //! same rule with a `CHECK`.
 
-use std::fmt;
+#[doc(hidden)]
+pub mod support;
 
 /// The longest id accepted, in bytes.
 const MAX_LEN: usize = 32;
@@ -36,17 +37,33 @@ fn is_well_formed(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-macro_rules! typed_ids {
-    ($($(#[$doc:meta])* $name:ident = $entity:literal;)*) => {$(
+/// Makes a type for the ids of a table of your own, with all that [those of this crate](self) have: nothing
+/// but a well-formed id is one, in Rust, through serde and from the database.
+///
+/// The text after `=` is what errors call the entity. The crate `diesel` has to be in scope, or
+/// `sesari_db::diesel` under that name. The database holds a column to the same rule by
+/// `CHECK (id ~ '^[a-z][a-z0-9]{1,31}$')`.
+///
+/// ```
+/// sesari_db::typed_id! {
+///     /// Identifies an invoice.
+///     pub InvoiceId = "invoice";
+/// }
+///
+/// let id = InvoiceId::generate();
+/// assert_eq!(id.as_str().parse(), Ok(id));
+/// assert_eq!("../other".parse::<InvoiceId>().unwrap_err().entity(), "invoice");
+/// ```
+#[macro_export]
+macro_rules! typed_id {
+    ($($(#[$doc:meta])* $visibility:vis $name:ident = $entity:literal;)*) => {$(
         $(#[$doc])*
         #[derive(
             Clone, PartialEq, Eq, Hash, PartialOrd, Ord,
-            diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
-            serde::Serialize, serde::Deserialize,
+            $crate::id::support::diesel::expression::AsExpression, $crate::id::support::diesel::deserialize::FromSqlRow,
         )]
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        #[diesel(sql_type = $crate::id::support::diesel::sql_types::Text)]
+        $visibility struct $name(::std::boxed::Box<str>);
 
         impl $name {
             /// What the id identifies, as it appears in errors.
@@ -55,7 +72,7 @@ macro_rules! typed_ids {
             /// Makes a new, unique id. No database is asked.
             #[must_use]
             pub fn generate() -> Self {
-                Self(cuid2::create_id().into_boxed_str())
+                Self($crate::id::support::generate())
             }
 
             /// The id as text.
@@ -65,92 +82,116 @@ macro_rules! typed_ids {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.0)
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::write!(f, "{}({})", ::std::stringify!($name), self.0)
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl AsRef<str> for $name {
+        impl ::std::convert::AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
             }
         }
 
-        impl std::str::FromStr for $name {
-            type Err = ParseIdError;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::id::ParseIdError;
 
-            fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                if is_well_formed(text) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(ParseIdError { entity: $entity })
-                }
+            fn from_str(text: &str) -> ::std::result::Result<Self, $crate::id::ParseIdError> {
+                $crate::id::support::check(text, $entity).map(Self)
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = ParseIdError;
+        impl ::std::convert::TryFrom<::std::string::String> for $name {
+            type Error = $crate::id::ParseIdError;
 
-            fn try_from(text: String) -> Result<Self, ParseIdError> {
+            fn try_from(
+                text: ::std::string::String,
+            ) -> ::std::result::Result<Self, $crate::id::ParseIdError> {
                 text.parse()
             }
         }
 
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
+        impl ::std::convert::From<$name> for ::std::string::String {
+            fn from(id: $name) -> ::std::string::String {
                 id.0.into_string()
             }
         }
 
-        impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
-            fn to_sql<'b>(
-                &'b self,
-                out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
-            ) -> diesel::serialize::Result {
-                <str as diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg>>::to_sql(
-                    &self.0, out,
-                )
+        impl $crate::id::support::Serialize for $name {
+            fn serialize<S: $crate::id::support::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
-        impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
-            fn from_sql(value: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
-                Ok(std::str::from_utf8(value.as_bytes())?.parse()?)
+        impl<'de> $crate::id::support::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::id::support::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                let text =
+                    <::std::string::String as $crate::id::support::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(<D::Error as $crate::id::support::Error>::custom)
+            }
+        }
+
+        impl $crate::id::support::diesel::serialize::ToSql<$crate::id::support::diesel::sql_types::Text, $crate::id::support::diesel::pg::Pg>
+            for $name
+        {
+            fn to_sql<'b>(
+                &'b self,
+                out: &mut $crate::id::support::diesel::serialize::Output<'b, '_, $crate::id::support::diesel::pg::Pg>,
+            ) -> $crate::id::support::diesel::serialize::Result {
+                <str as $crate::id::support::diesel::serialize::ToSql<
+                    $crate::id::support::diesel::sql_types::Text,
+                    $crate::id::support::diesel::pg::Pg,
+                >>::to_sql(&self.0, out)
+            }
+        }
+
+        impl $crate::id::support::diesel::deserialize::FromSql<$crate::id::support::diesel::sql_types::Text, $crate::id::support::diesel::pg::Pg>
+            for $name
+        {
+            fn from_sql(
+                value: $crate::id::support::diesel::pg::PgValue<'_>,
+            ) -> $crate::id::support::diesel::deserialize::Result<Self> {
+                ::std::result::Result::Ok(::std::str::from_utf8(value.as_bytes())?.parse()?)
             }
         }
     )*};
 }
 
-typed_ids! {
+typed_id! {
     /// Identifies a user.
-    UserId = "user";
+    pub UserId = "user";
     /// Identifies a workspace, the unit of isolation.
-    WorkspaceId = "workspace";
+    pub WorkspaceId = "workspace";
     /// Identifies a membership: one user in one workspace.
-    MembershipId = "membership";
+    pub MembershipId = "membership";
     /// Identifies an invitation. Unique within its workspace.
-    InvitationId = "invitation";
+    pub InvitationId = "invitation";
     /// Identifies a KPI. Unique within its workspace.
-    KpiId = "kpi";
+    pub KpiId = "kpi";
     /// Identifies a goal. Unique within its workspace.
-    GoalId = "goal";
+    pub GoalId = "goal";
     /// Identifies the link of a KPI to a goal. Unique within its workspace.
-    GoalKpiId = "goal link";
+    pub GoalKpiId = "goal link";
     /// Identifies an integration. Unique within its workspace.
-    IntegrationId = "integration";
+    pub IntegrationId = "integration";
     /// Identifies a worker's claim on integrations.
-    LeaseId = "lease";
+    pub LeaseId = "lease";
     /// Identifies a subscription.
-    SubscriptionId = "subscription";
+    pub SubscriptionId = "subscription";
     /// Identifies an entry of the audit log. Unique within its workspace.
-    AuditEntryId = "audit entry";
+    pub AuditEntryId = "audit entry";
 }
 
 #[cfg(test)]

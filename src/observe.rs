@@ -79,7 +79,7 @@ pub use figures::describe_metrics;
 pub(crate) use figures::{overloaded, pool};
 pub(crate) use unit::Unit;
 
-use crate::error::{Error, Result};
+use crate::error::{AsError, Error, Result};
 
 /// In microseconds, for the whole process: an operation does not know its [`Database`](crate::Database).
 static SLOW: AtomicU64 = AtomicU64::new(1_000_000);
@@ -108,6 +108,40 @@ pub(crate) fn counted<T>(
     rows: impl FnOnce(&T) -> usize,
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
+    recorded(name, |value| Some(rows(value)), body)
+}
+
+/// Runs an operation of your own, such as on a table of your own, in a span and with the metrics that a
+/// repository's operations have. `name` is `<entity>.<verb>`, such as `invoice.issue`, the same each time.
+///
+/// Operations do not nest: within a repository's method, or another call of this one, it would be
+/// counted twice. It is no unit of work: it runs in the guard that `body` has.
+///
+/// ```
+/// # fn count(tenant: &mut sesari_db::TenantConnection) -> sesari_db::Result<i64> {
+/// use sesari_db::diesel::prelude::*;
+/// use sesari_db::schema::goals;
+///
+/// sesari_db::observe::record("goal.count_all", || {
+///     Ok(goals::table.count().get_result(tenant.connection())?)
+/// })
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of `body`, which are recorded by their [kind](crate::Error::kind), or as `caller` where they are your own.
+pub fn record<T, E: AsError>(
+    name: &'static str,
+    body: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    recorded(name, |_| None, body)
+}
+
+fn recorded<T, E: AsError>(
+    name: &'static str,
+    rows: impl FnOnce(&T) -> Option<usize>,
+    body: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     // Reading the clock costs most: skip it while nothing listens.
     let begun = (cfg!(feature = "metrics") || spans::heard()).then(Instant::now);
     spans::operation(name, |span| {
@@ -116,10 +150,16 @@ pub(crate) fn counted<T>(
             timed(name, outcome(&result), begun.elapsed());
         }
         match &result {
-            Ok(value) => span.rows(rows(value)),
+            Ok(value) => {
+                if let Some(rows) = rows(value) {
+                    span.rows(rows);
+                }
+            }
             Err(error) => {
-                span.error(error.kind());
-                refused(name, error);
+                span.error(kind_of(error));
+                if let Some(error) = error.as_error() {
+                    refused(name, error);
+                }
             }
         }
         result
@@ -147,8 +187,12 @@ pub(crate) fn refused(operation: &'static str, error: &Error) {
     }
 }
 
-fn outcome<T>(result: &Result<T>) -> &'static str {
-    result.as_ref().err().map_or("ok", Error::kind)
+fn outcome<T, E: AsError>(result: &Result<T, E>) -> &'static str {
+    result.as_ref().err().map_or("ok", kind_of)
+}
+
+fn kind_of<E: AsError>(error: &E) -> &'static str {
+    error.as_error().map_or("caller", Error::kind)
 }
 
 #[cfg(test)]
@@ -164,7 +208,7 @@ mod tests {
         ] {
             assert_eq!(error.kind(), reason);
         }
-        assert_eq!(outcome::<()>(&Err(Error::not_found("kpi"))), "not_found");
-        assert_eq!(outcome(&Ok(())), "ok");
+        assert_eq!(outcome::<(), Error>(&Err(Error::not_found("kpi"))), "not_found");
+        assert_eq!(outcome::<_, Error>(&Ok(())), "ok");
     }
 }

@@ -1,10 +1,14 @@
 //! Keyset pages. A page starts after the last row of the one before, not at an offset: rows inserted meanwhile
 //! neither repeat nor hide others, and every page costs the same.
 
+mod order;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
@@ -12,6 +16,8 @@ use serde::de::{
 };
 
 use crate::value::{Invalid, Timestamp};
+
+pub use order::{GoalKey, KpiKey, MemberKey, Order, OrderKey, UserKey};
 
 /// Which part of a list to read.
 ///
@@ -75,14 +81,40 @@ impl PageRequest {
     ///
     /// # Errors
     /// [`Invalid`] of the field `cursor` for a cursor of another list.
-    pub(crate) fn of(&self, list: &[&str]) -> Result<ListPage<'_>, Invalid> {
+    pub(crate) fn of(&self, list: &[&str]) -> Result<ListPage<'_, DateTime<Utc>>, Invalid> {
+        self.by(list, |key| match key {
+            Key::Time(at) => Some(*at),
+            Key::Text(_) => None,
+        })
+    }
+
+    /// As [`of`](Self::of), for a list that is sorted by a text.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(crate) fn by_text(&self, list: &[&str]) -> Result<ListPage<'_, &str>, Invalid> {
+        self.by(list, |key| match key {
+            Key::Text(text) => Some(text.as_str()),
+            Key::Time(_) => None,
+        })
+    }
+
+    fn by<'p, K>(
+        &'p self,
+        list: &[&str],
+        read: impl FnOnce(&'p Key) -> Option<K>,
+    ) -> Result<ListPage<'p, K>, Invalid> {
         let list = tag(list);
-        match &self.after {
-            Some(cursor) if cursor.list != list => {
-                Err(Invalid::new("cursor", "expected one that a page of the same list came with"))
+        let after = match &self.after {
+            None => None,
+            Some(cursor) => {
+                let key = read(&cursor.key).filter(|_| cursor.list == list).ok_or_else(|| {
+                    Invalid::new("cursor", "expected one that a page of the same list came with")
+                })?;
+                Some(Place { key, id: &cursor.id })
             }
-            after => Ok(ListPage { limit: self.limit, after: after.as_ref(), list }),
-        }
+        };
+        Ok(ListPage { limit: self.limit, after, list })
     }
 }
 
@@ -93,38 +125,60 @@ impl Default for PageRequest {
     }
 }
 
-/// A page of one list.
+/// A page of one list, which is sorted by `K` and then by id.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ListPage<'p> {
+pub(crate) struct ListPage<'p, K> {
     limit: u32,
-    after: Option<&'p Cursor>,
+    after: Option<Place<'p, K>>,
     list: u32,
 }
 
-impl<'p> ListPage<'p> {
+/// The last row of the page before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'p, K> {
+    pub(crate) key: K,
+    pub(crate) id: &'p str,
+}
+
+impl<'p, K: Copy> ListPage<'p, K> {
     /// One row more than the page has, which tells whether there is a next page.
     pub(crate) fn fetch(self) -> i64 {
         i64::from(self.limit) + 1
     }
 
-    pub(crate) fn cursor(self) -> Option<&'p Cursor> {
+    pub(crate) fn after(self) -> Option<Place<'p, K>> {
         self.after
     }
 
     /// Makes the page of what was fetched.
-    pub(crate) fn cut<T>(
-        self,
-        mut rows: Vec<T>,
-        position: impl Fn(&T) -> (DateTime<Utc>, &str),
-    ) -> Page<T> {
+    pub(crate) fn cut<T>(self, mut rows: Vec<T>, position: impl Fn(&T) -> (Key, &str)) -> Page<T> {
         let limit = self.limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|last| {
-            let (at, id) = position(last);
-            Cursor { list: self.list, at, id: id.to_owned() }
+            let (key, id) = position(last);
+            Cursor { list: self.list, key, id: id.to_owned() }
         });
         Page { items: rows, next }
+    }
+}
+
+/// What a list is sorted by before the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    Time(DateTime<Utc>),
+    Text(String),
+}
+
+impl From<DateTime<Utc>> for Key {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self::Time(at)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
 }
 
@@ -159,24 +213,50 @@ impl<T> Page<T> {
 }
 
 /// A place in a list. Its text form may be given to clients and taken back: it opens nothing that
-/// the asker could not see anyway. Any other list refuses it: another table's, workspace's or KPI's.
+/// the asker could not see anyway. Any other list refuses it: another table's, workspace's or KPI's, and the
+/// same list by another filter or in another order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor {
     list: u32,
-    pub(crate) at: DateTime<Utc>,
-    pub(crate) id: String,
+    key: Key,
+    id: String,
 }
+
+/// The longest text that a list is sorted by, in bytes: 320 characters.
+const MAX_KEY: usize = 320 * 4;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}.{}.{}", self.list, self.at.timestamp_micros(), self.id)
+        write!(f, "{:08x}.", self.list)?;
+        match &self.key {
+            Key::Time(at) => write!(f, "{}", at.timestamp_micros())?,
+            Key::Text(text) => write!(f, "~{}", URL_SAFE_NO_PAD.encode(text))?,
+        }
+        write!(f, ".{}", self.id)
     }
 }
 
 impl From<Cursor> for String {
     fn from(cursor: Cursor) -> String {
         cursor.to_string()
+    }
+}
+
+impl FromStr for Key {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(text) = text.strip_prefix('~') {
+            let bytes = URL_SAFE_NO_PAD.decode(text).map_err(drop)?;
+            let text = String::from_utf8(bytes).map_err(drop)?;
+            let well_formed = text.len() <= MAX_KEY && !text.contains('\0');
+            return if well_formed { Ok(Self::Text(text)) } else { Err(()) };
+        }
+        let at = DateTime::from_timestamp_micros(text.parse().map_err(drop)?).ok_or(())?;
+        // Checked and not cut: the audit log counts microseconds.
+        Timestamp::new(at).map_err(drop)?;
+        Ok(Self::Time(at))
     }
 }
 
@@ -188,14 +268,12 @@ impl FromStr for Cursor {
             let (list, place) = text.split_once('.')?;
             let is_tag = list.len() == 8 && list.bytes().all(|b| b.is_ascii_hexdigit());
             let list = u32::from_str_radix(list, 16).ok().filter(|_| is_tag)?;
-            let (at, id) = place.split_once('.')?;
-            let at = DateTime::from_timestamp_micros(at.parse().ok()?)?;
-            // Checked and not cut: the audit log counts microseconds.
-            Timestamp::new(at).ok()?;
+            let (key, id) = place.split_once('.')?;
+            let key = key.parse().ok()?;
             // An id, or the source of a data point, which may have none.
             let well_formed = id.len() <= 63
                 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            well_formed.then(|| Self { list, at, id: id.to_owned() })
+            well_formed.then(|| Self { list, key, id: id.to_owned() })
         };
         parse().ok_or_else(|| Invalid::new("cursor", "expected one that a page came with"))
     }
@@ -300,9 +378,12 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_text_form() {
-        let cursor =
-            Cursor { list: tag(&["kpi", "w1"]), at: DateTime::UNIX_EPOCH, id: "ab1".into() };
-        assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+        let long = "\u{1f600}".repeat(320);
+        for key in [Key::Time(DateTime::UNIX_EPOCH), "".into(), "a.~ß".into(), long.as_str().into()]
+        {
+            let cursor = Cursor { list: tag(&["kpi", "w1"]), key, id: "ab1".into() };
+            assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
+        }
     }
 
     #[test]
@@ -321,6 +402,11 @@ mod tests {
             "00000001.99999999999999999999.ab",
             "00000001.9223372036854775807.ab",
             "00000001.-8334601228800000000.ab",
+            "00000001.~!.ab",
+            "00000001.~YQ==.ab",
+            "00000001.~_w.ab", // no UTF-8
+            "00000001.~AA.ab", // a NUL
+            &format!("00000001.~{}.ab", URL_SAFE_NO_PAD.encode("a".repeat(MAX_KEY + 1))),
         ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
@@ -339,7 +425,7 @@ mod tests {
         let cursor = list
             .of(&["kpi", "w1"])
             .unwrap()
-            .cut(vec![1, 2], |_| (DateTime::UNIX_EPOCH, "ab1"))
+            .cut(vec![1, 2], |_| (DateTime::UNIX_EPOCH.into(), "ab1"))
             .next
             .unwrap();
         let next = list.after(cursor);
@@ -347,6 +433,8 @@ mod tests {
         for other in [&["goal", "w1"][..], &["kpi", "w2"], &["kpiw1"], &["kpi"], &["k", "piw1"]] {
             assert_eq!(next.of(other).unwrap_err().field(), "cursor");
         }
+        // Of the same name, and made by hand.
+        assert_eq!(next.by_text(&["kpi", "w1"]).unwrap_err().field(), "cursor");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub use workspaces::{
 };
 
 use diesel::result::{OptionalExtension, QueryResult};
+use diesel::sql_types::{Nullable, Text, Timestamptz};
 
 use crate::error::{Error, Result};
 
@@ -186,15 +187,75 @@ macro_rules! not_deleted {
 }
 use not_deleted;
 
-/// Adds "after the cursor" and the order of a keyset page to a boxed query.
+/// Adds "after the last row of the page before" and the order of a keyset page to a boxed query.
 macro_rules! page_of {
-    ($query:expr, $page:expr, $at:expr, $id:expr) => {{
+    ($query:expr, $page:expr, $key:expr, $id:expr) => {{
         let mut query = $query;
-        if let Some(cursor) = $page.cursor() {
-            query =
-                query.filter($at.ge(cursor.at)).filter($at.gt(cursor.at).or($id.gt(&cursor.id)));
+        if let Some(last) = $page.after() {
+            query = query.filter($key.ge(last.key)).filter($key.gt(last.key).or($id.gt(last.id)));
         }
-        query.order(($at.asc(), $id.asc())).limit($page.fetch())
+        query.order(($key.asc(), $id.asc())).limit($page.fetch())
+    }};
+    (descending: $query:expr, $page:expr, $key:expr, $id:expr) => {{
+        let mut query = $query;
+        if let Some(last) = $page.after() {
+            query = query.filter($key.le(last.key)).filter($key.lt(last.key).or($id.lt(last.id)));
+        }
+        query.order(($key.desc(), $id.desc())).limit($page.fetch())
     }};
 }
 use page_of;
+
+/// Reads a page of rows that a filter matches, sorted by a key either way.
+macro_rules! sorted_page {
+    ($conn:expr, $order:expr, $query:expr, $page:expr, $key:expr, $id:expr, |$row:ident: &$type:ty| $at:expr) => {{
+        let page = $page;
+        let rows: Vec<$type> = if $order.is_descending() {
+            let query = page_of!(descending: $query, page, $key, $id);
+            query.select(<$type>::as_select()).load($conn)?
+        } else {
+            page_of!($query, page, $key, $id).select(<$type>::as_select()).load($conn)?
+        };
+        Ok(page.cut(rows, |$row: &$type| ($at.into(), $row.id.as_str())))
+    }};
+}
+use sorted_page;
+
+/// A filter as a part of a list's name: a cursor of one is none of another's.
+fn name_of(filter: &impl serde::Serialize) -> String {
+    serde_json::to_string(filter).unwrap_or_default()
+}
+
+diesel::define_sql_function! {
+    /// PostgreSQL's.
+    fn replace(text: Text, from: Text, to: Text) -> Text;
+}
+diesel::define_sql_function! {
+    /// PostgreSQL's: where the part begins, from 1; 0 where it is not there.
+    fn strpos(text: Text, part: Text) -> diesel::sql_types::Integer;
+}
+diesel::define_sql_function! {
+    /// PostgreSQL's: each character of `from` becomes the one at its place in `to`.
+    fn translate(text: Text, from: Text, to: Text) -> Text;
+}
+diesel::define_sql_function! {
+    /// A text, or another in place of none.
+    #[sql_name = "coalesce"]
+    fn text_or(text: Nullable<Text>, other: Text) -> Text;
+}
+diesel::define_sql_function! {
+    /// A time, or another in place of none.
+    #[sql_name = "coalesce"]
+    fn time_or(at: Nullable<Timestamptz>, other: Timestamptz) -> Timestamptz;
+}
+
+/// Whether a text contains another, in upper or lower case, as [`Folded`](crate::value::Folded) has it.
+macro_rules! contains {
+    ($column:expr, $text:expr) => {{
+        let crate::value::Folded { text, from, to } = crate::value::Folded::new($text);
+        let [small, capital] = crate::value::Folded::SHARP_S;
+        let name = replace(replace($column, small, "ss"), capital, "ss");
+        strpos(translate(name, from, to), text).gt(0)
+    }};
+}
+use contains;

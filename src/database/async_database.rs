@@ -7,21 +7,28 @@
 //! its future is dropped; `diesel-async` is a connection of its own and would need a second copy of every
 //! repository.
 
+use std::io::{self, Read};
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout_at};
 
+use super::retention::KPIS;
 use super::unit::{Failure, Next, PoolChoice, Repeat, Unit, kind_of};
-use super::{Database, Guard, Health, Scope, WriteMark};
+use super::{Database, Guard, Health, Rezoned, Rotation, Scope, WriteMark};
+use crate::actor::{Actor, ServiceName};
 use crate::error::{AsError, DatabaseError, Error, Result};
+use crate::id::{KpiId, WorkspaceId};
 use crate::idempotency::IdempotencyKey;
+use crate::import::{CsvOptions, ImportOptions, Imported, RowError};
+use crate::isolation::IsolationReport;
 use crate::queue::{Permit, QueueKey, timed_out};
 use crate::tenancy::TenantConnection;
 use crate::tenancy::watch::{Stage, Watch};
+use crate::value::Timestamp;
 
 /// How long after the deadline to wait for a thread. The server's own limits end statements at the deadline; a
 /// thread that has not returned by then waits for a peer that does not answer.
@@ -166,6 +173,151 @@ impl AsyncDatabase {
         self.blocking(Database::write_mark).await?
     }
 
+    /// Deletes old points as [`Database::delete_points_before`] does. Each batch is a unit of work named
+    /// `data_point.delete_before`: it has its turn, its deadline and its attempts, and its metrics.
+    ///
+    /// **Dropping the future** cancels the batch that runs; those before stay deleted.
+    ///
+    /// # Errors
+    /// As [`Database::delete_points_before`] and [`run`](Self::run).
+    pub async fn delete_points_before(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+        kpi: Option<&KpiId>,
+        before: Timestamp,
+        batch: u32,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64> {
+        const NAME: &str = "data_point.delete_before";
+        let scope = Scope::tenant(actor, workspace);
+        let (mut deleted, mut last) = (0, None);
+        loop {
+            let kpis = if let Some(kpi) = kpi {
+                vec![kpi.clone()]
+            } else {
+                let after = last.take();
+                self.run(NAME, scope.clone().read_only(), move |tenant| {
+                    tenant.data_points().kpis_before(before, after.as_ref(), KPIS)
+                })
+                .await?
+            };
+            for kpi in &kpis {
+                loop {
+                    let of = kpi.clone();
+                    let delete = move |tenant: &mut TenantConnection| {
+                        tenant.data_points().delete_before(Some(&of), before, batch)
+                    };
+                    let points = self.run(NAME, scope.clone(), delete).await?;
+                    if points == 0 {
+                        break;
+                    }
+                    deleted += points as u64;
+                    progress(deleted);
+                }
+            }
+            last = kpis.last().cloned();
+            if kpi.is_some() || last.is_none() {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Rolls up anew as [`Database::rezone_rollups`] does. Each batch is a unit of work named
+    /// `rollup.rezone`.
+    ///
+    /// **Dropping the future** cancels the batch that runs; it may be started again.
+    ///
+    /// # Errors
+    /// As [`Database::rezone_rollups`] and [`run`](Self::run).
+    pub async fn rezone_rollups(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+        batch: u32,
+        mut progress: impl FnMut(Rezoned),
+    ) -> Result<Rezoned> {
+        const NAME: &str = "rollup.rezone";
+        let scope = Scope::tenant(actor, workspace);
+        let counting = scope.clone().read_only();
+        let total = self.run(NAME, counting, |tenant| tenant.series().rollups()).await?;
+        let mut so_far = Rezoned { total, ..Rezoned::default() };
+        let mut last = None;
+        loop {
+            let after = last.take();
+            let rezone =
+                move |tenant: &mut TenantConnection| tenant.series().rezone(after.as_ref(), batch);
+            let Some(done) = self.run(NAME, scope.clone(), rezone).await? else {
+                return Ok(so_far);
+            };
+            so_far.rollups += done.rollups;
+            so_far.rezoned += done.rezoned;
+            progress(so_far);
+            last = Some(done.last);
+        }
+    }
+
+    /// Imports CSV as [`Database::import_csv`] does, on one blocking thread, which waits for the reader too: for a
+    /// body that arrives as a stream, see [uploads](https://docs.rs/crate/sesari-db/latest/source/docs/operations.md).
+    /// `progress` is called on that thread.
+    ///
+    /// **Dropping the future** ends the import before the next row is read; what was committed before stays, and
+    /// the batch that is being written is committed, or all rolled back where it is one transaction.
+    ///
+    /// # Errors
+    /// As [`Database::import_csv`]. [`Error::ShuttingDown`] when the runtime is.
+    pub async fn import_csv(
+        &self,
+        actor: impl Into<Actor>,
+        workspace: &WorkspaceId,
+        reader: impl Read + Send + 'static,
+        csv: &CsvOptions,
+        options: &ImportOptions,
+        progress: impl FnMut(&Imported, &[RowError]) + Send + 'static,
+    ) -> Result<Imported> {
+        let (actor, workspace) = (actor.into(), workspace.clone());
+        let (csv, options) = (csv.clone(), *options);
+        // Whether the future is still there.
+        let caller = Arc::new(());
+        let reader = Attended { reader, caller: Arc::downgrade(&caller) };
+        let imported = self
+            .blocking(move |db| db.import_csv(actor, &workspace, reader, &csv, &options, progress))
+            .await?;
+        drop(caller);
+        imported
+    }
+
+    /// Rotates as [`Database::rotate_sealing_key`] does, on one blocking thread. Dropping the future does not
+    /// end it.
+    ///
+    /// # Errors
+    /// As [`Database::rotate_sealing_key`]. [`Error::ShuttingDown`] when the runtime is.
+    pub async fn rotate_sealing_key(
+        &self,
+        service: &ServiceName,
+        batch: u16,
+        progress: impl FnMut(&Rotation) + Send + 'static,
+    ) -> Result<Rotation> {
+        let service = service.clone();
+        self.blocking(move |db| db.rotate_sealing_key(&service, batch, progress)).await?
+    }
+
+    /// As [`Database::check_isolation`].
+    ///
+    /// # Errors
+    /// As [`Database::check_isolation`]. [`Error::ShuttingDown`] when the runtime is.
+    pub async fn check_isolation(&self) -> Result<IsolationReport> {
+        self.blocking(Database::check_isolation).await?
+    }
+
+    /// As [`Database::live_fingerprint`].
+    ///
+    /// # Errors
+    /// As [`Database::live_fingerprint`]. [`Error::ShuttingDown`] when the runtime is.
+    pub async fn live_fingerprint(&self) -> Result<String> {
+        self.blocking(Database::live_fingerprint).await?
+    }
+
     /// As [`Database::health`].
     ///
     /// # Errors
@@ -188,6 +340,26 @@ impl AsyncDatabase {
     ) -> Result<T> {
         let db = self.0.clone();
         joined(spawn_blocking(move || ask(&db)).await)
+    }
+}
+
+/// A reader whose caller may go.
+struct Attended<R> {
+    reader: R,
+    caller: Weak<()>,
+}
+
+impl<R: Read> Read for Attended<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.caller.strong_count() == 0 {
+            return Err(io::Error::other("the caller has gone"));
+        }
+        let read = self.reader.read(buffer)?;
+        // What was read meanwhile is nobody's wish any more: above all not the end of the rows.
+        if self.caller.strong_count() == 0 {
+            return Err(io::Error::other("the caller has gone"));
+        }
+        Ok(read)
     }
 }
 

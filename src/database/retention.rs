@@ -7,7 +7,7 @@ use crate::id::{KpiId, WorkspaceId};
 use crate::value::Timestamp;
 
 /// KPIs read at a time.
-const PAGE: u16 = 1000;
+pub(super) const KPIS: u16 = 1000;
 
 impl Database {
     /// Deletes all points of a workspace before a moment for good, or those of one of its KPIs, in
@@ -52,7 +52,7 @@ impl Database {
         loop {
             let mut tenant =
                 self.begin(&super::Scope::tenant(actor.clone(), workspace).read_only())?;
-            let kpis = tenant.data_points().kpis_before(before, last.as_ref(), PAGE)?;
+            let kpis = tenant.data_points().kpis_before(before, last.as_ref(), KPIS)?;
             tenant.commit()?;
             for kpi in &kpis {
                 delete_of(kpi)?;

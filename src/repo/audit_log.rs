@@ -15,7 +15,7 @@ pub use deleted::DeletedWorkspaceAuditLogRepository;
 pub use refusals::{Refusal, RefusalRepository};
 
 use self::walk::Source;
-use super::debug_by_name;
+use super::{debug_by_name, page_of};
 use crate::audit::{Checkpoint, Entry, Verdict};
 use crate::connection::PgConnection;
 use crate::error::Result;
@@ -172,18 +172,10 @@ impl<'g> AuditLogRepository<'g> {
     pub fn list(&mut self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         counted("audit_log.list", Page::len, || {
             let page = page.of(&["audit_entry", self.scope])?;
-            let mut query = self.matching(filter)?;
-            if let Some(cursor) = page.cursor() {
-                query = query
-                    .filter(audit_log::occurred_at.le(cursor.at))
-                    .filter(audit_log::occurred_at.lt(cursor.at).or(audit_log::id.lt(&cursor.id)));
-            }
-            let rows = query
-                .order((audit_log::occurred_at.desc(), audit_log::id.desc()))
-                .limit(page.fetch())
-                .select(AuditEntry::as_select())
-                .load(self.conn)?;
-            Ok(page.cut(rows, |entry: &AuditEntry| (entry.occurred_at, entry.id.as_str())))
+            let query = self.matching(filter)?;
+            let query = page_of!(descending: query, page, audit_log::occurred_at, audit_log::id);
+            let rows = query.select(AuditEntry::as_select()).load(self.conn)?;
+            Ok(page.cut(rows, |entry: &AuditEntry| (entry.occurred_at.into(), entry.id.as_str())))
         })
     }
 

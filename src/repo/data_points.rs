@@ -213,7 +213,7 @@ impl<'g> DataPointRepository<'g> {
                 .map(of)
                 .collect::<Result<_, Invalid>>()?;
             Ok(page.cut(rows, |point: &DataPoint| {
-                (point.timestamp.get(), stored(point.source.as_ref()))
+                (point.timestamp.get().into(), stored(point.source.as_ref()))
             }))
         })
     }

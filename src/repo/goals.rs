@@ -8,13 +8,14 @@ use diesel::prelude::*;
 
 use super::goal_kpis::{GoalKpi, GoalKpiRepository, LinkedKpi, check_links};
 use super::{
-    Deleted, Kpi, changed, debug_by_name, found, given, not_deleted, page_of, present, this_moment,
+    Deleted, Kpi, changed, contains, debug_by_name, found, given, name_of, not_deleted, page_of,
+    present, replace, sorted_page, strpos, this_moment, time_or, translate,
 };
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{GoalId, KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, PageRequest};
+use crate::page::{GoalKey, Order, Page, PageRequest};
 use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progress};
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::tenancy::{InWorkspace, TenantConnection};
@@ -134,8 +135,13 @@ pub struct GoalFilter {
     /// Only those due before this moment.
     #[serde(alias = "dueBefore")]
     pub due_before: Option<Timestamp>,
+    /// Only those whose title contains this text, as [`KpiFilter::name_contains`](super::KpiFilter::name_contains).
+    #[serde(alias = "titleContains")]
+    pub title_contains: Option<String>,
     /// Whether to list deleted ones.
     pub deleted: Deleted,
+    /// In which order to list them.
+    pub order: Order<GoalKey>,
 }
 
 /// Goals with their links to KPIs that are not deleted, or without any.
@@ -188,6 +194,9 @@ impl<'g> GoalRepository<'g> {
         if let Some(before) = filter.due_before {
             query = query.filter(goals::target_date.lt(before));
         }
+        if let Some(text) = &filter.title_contains {
+            query = query.filter(contains!(goals::title, text));
+        }
         match filter.deleted {
             Deleted::Exclude => query.filter(not_deleted!(goals::deleted_at)),
             Deleted::Only => query.filter(goals::deleted_at.is_not_null()),
@@ -233,13 +242,59 @@ impl<'g> GoalRepository<'g> {
         self.find(id)?.ok_or(crate::Error::not_found(GoalId::ENTITY))
     }
 
-    /// Goals, oldest first.
+    /// Goals in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
-        counted("goal.list", Page::len, || {
-            let page = page.of(&["goal", self.workspace.as_str()])?;
-            let query = page_of!(self.matching(filter), page, goals::created_at, goals::id);
-            let rows = query.select(Goal::as_select()).load(self.conn)?;
-            Ok(page.cut(rows, |goal: &Goal| (goal.created_at, goal.id.as_str())))
+        let list = ["goal", self.workspace.as_str(), &name_of(filter)];
+        let (order, query) = (filter.order, self.matching(filter));
+        counted("goal.list", Page::len, || match order.by() {
+            GoalKey::CreatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    goals::created_at,
+                    goals::id,
+                    |goal: &Goal| goal.created_at
+                )
+            }
+            GoalKey::UpdatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    goals::updated_at,
+                    goals::id,
+                    |goal: &Goal| goal.updated_at
+                )
+            }
+            GoalKey::Title => {
+                let page = page.by_text(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    goals::title,
+                    goals::id,
+                    |goal: &Goal| goal.title.as_str()
+                )
+            }
+            GoalKey::TargetDate => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    time_or(goals::target_date, Timestamp::MAX),
+                    goals::id,
+                    |goal: &Goal| goal.target_date.unwrap_or(Timestamp::MAX).get()
+                )
+            }
         })
     }
 

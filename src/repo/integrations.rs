@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Integer, Interval, Nullable, Text, Timestamptz};
 
 use super::integration_queue::lease_interval;
-use super::{changed, debug_by_name, found, page_of, statement, this_moment};
+use super::{changed, debug_by_name, found, name_of, page_of, statement, this_moment};
 use crate::connection::PgConnection;
 use crate::credentials::advanced::{self, Binding, Envelope, SealingSalt};
 use crate::credentials::{OpenError, SealingKeyId, SealingKeyRing, Secret, scrub};
@@ -184,11 +184,11 @@ impl<'g> IntegrationRepository<'g> {
         page: &PageRequest,
     ) -> Result<Page<Integration>> {
         counted("integration.list", Page::len, || {
-            let page = page.of(&["integration", self.workspace.as_str()])?;
+            let page = page.of(&["integration", self.workspace.as_str(), &name_of(filter)])?;
             let query =
                 page_of!(self.matching(filter), page, integrations::created_at, integrations::id);
             let rows = query.select(Integration::as_select()).load(self.conn)?;
-            Ok(page.cut(rows, |row: &Integration| (row.created_at, row.id.as_str())))
+            Ok(page.cut(rows, |row: &Integration| (row.created_at.into(), row.id.as_str())))
         })
     }
 

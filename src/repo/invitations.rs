@@ -9,7 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Interval, Nullable, Text, Timestamptz};
 
-use super::{Membership, debug_by_name, found, page_of, statement};
+use super::{Membership, debug_by_name, found, name_of, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{InvitationId, MembershipId, UserId, WorkspaceId};
@@ -197,12 +197,12 @@ impl<'g> InvitationRepository<'g> {
         page: &PageRequest,
     ) -> Result<Page<Invitation>> {
         counted("invitation.list", Page::len, || {
-            let page = page.of(&["invitation", self.workspace.as_str()])?;
+            let page = page.of(&["invitation", self.workspace.as_str(), &name_of(filter)])?;
             let rows =
                 page_of!(self.matching(filter), page, invitations::created_at, invitations::id)
                     .select(Invitation::as_select())
                     .load(self.conn)?;
-            Ok(page.cut(rows, |row: &Invitation| (row.created_at, row.id.as_str())))
+            Ok(page.cut(rows, |row: &Invitation| (row.created_at.into(), row.id.as_str())))
         })
     }
 

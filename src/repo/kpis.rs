@@ -1,21 +1,25 @@
 //! `kpis`: what a workspace measures.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool};
 
 use super::{
-    Deleted, changed, debug_by_name, found, given, not_deleted, page_of, present, this_moment,
+    Deleted, changed, contains, debug_by_name, found, given, name_of, not_deleted, page_of,
+    present, replace, sorted_page, strpos, text_or, this_moment, translate,
 };
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{KpiId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, PageRequest};
+use crate::page::{KpiKey, Order, Page, PageRequest};
 use crate::schema::kpis;
 use crate::tenancy::{InWorkspace, TenantConnection};
-use crate::value::{Category, Description, Finite, Folded, KpiName, Unit};
+use crate::value::{Category, Description, Finite, Invalid, KpiName, Unit};
 
 debug_by_name!(KpiRepository);
 
@@ -145,6 +149,8 @@ pub struct KpiFilter {
     pub name_contains: Option<String>,
     /// Whether to list deleted ones.
     pub deleted: Deleted,
+    /// In which order to list them.
+    pub order: Order<KpiKey>,
 }
 
 /// The KPIs of a workspace.
@@ -163,6 +169,9 @@ impl TenantConnection {
 
 #[expect(clippy::missing_errors_doc, reason = "described once, in the module `repo`")]
 impl<'g> KpiRepository<'g> {
+    /// The most KPIs that one call creates or changes.
+    pub const MAX_BATCH: usize = 1000;
+
     fn matching<'q>(&self, filter: &'q KpiFilter) -> kpis::BoxedQuery<'q, Pg>
     where
         'g: 'q,
@@ -175,10 +184,7 @@ impl<'g> KpiRepository<'g> {
             query = query.filter(kpis::category.eq(category));
         }
         if let Some(text) = &filter.name_contains {
-            let Folded { text, from, to } = Folded::new(text);
-            let [small, capital] = Folded::SHARP_S;
-            let name = replace(replace(kpis::name, small, "ss"), capital, "ss");
-            query = query.filter(strpos(translate(name, from, to), text).gt(0));
+            query = query.filter(contains!(kpis::name, text));
         }
         match filter.deleted {
             Deleted::Exclude => query.filter(not_deleted!(kpis::deleted_at)),
@@ -205,13 +211,53 @@ impl<'g> KpiRepository<'g> {
         self.find(id)?.ok_or(crate::Error::not_found(KpiId::ENTITY))
     }
 
-    /// KPIs, oldest first.
+    /// KPIs in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
-        counted("kpi.list", Page::len, || {
-            let page = page.of(&["kpi", self.workspace.as_str()])?;
-            let query = page_of!(self.matching(filter), page, kpis::created_at, kpis::id);
-            let rows = query.select(Kpi::as_select()).load(self.conn)?;
-            Ok(page.cut(rows, |kpi: &Kpi| (kpi.created_at, kpi.id.as_str())))
+        let list = ["kpi", self.workspace.as_str(), &name_of(filter)];
+        let (order, query) = (filter.order, self.matching(filter));
+        counted("kpi.list", Page::len, || match order.by() {
+            KpiKey::CreatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    kpis::created_at,
+                    kpis::id,
+                    |kpi: &Kpi| kpi.created_at
+                )
+            }
+            KpiKey::UpdatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    kpis::updated_at,
+                    kpis::id,
+                    |kpi: &Kpi| kpi.updated_at
+                )
+            }
+            KpiKey::Name => {
+                let page = page.by_text(&list)?;
+                sorted_page!(self.conn, order, query, page, kpis::name, kpis::id, |kpi: &Kpi| kpi
+                    .name
+                    .as_str())
+            }
+            KpiKey::Category => {
+                let page = page.by_text(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    text_or(kpis::category, ""),
+                    kpis::id,
+                    |kpi: &Kpi| kpi.category.as_ref().map_or("", Category::as_str)
+                )
+            }
         })
     }
 
@@ -227,6 +273,63 @@ impl<'g> KpiRepository<'g> {
                 .values((new, kpis::workspace_id.eq(self.workspace)))
                 .returning(Kpi::as_returning())
                 .get_result(self.conn)?)
+        })
+    }
+
+    /// Creates up to [`MAX_BATCH`](Self::MAX_BATCH) KPIs in one statement, all or none, and answers with
+    /// them in the same order. `Invalid` names the place of one whose id another of the batch has;
+    /// `Conflict` when an id is taken in this workspace.
+    pub fn create_many(&mut self, new: &[NewKpi]) -> Result<Vec<Kpi>> {
+        counted("kpi.create_many", Vec::len, || {
+            let places = places("kpis", ".id", new.iter().map(|new| &new.id))?;
+            if new.is_empty() {
+                return Ok(Vec::new());
+            }
+            let rows: Vec<_> =
+                new.iter().map(|new| (new, kpis::workspace_id.eq(self.workspace))).collect();
+            let mut created: Vec<Kpi> = diesel::insert_into(kpis::table)
+                .values(rows)
+                .returning(Kpi::as_returning())
+                .get_results(self.conn)?;
+            created.sort_by_key(|kpi| places.get(&kpi.id));
+            Ok(created)
+        })
+    }
+
+    /// Changes up to [`MAX_BATCH`](Self::MAX_BATCH) KPIs alike in one statement, all or none, and answers
+    /// with them in the same order. Nothing is changed and `Invalid` names the place, such as `ids[3]`, where
+    /// one is not found or deleted, or there twice. Without changes, only reads them.
+    pub fn update_many(&mut self, ids: &[KpiId], changes: &KpiChanges) -> Result<Vec<Kpi>> {
+        counted("kpi.update_many", Vec::len, || {
+            let places = places("ids", "", ids.iter())?;
+            let mut rows: Vec<Kpi> = if *changes == KpiChanges::default() {
+                live(self.workspace, ids).select(Kpi::as_select()).load(self.conn)?
+            } else {
+                let all = diesel::dsl::sql::<Bool>("(SELECT count(*) FROM live) = ")
+                    .bind::<BigInt, _>(i64::try_from(ids.len()).unwrap_or(i64::MAX));
+                let update = diesel::update(kpis::table)
+                    .filter(kpis::workspace_id.eq(self.workspace))
+                    .filter(kpis::id.eq_any(ids))
+                    .filter(all)
+                    .set(changes)
+                    .returning(Kpi::as_returning());
+                Locked {
+                    live: live(self.workspace, ids).order(kpis::id).select(kpis::id).for_update(),
+                    update,
+                }
+                .load(self.conn)?
+            };
+            if rows.len() < ids.len() {
+                let there: HashSet<KpiId> = live(self.workspace, ids)
+                    .select(kpis::id)
+                    .load(self.conn)?
+                    .into_iter()
+                    .collect();
+                let missing = ids.iter().position(|id| !there.contains(id)).unwrap_or_default();
+                return Err(Invalid::new(format!("ids[{missing}]"), NOT_THERE).into());
+            }
+            rows.sort_by_key(|kpi| places.get(&kpi.id));
+            Ok(rows)
         })
     }
 
@@ -298,9 +401,57 @@ impl<'g> KpiRepository<'g> {
     }
 }
 
-diesel::define_sql_function! { fn replace(text: Text, from: Text, to: Text) -> Text; }
-diesel::define_sql_function! { fn strpos(text: Text, part: Text) -> diesel::sql_types::Integer; }
-diesel::define_sql_function! { fn translate(text: Text, from: Text, to: Text) -> Text; }
+#[diesel::dsl::auto_type(no_type_alias)]
+fn live<'q>(workspace: &'q WorkspaceId, ids: &'q [KpiId]) -> _ {
+    kpis::table
+        .filter(kpis::workspace_id.eq(workspace))
+        .filter(kpis::id.eq_any(ids))
+        .filter(kpis::deleted_at.is_null())
+}
+
+const NOT_THERE: &str = "expected a KPI of the workspace that is not deleted";
+
+/// Where each id of a batch stands.
+fn places<'a>(
+    field: &str,
+    of_one: &str,
+    ids: impl ExactSizeIterator<Item = &'a KpiId>,
+) -> Result<HashMap<&'a KpiId, usize>> {
+    if ids.len() > KpiRepository::MAX_BATCH {
+        return Err(Invalid::new(field.to_owned(), "expected at most 1000").into());
+    }
+    let mut places = HashMap::with_capacity(ids.len());
+    for (place, id) in ids.enumerate() {
+        if places.insert(id, place).is_some() {
+            let field = format!("{field}[{place}]{of_one}");
+            return Err(Invalid::new(field, "expected an id that no other of the batch has").into());
+        }
+    }
+    Ok(places)
+}
+
+/// An update that knows as `live` the rows that it may change, locked in the order of their ids: another
+/// such update waits for it, and the two cannot each wait for the other.
+#[derive(QueryId)]
+struct Locked<L, U> {
+    live: L,
+    update: U,
+}
+
+impl<L, U: Query> Query for Locked<L, U> {
+    type SqlType = U::SqlType;
+}
+
+impl<L, U> RunQueryDsl<PgConnection> for Locked<L, U> {}
+
+impl<L: QueryFragment<Pg>, U: QueryFragment<Pg>> QueryFragment<Pg> for Locked<L, U> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql("WITH live AS MATERIALIZED (");
+        self.live.walk_ast(pass.reborrow())?;
+        pass.push_sql(") ");
+        self.update.walk_ast(pass.reborrow())
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,21 @@
 //! `workspace_users`: who is in a workspace, as what.
 
+mod found;
+
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Nullable, Text};
 
-use super::{changed, debug_by_name, found, page_of};
+use self::found::Found;
+use super::{changed, debug_by_name, found, name_of, page_of};
 use crate::actor::Actor;
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::{MembershipId, UserId, WorkspaceId};
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, PageRequest};
+use crate::page::{MemberKey, Order, Page, PageRequest};
 use crate::schema::workspace_users;
 use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Email, ImageUrl, PersonName, Role};
@@ -56,6 +59,12 @@ pub struct Member {
 pub struct MemberFilter {
     /// Only those of this role.
     pub role: Option<Role>,
+    /// Only those whose name or e-mail address contains this text, as
+    /// [`KpiFilter::name_contains`](super::KpiFilter::name_contains). It reads all members.
+    #[serde(alias = "nameContains")]
+    pub name_contains: Option<String>,
+    /// In which order to list them. By name, it reads all members.
+    pub order: Order<MemberKey>,
 }
 
 /// The members of a workspace.
@@ -74,6 +83,13 @@ impl TenantConnection {
 }
 
 type Columns = (Membership, Email, Option<PersonName>, Option<ImageUrl>);
+
+impl Member {
+    /// What the list by name is sorted by.
+    fn shown_name(&self) -> &str {
+        self.name.as_ref().map_or(self.email.as_str(), PersonName::as_str)
+    }
+}
 
 impl From<Columns> for Member {
     fn from((membership, email, name, image): Columns) -> Self {
@@ -114,28 +130,39 @@ impl<'g> MemberRepository<'g> {
         self.find(user)?.ok_or(crate::Error::not_found("member"))
     }
 
-    /// Members with their names, in the order in which they joined.
+    /// Members with their names, in the filter's order, which is that of joining unless it says
+    /// otherwise.
     pub fn list(&mut self, filter: &MemberFilter, page: &PageRequest) -> Result<Page<Member>> {
-        counted("member.list", Page::len, || {
-            let page = page.of(&["member", self.workspace.as_str()])?;
-            let memberships = page_of!(
-                self.matching(filter),
-                page,
-                workspace_users::joined_at,
-                workspace_users::id
-            )
-            .select(Membership::as_select());
-            let rows: Vec<Columns> = WithProfiles { memberships }.load(self.conn)?;
-            let rows = rows.into_iter().map(Member::from).collect();
-            Ok(page.cut(rows, |member: &Member| {
-                (member.membership.joined_at, member.membership.id.as_str())
-            }))
+        let list = ["member", self.workspace.as_str(), &name_of(filter)];
+        counted("member.list", Page::len, || match filter.order.by() {
+            MemberKey::JoinedAt => {
+                let page = page.of(&list)?;
+                let rows = if filter.name_contains.is_some() || filter.order.is_descending() {
+                    Found::new(self.workspace, filter).by_joining(page, self.conn)?
+                } else {
+                    let (at, id) = (workspace_users::joined_at, workspace_users::id);
+                    let memberships = page_of!(self.matching(filter), page, at, id)
+                        .select(Membership::as_select());
+                    let rows: Vec<Columns> = WithProfiles { memberships }.load(self.conn)?;
+                    rows.into_iter().map(Member::from).collect()
+                };
+                Ok(page
+                    .cut(rows, |row| (row.membership.joined_at.into(), row.membership.id.as_str())))
+            }
+            MemberKey::Name => {
+                let page = page.by_text(&list)?;
+                let rows = Found::new(self.workspace, filter).by_name(page, self.conn)?;
+                Ok(page.cut(rows, |row| (row.shown_name().into(), row.membership.id.as_str())))
+            }
         })
     }
 
     /// How many members match.
     pub fn count(&mut self, filter: &MemberFilter) -> Result<i64> {
-        operation("member.count", || Ok(self.matching(filter).count().get_result(self.conn)?))
+        operation("member.count", || match filter.name_contains {
+            Some(_) => Found::new(self.workspace, filter).count(self.conn),
+            None => Ok(self.matching(filter).count().get_result(self.conn)?),
+        })
     }
 
     /// Changes a member's role. For owners and admins; owners are made and unmade only by owners.
@@ -180,13 +207,16 @@ struct WithProfiles<Q> {
     memberships: Q,
 }
 
+/// A membership, and e-mail address, name and picture of its user.
+type ProfileColumns = (
+    diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
+    Text,
+    Nullable<Text>,
+    Nullable<Text>,
+);
+
 impl<Q> Query for WithProfiles<Q> {
-    type SqlType = (
-        diesel::dsl::SqlTypeOf<diesel::dsl::AsSelect<Membership, Pg>>,
-        Text,
-        Nullable<Text>,
-        Nullable<Text>,
-    );
+    type SqlType = ProfileColumns;
 }
 
 impl<Q> RunQueryDsl<PgConnection> for WithProfiles<Q> {}

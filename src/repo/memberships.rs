@@ -89,12 +89,13 @@ impl MembershipRepository<'_> {
             let page = page.of(&["sole_ownership", user.as_str()])?;
             let rows = SoleOwnerships {
                 user,
-                after_at: page.cursor().map(|cursor| cursor.at),
-                after_id: page.cursor().map(|cursor| cursor.id.as_str()),
+                after_at: page.after().map(|last| last.key),
+                after_id: page.after().map(|last| last.id),
                 fetch: i32::try_from(page.fetch()).unwrap_or(i32::MAX),
             }
             .load(self.conn)?;
-            Ok(page.cut(rows, |row: &SoleOwnership| (row.joined_at, row.workspace_id.as_str())))
+            Ok(page
+                .cut(rows, |row: &SoleOwnership| (row.joined_at.into(), row.workspace_id.as_str())))
         })
     }
 

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::upsert::excluded;
 
-use super::{changed, debug_by_name, page_of, statement};
+use super::{changed, debug_by_name, name_of, page_of, statement};
 use crate::connection::PgConnection;
 use crate::error::Result;
 use crate::id::{SubscriptionId, UserId};
@@ -179,7 +179,7 @@ impl SubscriptionRepository<'_> {
         page: &PageRequest,
     ) -> Result<Page<Subscription>> {
         counted("subscription.list", Page::len, || {
-            let page = page.of(&["subscription"])?;
+            let page = page.of(&["subscription", &name_of(filter)])?;
             let query = page_of!(
                 Self::matching(filter),
                 page,
@@ -187,7 +187,7 @@ impl SubscriptionRepository<'_> {
                 subscriptions::id
             );
             let rows = query.select(Subscription::as_select()).load(self.conn)?;
-            Ok(page.cut(rows, |row: &Subscription| (row.created_at, row.id.as_str())))
+            Ok(page.cut(rows, |row: &Subscription| (row.created_at.into(), row.id.as_str())))
         })
     }
 

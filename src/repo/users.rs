@@ -6,12 +6,15 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 
 use super::memberships::delete_user;
-use super::{Succession, debug_by_name, found, given, page_of, present, statement};
+use super::{
+    Succession, contains, debug_by_name, found, given, name_of, page_of, present, replace,
+    sorted_page, statement, strpos, text_or, translate,
+};
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::observe::{counted, if_some, operation};
-use crate::page::{Page, PageRequest};
+use crate::page::{Order, Page, PageRequest, UserKey};
 use crate::schema::users;
 use crate::tenancy::{ServiceConnection, UserConnection};
 use crate::value::{AuthProvider, Email, ImageUrl, PersonName, ProviderId, Timestamp};
@@ -95,6 +98,12 @@ pub struct UserFilter {
     /// Only those made at this moment or later.
     #[serde(alias = "createdFrom")]
     pub created_from: Option<Timestamp>,
+    /// Only those whose name or e-mail address contains this text, as
+    /// [`KpiFilter::name_contains`](super::KpiFilter::name_contains). It reads all users.
+    #[serde(alias = "nameContains")]
+    pub name_contains: Option<String>,
+    /// In which order to list them. An index has the default one alone: any other sorts all users.
+    pub order: Order<UserKey>,
 }
 
 /// All users, for a [`ServiceConnection`](crate::ServiceConnection).
@@ -118,6 +127,10 @@ impl UserRepository<'_> {
         }
         if let Some(from) = filter.created_from {
             query = query.filter(users::created_at.ge(from));
+        }
+        if let Some(text) = &filter.name_contains {
+            let name = text_or(users::name, "");
+            query = query.filter(contains!(name, text).or(contains!(users::email, text)));
         }
         query
     }
@@ -145,13 +158,59 @@ impl UserRepository<'_> {
         })
     }
 
-    /// Users, oldest first.
+    /// Users in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
-        counted("user.list", Page::len, || {
-            let page = page.of(&["user"])?;
-            let query = page_of!(Self::matching(filter), page, users::created_at, users::id);
-            let rows = query.select(User::as_select()).load(self.conn)?;
-            Ok(page.cut(rows, |user: &User| (user.created_at, user.id.as_str())))
+        let list = ["user", &name_of(filter)];
+        let (order, query) = (filter.order, Self::matching(filter));
+        counted("user.list", Page::len, || match order.by() {
+            UserKey::CreatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    users::created_at,
+                    users::id,
+                    |user: &User| user.created_at
+                )
+            }
+            UserKey::UpdatedAt => {
+                let page = page.of(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    users::updated_at,
+                    users::id,
+                    |user: &User| user.updated_at
+                )
+            }
+            UserKey::Email => {
+                let page = page.by_text(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    users::email,
+                    users::id,
+                    |user: &User| user.email.as_str()
+                )
+            }
+            UserKey::Name => {
+                let page = page.by_text(&list)?;
+                sorted_page!(
+                    self.conn,
+                    order,
+                    query,
+                    page,
+                    text_or(users::name, ""),
+                    users::id,
+                    |user: &User| user.name.as_ref().map_or("", PersonName::as_str)
+                )
+            }
         })
     }
 

@@ -212,10 +212,12 @@ impl MyWorkspaceRepository<'_> {
     pub fn list(&mut self, page: &PageRequest) -> Result<Page<MyWorkspace>> {
         counted("my_workspace.list", Page::len, || {
             let page = page.of(&["my_workspace"])?;
-            let after = page.cursor().map(|cursor| (cursor.at, cursor.id.as_str())).unzip();
+            let after = page.after().map(|last| (last.key, last.id)).unzip();
             let query = MyWorkspaces { id: None, slug: None, after, limit: page.fetch() };
             let rows = query.all(self.conn)?;
-            Ok(page.cut(rows, |mine: &MyWorkspace| (mine.joined_at, mine.workspace.id.as_str())))
+            Ok(page.cut(rows, |mine: &MyWorkspace| {
+                (mine.joined_at.into(), mine.workspace.id.as_str())
+            }))
         })
     }
 

@@ -24,6 +24,9 @@ const COMMAND: [&str; 11] = [
     "max_connections=200",
 ];
 
+/// Stops with it.
+pub(super) type Running = Container<GenericImage>;
+
 /// The image to run: what `SESARI_TEST_IMAGE` names, or the official one.
 pub(super) fn image() -> String {
     variable("SESARI_TEST_IMAGE").unwrap_or_else(|| "postgres:17".to_owned())
@@ -76,7 +79,7 @@ fn run() -> Result<Started, TestingError> {
     Ok(Started { url, control, janitor, container: Some(container), copying: server::BY_FILES })
 }
 
-fn address(container: &Container<GenericImage>, password: &str) -> Result<ServerUrl, TestingError> {
+fn address(container: &Running, password: &str) -> Result<ServerUrl, TestingError> {
     let port = container.get_host_port_ipv4(5432).map_err(|error| failed(error.to_string()))?;
     // A name could mean the IPv6 address, where the port is another.
     let host = match container.get_host().map_err(|error| failed(error.to_string()))?.to_string() {

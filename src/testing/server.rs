@@ -8,7 +8,6 @@ use diesel::connection::SimpleConnection;
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::Text;
 use diesel::{Connection, RunQueryDsl};
-use testcontainers::{Container, GenericImage};
 
 use super::janitor::Janitor;
 use super::url::ServerUrl;
@@ -31,7 +30,7 @@ pub(super) struct Started {
     pub(super) url: ServerUrl,
     pub(super) control: PgConnection,
     pub(super) janitor: Janitor,
-    pub(super) container: Option<Container<GenericImage>>,
+    pub(super) container: Option<docker::Running>,
     /// How `CREATE DATABASE` copies, where its own choice is not the best.
     pub(super) copying: &'static str,
 }
@@ -53,7 +52,7 @@ pub(super) struct Server {
     made: AtomicU32,
     copying: &'static str,
     /// A static is never dropped: these last until the process is gone, which is the signal.
-    _kept: Mutex<(Janitor, Option<Container<GenericImage>>)>,
+    _kept: Mutex<(Janitor, Option<docker::Running>)>,
 }
 
 /// The migrated database that others are cloned from.

@@ -107,6 +107,12 @@ pub(crate) const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
+    /// The last one: the end of the year 9999.
+    pub(crate) const MAX: Self = match DateTime::from_timestamp_millis(253_402_300_799_999) {
+        Some(moment) => Self(moment),
+        None => Self(DateTime::<Utc>::MAX_UTC),
+    };
+
     /// Checks the moment and cuts it to the millisecond.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
         t.members().list(&MemberFilter::default(), &PageRequest::default()).map(drop)
     }),
     ("members.list by role", |t, _| {
-        let filter = MemberFilter { role: Some(Role::Admin) };
+        let filter = MemberFilter { role: Some(Role::Admin), ..MemberFilter::default() };
         t.members().list(&filter, &PageRequest::default()).map(drop)
     }),
     ("members.count", |t, _| t.members().count(&MemberFilter::default()).map(drop)),

@@ -6,6 +6,7 @@ mod futures;
 mod replica;
 mod running;
 mod sharing;
+mod upkeep;
 
 use std::time::Duration;
 

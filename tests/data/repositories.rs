@@ -13,6 +13,7 @@ mod goal_kpis;
 mod goals;
 mod integrations;
 mod kpis;
+mod lists;
 mod me;
 mod members;
 mod my_workspaces;

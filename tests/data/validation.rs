@@ -10,5 +10,6 @@ mod corpus;
 mod database;
 mod inputs;
 mod numbers;
+mod own_ids;
 mod texts;
 mod times;

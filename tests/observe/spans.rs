@@ -161,3 +161,39 @@ fn a_context_that_came_too_late_is_an_event_once() {
     answer.unwrap_err();
     assert_eq!(events(&told, "refused"), [("begin", Some("context_expired"))]);
 }
+
+#[test]
+fn an_operation_of_ones_own_is_recorded_as_those_of_a_repository_are() {
+    #[derive(Debug)]
+    enum Own {
+        Refused,
+        Database(sesari_db::Error),
+    }
+    impl From<sesari_db::Error> for Own {
+        fn from(error: sesari_db::Error) -> Self {
+            Self::Database(error)
+        }
+    }
+    impl sesari_db::error::AsError for Own {
+        fn as_error(&self) -> Option<&sesari_db::Error> {
+            match self {
+                Self::Database(error) => Some(error),
+                Self::Refused => None,
+            }
+        }
+    }
+    let (failed, told) = listen(|| {
+        sesari_db::observe::record::<_, sesari_db::Error>("invoice.issue", || Ok(7)).unwrap();
+        sesari_db::observe::record("invoice.issue", || Err::<(), _>(Own::Refused)).unwrap_err();
+        let denied = || Err::<(), _>(Own::from(sesari_db::Error::Denied));
+        sesari_db::observe::record("invoice.issue", denied).unwrap_err()
+    });
+    assert!(matches!(failed, Own::Database(_)));
+    let all = ["invoice.issue"; 3].map(|name| (name, None));
+    assert_eq!(operations(&told), all);
+    let spans: Vec<_> = told.iter().filter(|told| told.what == "sesari_db.operation").collect();
+    let kinds: Vec<_> = spans.iter().map(|span| span.field("error.type")).collect();
+    assert_eq!(kinds, [None, Some("caller"), Some("denied")]);
+    assert_eq!(spans[0].field("db.collection.name"), None);
+    assert_eq!(events(&told, "refused").len(), 1);
+}

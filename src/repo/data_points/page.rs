@@ -26,11 +26,11 @@ impl<'a> PageOf<'a> {
         workspace: &'a WorkspaceId,
         kpi: &'a KpiId,
         range: TimeRange,
-        page: ListPage<'a>,
+        page: ListPage<'a, DateTime<Utc>>,
     ) -> Self {
         let (from, to) = (range.from(), range.to());
-        let after = match page.cursor() {
-            Some(cursor) => (cursor.at, cursor.id.as_str()),
+        let after = match page.after() {
+            Some(last) => (last.key, last.id),
             None => (from.get() - TimeDelta::microseconds(1), ""),
         };
         Self { workspace, kpi, from, to, after, limit: page.fetch() }

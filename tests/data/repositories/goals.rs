@@ -101,8 +101,13 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_goal_once() {
         for due_from in [None, Some(at(0)), Some(at(4)), Some(at(100))] {
             for due_before in [None, Some(at(4)), Some(at(10))] {
                 for deleted in [Deleted::Exclude, Deleted::Only, Deleted::Include] {
-                    let filter =
-                        GoalFilter { status: status.clone(), due_from, due_before, deleted };
+                    let filter = GoalFilter {
+                        status: status.clone(),
+                        due_from,
+                        due_before,
+                        deleted,
+                        ..GoalFilter::default()
+                    };
                     let due = |goal: &Goal| goal.target_date;
                     let matches = |goal: &&Goal| {
                         status.as_ref().is_none_or(|status| *status == goal.status)

@@ -124,6 +124,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_kpi_once() {
                         category: category.map(parse),
                         name_contains: name.map(String::from),
                         deleted,
+                        ..KpiFilter::default()
                     };
                     let matches = |kpi: &&Kpi| {
                         is_active.is_none_or(|active| kpi.is_active == active)
@@ -152,6 +153,60 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_kpi_once() {
         let filter = KpiFilter { deleted: Deleted::Include, ..KpiFilter::default() };
         assert_eq!(walk(limit, |page| tenant.kpis().list(&filter, page)), all);
     }
+}
+
+#[test]
+fn many_kpis_are_created_at_once_or_none() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let new: Vec<_> = (0..1000).map(|i| NewKpi::new(parse(&format!("KPI {i}")))).collect();
+    let created = tenant.kpis().create_many(&new).unwrap();
+    assert!(created.iter().map(|kpi| &kpi.id).eq(new.iter().map(|new| &new.id)));
+    assert_eq!(tenant.kpis().create_many(&[]).unwrap(), []);
+    assert_eq!(tenant.kpis().create_many(&[full()]).unwrap()[0].target_value, Some(1e6));
+    let before = tenant.kpis().count(&KpiFilter::default()).unwrap();
+    let taken = [full(), NewKpi { id: new[7].id.clone(), ..full() }];
+    assert_conflict(tenant.transaction(|tenant| tenant.kpis().create_many(&taken)), "kpis_pkey");
+    let twice = full();
+    assert_invalid(tenant.kpis().create_many(&[full(), twice.clone(), twice]), "kpis[2].id");
+    let too_many: Vec<_> = (0..=1000).map(|_| full()).collect();
+    assert_invalid(tenant.kpis().create_many(&too_many), "kpis");
+    assert_eq!(tenant.kpis().count(&KpiFilter::default()).unwrap(), before);
+}
+
+#[test]
+fn many_kpis_are_changed_at_once_or_none() {
+    let world = World::new();
+    let mut tenant = world.as_member(&world.a);
+    let new: Vec<_> = (0..5).map(|_| full()).collect();
+    let mut ids: Vec<_> =
+        tenant.kpis().create_many(&new).unwrap().into_iter().map(|kpi| kpi.id).collect();
+    ids.reverse();
+    let changes = KpiChanges {
+        category: Some(Some(parse("moved"))),
+        unit: Some(None),
+        ..KpiChanges::default()
+    };
+    let moved = tenant.kpis().update_many(&ids, &changes).unwrap();
+    assert!(moved.iter().map(|kpi| &kpi.id).eq(&ids));
+    assert!(moved.iter().all(|kpi| kpi.category == Some(parse("moved")) && kpi.unit.is_none()));
+    assert_eq!(moved[0].target_value, Some(1e6));
+    assert_eq!(tenant.kpis().update_many(&ids, &KpiChanges::default()).unwrap(), moved);
+    assert_eq!(tenant.kpis().update_many(&[], &changes).unwrap(), []);
+    // One that is deleted, another's and nobody's: nothing is changed, and all else goes on.
+    tenant.kpis().delete(&ids[3]).unwrap();
+    let rename = KpiChanges { name: Some(parse("Renamed")), ..KpiChanges::default() };
+    for bad in [ids[3].clone(), world.b.kpi.clone(), KpiId::generate()] {
+        let batch = [ids[0].clone(), ids[1].clone(), bad];
+        for changes in [&rename, &KpiChanges::default()] {
+            assert_invalid(tenant.kpis().update_many(&batch, changes), "ids[2]");
+        }
+        assert_eq!(tenant.kpis().get(&ids[0]).unwrap(), moved[0]);
+    }
+    let twice = [ids[0].clone(), ids[1].clone(), ids[0].clone()];
+    assert_invalid(tenant.kpis().update_many(&twice, &rename), "ids[2]");
+    let too_many: Vec<_> = (0..=1000).map(|_| KpiId::generate()).collect();
+    assert_invalid(tenant.kpis().update_many(&too_many, &rename), "ids");
 }
 
 #[test]

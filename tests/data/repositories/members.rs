@@ -57,7 +57,7 @@ fn list_and_count_agree_and_pages_give_each_member_once() {
     assert!(all.is_sorted_by_key(|member| member.membership.joined_at));
     assert!(all.iter().all(|member| member.name.is_some()));
     for role in Role::ALL.iter().cloned().map(Some).chain([None]) {
-        let filter = MemberFilter { role };
+        let filter = MemberFilter { role, ..MemberFilter::default() };
         let expected: Vec<_> = all
             .iter()
             .filter(|one| filter.role.as_ref().is_none_or(|role| *role == one.membership.role))

@@ -42,7 +42,7 @@ fn an_unknown_role_is_read_and_grants_no_more_than_membership() {
     assert_eq!(tenant.role().unwrap(), Some(MemberRole::Member(Role::Unknown(future()))));
     let member = tenant.members().find(admin).unwrap().unwrap();
     assert_eq!(member.membership.role, Role::Unknown(future()));
-    let filter = MemberFilter { role: Some(Role::Unknown(future())) };
+    let filter = MemberFilter { role: Some(Role::Unknown(future())), ..MemberFilter::default() };
     assert_eq!(tenant.members().count(&filter).unwrap(), 1);
     assert!(tenant.workspace().rename("x".parse().unwrap()).unwrap_err().is_not_found());
     let mut user = world.as_user(admin);
@@ -63,7 +63,8 @@ fn unknown_providers_plans_and_states_are_read() {
     let mut service = world.as_service();
     let user = service.users().find(&world.stranger).unwrap().unwrap();
     assert_eq!(user.provider, AuthProvider::Unknown(future()));
-    let filter = UserFilter { provider: Some(user.provider), created_from: None };
+    let filter =
+        UserFilter { provider: Some(user.provider), created_from: None, ..UserFilter::default() };
     assert_eq!(service.users().list(&filter, &page(9)).unwrap().items.len(), 7);
     let filter = SubscriptionFilter {
         status: Some(SubscriptionStatus::Unknown(future())),

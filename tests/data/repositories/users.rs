@@ -141,7 +141,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_user_once() {
     for created_from in times.chain([None]) {
         for provider in [None, Some(AuthProvider::Google)] {
             let from = created_from.map(|from| Timestamp::new(from).unwrap());
-            let filter = UserFilter { provider, created_from: from };
+            let filter = UserFilter { provider, created_from: from, ..UserFilter::default() };
             let expected: Vec<_> = all
                 .iter()
                 .filter(|user| created_from.is_none_or(|from| user.created_at >= from))
@@ -155,7 +155,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_user_once() {
         }
     }
     let unknown = Some(AuthProvider::Unknown("none".into()));
-    let none = UserFilter { provider: unknown, created_from: None };
+    let none = UserFilter { provider: unknown, created_from: None, ..UserFilter::default() };
     assert_eq!(service.users().count(&none).unwrap(), 0);
     assert!(walk(2, |page| service.users().list(&none, page)).is_empty());
 }

@@ -255,6 +255,24 @@ fn statements(database: &Database) -> Vec<Statement> {
         let next = first.clone().after(page.next.clone().expect("another page"));
         g.kpis().list(&KpiFilter::default(), &next).unwrap();
     });
+    for order in ["-created_at", "updated_at", "-updated_at", "name", "-category"] {
+        operation("kpis.list", &mut |g| {
+            let filter = KpiFilter { order: order.parse().unwrap(), ..KpiFilter::default() };
+            let page = g.kpis().list(&filter, &first).unwrap();
+            let next = first.clone().after(page.next.clone().expect("another page"));
+            g.kpis().list(&filter, &next).unwrap();
+        });
+    }
+    operation("kpis.create_many", &mut |g| {
+        g.kpis().create_many(&[NewKpi::new("New".parse().unwrap())]).unwrap();
+    });
+    operation("kpis.update_many", &mut |g| {
+        for changes in
+            [KpiChanges::default(), KpiChanges { is_active: Some(true), ..KpiChanges::default() }]
+        {
+            g.kpis().update_many(&[kpi.clone(), "k8".parse().unwrap()], &changes).unwrap();
+        }
+    });
     operation("kpis.count", &mut |g| {
         assert_eq!(g.kpis().count(&KpiFilter::default()).unwrap(), 500);
     });
@@ -344,6 +362,17 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("members.list", &mut |g| {
         g.members().list(&MemberFilter::default(), &first).unwrap();
     });
+    for order in ["-joined_at", "name", "-name"] {
+        operation("members.list", &mut |g| {
+            let order = order.parse().unwrap();
+            let filter =
+                MemberFilter { name_contains: Some("U".into()), order, ..MemberFilter::default() };
+            assert_eq!(g.members().count(&filter).unwrap(), 50);
+            let page = g.members().list(&filter, &first).unwrap();
+            let next = first.clone().after(page.next.clone().expect("another page"));
+            g.members().list(&filter, &next).unwrap();
+        });
+    }
     operation("members.count", &mut |g| {
         assert_eq!(g.members().count(&MemberFilter::default()).unwrap(), 50);
     });
@@ -375,6 +404,15 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("goals.list", &mut |g| {
         g.goals().list(&GoalFilter::default(), &first).unwrap();
     });
+    for order in ["-created_at", "updated_at", "title", "-target_date"] {
+        operation("goals.list", &mut |g| {
+            let order = order.parse().unwrap();
+            let title_contains = Some("GOAL".into());
+            g.goals()
+                .list(&GoalFilter { order, title_contains, ..GoalFilter::default() }, &first)
+                .unwrap();
+        });
+    }
     operation("goals.count", &mut |g| {
         assert_eq!(g.goals().count(&GoalFilter::default()).unwrap(), 200);
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sesari_db::id::{InvitationId, LeaseId};
 use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::invitation::InvitationToken;
+use sesari_db::page::{GoalKey, KpiKey, MemberKey, Order};
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     InvitationFilter, InvitationState, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
@@ -52,10 +53,20 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
             name_contains: Some("e".into()),
             ..KpiFilter::default()
         }, &a.page());
+    "kpis.list by name": |t, a| t.kpis().list(
+        &KpiFilter { order: Order::descending(KpiKey::Name), ..KpiFilter::default() }, &a.page());
+    "kpis.list by category": |t, a| t.kpis().list(
+        &KpiFilter { order: Order::ascending(KpiKey::Category), ..KpiFilter::default() }, &a.page());
     "kpis.count": |t, a| t.kpis().count(
         &KpiFilter { deleted: a.deleted(), ..KpiFilter::default() });
     "kpis.create": |t, a| t.kpis().create(&NewKpi {
         id: a.kpi(), target_value: Some(a.number()?), ..NewKpi::new(a.text().parse()?) });
+    "kpis.create_many": |t, a| t.kpis().create_many(&[
+        NewKpi { id: a.kpi(), ..NewKpi::new(a.text().parse()?) },
+        NewKpi { id: "kbatch".parse()?, ..NewKpi::new(a.text().parse()?) }]);
+    "kpis.update_many": |t, a| t.kpis().update_many(
+        &[a.kpi(), format!("ka{}", a.n).parse()?],
+        &KpiChanges { is_active: Some(false), ..KpiChanges::default() });
     "kpis.update": |t, a| t.kpis().update(
         &a.kpi(), &KpiChanges { name: Some(a.text().parse()?), ..KpiChanges::default() });
     "kpis.update nothing": |t, a| t.kpis().update(&a.kpi(), &KpiChanges::default());
@@ -107,7 +118,11 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "goals.list": |t, a| t.goals().list(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() }, &a.page());
     "goals.list filtered": |t, a| t.goals().list(
-        &GoalFilter { status: Some(GoalStatus::Active), ..GoalFilter::default() }, &a.page());
+        &GoalFilter { status: Some(GoalStatus::Active), title_contains: Some("o".into()),
+            ..GoalFilter::default() }, &a.page());
+    "goals.list by date": |t, a| t.goals().list(
+        &GoalFilter { order: Order::descending(GoalKey::TargetDate), ..GoalFilter::default() },
+        &a.page());
     "goals.count": |t, a| t.goals().count(
         &GoalFilter { deleted: a.deleted(), ..GoalFilter::default() });
     "goals.create": |t, a| t.goals().create(
@@ -167,8 +182,15 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "members.get": |t, a| t.members().get(&a.user());
     "members.list": |t, a| t.members().list(&MemberFilter::default(), &a.page());
     "members.list filtered": |t, a| t.members().list(
-        &MemberFilter { role: Some(a.role()) }, &a.page());
+        &MemberFilter { role: Some(a.role()), ..MemberFilter::default() }, &a.page());
+    "members.list by name": |t, a| t.members().list(
+        &MemberFilter { order: Order::descending(MemberKey::Name), ..MemberFilter::default() },
+        &a.page());
+    "members.list searched": |t, a| t.members().list(
+        &MemberFilter { name_contains: Some("E".into()), ..MemberFilter::default() }, &a.page());
     "members.count": |t, a| t.members().count(&MemberFilter::default());
+    "members.count searched": |t, a| t.members().count(
+        &MemberFilter { name_contains: Some("a".into()), ..MemberFilter::default() });
     "invitations.find": |t, a| t.invitations().find(&invitation(a)?);
     "invitations.get": |t, a| t.invitations().get(&invitation(a)?);
     "invitations.list": |t, a| t.invitations().list(&InvitationFilter::default(), &a.page());
@@ -246,6 +268,8 @@ pub const OF_A_SERVICE: &[Call<ServiceConnection>] = calls! {
     "users.find_by_email": |s, a| s.users().find_by_email(
         &format!("{}@example.com", a.own_user()).parse()?);
     "users.list": |s, a| s.users().list(&UserFilter::default(), &a.page());
+    "users.list searched": |s, a| s.users().list(
+        &UserFilter { name_contains: Some("E".into()), ..UserFilter::default() }, &a.page());
     "users.count": |s, a| s.users().count(&UserFilter::default());
     "users.create": |s, a| s.users().create(&new_user(a)?);
     "users.create by address": |s, a| s.users().create(&NewUser {
