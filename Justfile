@@ -13,8 +13,10 @@ lint:
 test:
     cargo test
 
-# The long forms: programs in two worlds so many of them, and time zones from 1970.
+# The long forms: all seeded defects and holes, so many programs in two worlds, and time zones from 1970.
 long programs="2000":
+    SESARI_LONG=1 cargo test --test defects
+    SESARI_LONG=1 cargo test --test isolation every_hole
     SESARI_LONG={{programs}} cargo test --test two_worlds -- --nocapture no_program
     SESARI_LONG=1 cargo test --test time_series the_servers_days
 
@@ -33,6 +35,6 @@ update:
 bench name:
     cargo bench --bench {{name}}
 
-# What a change has to pass, on Debian 12 as root.
-ci:
-    .ci/run
+# What a change has to pass, on Debian 12 as root; `just ci lint docs` runs steps, `just ci --list` names them.
+ci *steps:
+    .ci/run {{steps}}

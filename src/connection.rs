@@ -146,7 +146,7 @@ impl PgConnection {
         AnsiTransactionManager::transaction_manager_status_mut(self)
     }
 
-    /// Tells diesel's transaction manager what the server says of the transaction.
+    /// Updates diesel's transaction manager with the transaction status that the server reports.
     fn follow_status(&mut self, has_failed: bool) {
         let (is_lost, status) = (self.is_lost(), self.wire.status());
         let manager = self.manager_status();

@@ -38,14 +38,14 @@ const PACKED_MEANWHILE: &str = "kpi_packed_points_no_overlap";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such row, or not for this actor. To be handled as a 404.
+    /// There is no such row, or not for this actor. Handle it as a 404.
     #[error("{entity} not found")]
     NotFound {
         /// What was looked for, such as `"kpi"`.
         entity: &'static str,
     },
 
-    /// An insert, or a change of a role, that the actor may not make. To be handled as a 403.
+    /// The actor may not make this insert or change of role. Handle it as a 403.
     #[error("not allowed")]
     Denied,
 
@@ -73,7 +73,7 @@ pub enum Error {
     #[error("a workspace keeps at least one owner")]
     LastOwner,
 
-    /// The transaction would leave more in the audit log than one may: at most
+    /// The transaction writes more audit-log entries than one transaction may: at most
     /// [`MAX_ENTRIES`](crate::audit::MAX_ENTRIES) entries, of at most
     /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES) workspaces. Do it in several transactions.
     #[error(
@@ -87,11 +87,11 @@ pub enum Error {
     /// No connection became free, or none could be opened, within the pool's timeout.
     #[error("no database connection within the pool's timeout: {reason}")]
     PoolTimeout {
-        /// What the pool says, with the server's last refusal if there was one.
+        /// The pool's message, with the server's last refusal if there was one.
         reason: String,
     },
 
-    /// Too many callers are waiting already. Nothing was done; to be handled as a 503.
+    /// The queue for connections is full. Nothing was done; handle it as a 503.
     #[error("too many callers wait for a database connection: {bound}")]
     Overloaded {
         /// Which limit was reached.
@@ -136,7 +136,7 @@ pub enum Error {
     #[error("waiting for a lock timed out")]
     LockTimeout,
 
-    /// Somebody cancelled the statement.
+    /// The statement was cancelled by request.
     #[error("the statement was cancelled")]
     Cancelled,
 
@@ -155,11 +155,11 @@ pub enum Error {
     #[error("the database connection was lost during commit; whether it happened is unknown")]
     OutcomeUnknown(#[source] DatabaseError),
 
-    /// A concurrent transaction got in the way. Run the whole transaction again.
+    /// The transaction could not be serialized with a concurrent one. Run the whole transaction again.
     #[error("could not serialize with a concurrent transaction")]
     SerializationFailure,
 
-    /// Two transactions waited for each other, and this one was chosen to fail. Run it again.
+    /// Deadlock: the server chose this transaction to fail. Run it again.
     #[error("deadlock with a concurrent transaction")]
     Deadlock,
 
@@ -212,7 +212,7 @@ pub enum Error {
     #[error("the credentials were not opened")]
     Open(#[from] OpenError),
 
-    /// An idempotency key was no help: see [`IdempotencyError`].
+    /// An idempotency key could not be used: see [`IdempotencyError`].
     #[error("idempotency: {0}")]
     Idempotency(#[from] IdempotencyError),
 
@@ -239,13 +239,13 @@ pub enum Error {
 pub enum QueueBound {
     /// The limit of the queue: [`DatabaseBuilder::queue_limit`](crate::DatabaseBuilder::queue_limit).
     Queue,
-    /// The workspace's part of it is, see
+    /// The workspace's share of the queue:
     /// [`DatabaseBuilder::workspace_share`](crate::DatabaseBuilder::workspace_share).
     Workspace,
-    /// The part of all users outside of any workspace is, which is as large as a workspace's.
+    /// The share of all users outside of any workspace, which is as large as a workspace's.
     Users,
-    /// The actor's part of it is, see
-    /// [`DatabaseBuilder::actor_share`](crate::DatabaseBuilder::actor_share); or the queue was full, and no
+    /// The actor's share of the queue:
+    /// [`DatabaseBuilder::actor_share`](crate::DatabaseBuilder::actor_share). Or the queue was full, and no
     /// other actor waited more often.
     Actor,
 }
@@ -320,7 +320,7 @@ impl Error {
         self.kind_and_status().1
     }
 
-    /// One list for both, so that no error has the one and not the other.
+    /// Kind and status share one list, so that every error has both.
     fn kind_and_status(&self) -> (&'static str, u16) {
         match self {
             Self::NotFound { .. } => ("not_found", 404),
@@ -382,10 +382,10 @@ impl Error {
         matches!(self, Self::Denied)
     }
 
-    /// Whether the same transaction, run again from its beginning, may succeed, and whether it is
-    /// certain that it has not been committed.
+    /// Whether the transaction has certainly not been committed, and may succeed when it is run again from
+    /// its beginning.
     ///
-    /// [`Error::OutcomeUnknown`] is not retryable: it may have been. A unit of work runs again after these
+    /// [`Error::OutcomeUnknown`] is not retryable: it may have been committed. A unit of work runs again after these
     /// by itself, except after the limits ([`LockTimeout`](Self::LockTimeout),
     /// [`PoolTimeout`](Self::PoolTimeout), [`Overloaded`](Self::Overloaded),
     /// [`TooManyConnections`](Self::TooManyConnections), [`CannotConnectNow`](Self::CannotConnectNow)): it
@@ -565,7 +565,7 @@ impl DatabaseError {
         Self(error)
     }
 
-    /// Of a server that does not answer any more.
+    /// The error of a server that no longer answers.
     #[cfg(feature = "tokio")]
     pub(crate) fn silent() -> Self {
         let kind = diesel::result::DatabaseErrorKind::ClosedConnection;

@@ -12,7 +12,7 @@ use super::startup::{self, Opened, deadline};
 use super::target::{Network, Target};
 use super::transport::{Address, Transport};
 
-/// What it takes to cancel the statement of one connection. `Debug` does not show the secret.
+/// Cancels the statement that one connection runs. `Debug` does not show the secret.
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "futures alone cancel statements"))]
 #[derive(Clone)]
 pub(crate) struct CancelToken {
@@ -56,8 +56,7 @@ impl CancelToken {
         }
     }
 
-    /// Returns when the server has taken the request. That the statement ends is not certain: it
-    /// may have ended already.
+    /// Returns when the server has accepted the request. The statement may have ended before that.
     pub(crate) fn cancel(&self, within: Duration) -> io::Result<()> {
         let until = deadline(within);
         let mut transport = Transport::connect(&self.address, &self.network, until)?;
@@ -65,7 +64,7 @@ impl CancelToken {
             startup::start_tls(&mut transport, &self.address, &self.network, until)
                 .map_err(io::Error::other)?;
             if !transport.is_encrypted() {
-                // The secret does not go where others can read it.
+                // Never send the secret over an unencrypted connection when the session itself is encrypted.
                 return Err(io::Error::other("the server has no TLS any more"));
             }
         }

@@ -1,5 +1,5 @@
-//! What goes to the server together: the begin of a transaction, its first statement, and the commit
-//! where that is all.
+//! Messages sent to the server together: the begin of a transaction, its first statement, and the commit
+//! of a transaction with one statement.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -20,10 +20,10 @@ use super::{PgConnection, error, nul};
 const TEXT: u32 = 25;
 const TIMESTAMPTZ: u32 = 1184;
 
-/// 2000-01-01, from which PostgreSQL counts microseconds, in those since 1970.
+/// PostgreSQL's epoch, 2000-01-01, in microseconds since 1970.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-/// How far the transaction is that this side began by [`PgConnection::begin_with`].
+/// State of a transaction begun by [`PgConnection::begin_with`].
 #[derive(Default)]
 pub(super) enum Stage {
     /// There is none: diesel begins and ends transactions.
@@ -32,18 +32,18 @@ pub(super) enum Stage {
     /// Nothing has been sent.
     Unopened {
         opening: Box<dyn Opening>,
-        /// The first statement brings the commit along.
+        /// The commit is sent with the first statement.
         commits_along: bool,
-        /// A `SET TRANSACTION` of the borrower, which the server takes before any query alone, and
-        /// so before that which sets the context.
+        /// A `SET TRANSACTION` of the borrower. The server accepts it only before the first query, hence
+        /// before the one that sets the context.
         mode: Option<String>,
     },
     Open,
-    /// Its only statement brought the commit along.
+    /// The commit was sent with its only statement.
     Finished,
-    /// Its begin failed, and nothing may run as if it had not; or nobody knows how it ended.
+    /// Its begin failed, so that no statement may run; or its outcome is unknown.
     Refused,
-    /// Its connection was lost, and nothing of it was committed.
+    /// Its connection was lost before a commit was sent.
     Lost,
 }
 
@@ -52,11 +52,11 @@ pub(crate) trait Opening: Send {
     /// `BEGIN` and what belongs to it.
     fn commands(&mut self) -> crate::Result<Vec<Command>>;
 
-    /// What it means that the server refused one of the commands.
+    /// The error to return when the server refuses one of the commands.
     fn refused(&self, error: crate::Error) -> crate::Error;
 
-    /// A new connection in place of one that is dead, or leads to a server that takes no writes.
-    /// `None` where this is a new one already.
+    /// Opens a replacement for a connection that is dead or leads to a read-only server. `None` if this
+    /// connection is new already.
     fn reopen(&mut self) -> crate::Result<Option<PgConnection>>;
 }
 
@@ -176,8 +176,8 @@ fn foreign(error: crate::Error) -> Error {
 }
 
 impl PgConnection {
-    /// Begins a transaction whose begin goes with its first statement, and its commit too if it
-    /// `commits_along`.
+    /// Begins a transaction. The begin is sent with the first statement, and with `commits_along` the commit
+    /// as well.
     pub(crate) fn begin_with(
         &mut self,
         opening: Box<dyn Opening>,
@@ -214,7 +214,7 @@ impl PgConnection {
         matches!(self.stage, Stage::Unopened { .. })
     }
 
-    /// The transaction's only statement brought its commit along.
+    /// Whether the commit was sent with the transaction's only statement.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.stage, Stage::Finished)
     }
@@ -258,7 +258,7 @@ impl PgConnection {
         self.leave_transaction();
     }
 
-    /// Opens the transaction by itself, for what cannot be sent together with it.
+    /// Sends the begin alone, ahead of statements that cannot be sent with it.
     pub(super) fn open_transaction(&mut self) -> QueryResult<()> {
         match &mut self.stage {
             Stage::Unopened { commits_along, .. } => {
@@ -283,8 +283,7 @@ impl PgConnection {
         self.run_any(Some(query))
     }
 
-    /// Tries again on another connection, where the first was dead before anything could have
-    /// happened.
+    /// Retries on a new connection if the first was dead before the server could have run anything.
     fn run_any(&mut self, query: Option<&Sendable<'_>>) -> QueryResult<(Arc<[Column]>, Reply)> {
         self.check_open()?;
         loop {
@@ -298,7 +297,7 @@ impl PgConnection {
         }
     }
 
-    /// Takes another connection, where that may help and does nothing twice.
+    /// Replaces the connection where that may help and cannot run a statement twice.
     fn reopened(&mut self, failure: &Failure) -> QueryResult<bool> {
         let Stage::Unopened { opening, commits_along, .. } = &mut self.stage else {
             return Ok(false);
@@ -325,7 +324,7 @@ impl PgConnection {
             Failure::Statement(error) => return error,
             Failure::Opening(error) => {
                 if matches!(error, crate::Error::ReadOnlyServer) {
-                    // It leads to a server that is of no use.
+                    // The new connection leads to a read-only server as well.
                     self.wire.give_up();
                 }
                 (Stage::Refused, foreign(error))
@@ -346,8 +345,7 @@ impl PgConnection {
     fn fly(&mut self, query: Option<&Sendable<'_>>) -> Result<(Arc<[Column]>, Reply), Failure> {
         self.wire.compose();
         let commits = matches!(self.stage, Stage::Unopened { commits_along: true, .. });
-        // A commit must not be sent into a connection that is dead already: nobody could tell
-        // whether it happened.
+        // Do not send a commit on a connection that is already dead: its outcome would be unknown.
         if commits && self.wire.is_stale() {
             return Err(Failure::Stale(Lost::new("the server had closed the connection")));
         }
@@ -381,7 +379,7 @@ impl PgConnection {
         let mut commands = opening.commands()?;
         if let Some(mode) = mode {
             commands.insert(1, Command::new(mode.clone()));
-            // What was begun to read does not write, whatever the borrower says.
+            // A read-only transaction stays read-only, whatever the borrower sets.
             if commands.first().is_some_and(|begin| begin.sql.ends_with("READ ONLY")) {
                 commands.insert(2, Command::new("SET TRANSACTION READ ONLY"));
             }
@@ -389,7 +387,7 @@ impl PgConnection {
         Ok(commands.iter().map(|command| self.append(command)).collect())
     }
 
-    /// Whether the transaction began; from then on it is open, or finished.
+    /// Records whether the transaction began: from then on it is open or finished.
     fn judge_opening(
         &mut self,
         commands: usize,
@@ -409,7 +407,7 @@ impl PgConnection {
         self.stage = match error {
             _ if !commits || self.wire.status() != Status::Idle => Stage::Open,
             None => Stage::Finished,
-            // The commit itself failed, and with it the transaction is over.
+            // The commit failed, which ends the transaction.
             Some(_) => Stage::Refused,
         };
         Ok(())

@@ -135,7 +135,7 @@ impl Outgoing {
         });
     }
 
-    /// What the columns of a prepared statement's rows are.
+    /// Asks for the columns of a prepared statement's rows.
     pub(super) fn describe(&mut self, name: &str) {
         self.message(Some(b'D'), |out| {
             out.bytes.push(b'S');
@@ -194,7 +194,7 @@ impl Outgoing {
 pub(super) enum Status {
     Idle,
     InTransaction,
-    /// In a transaction that failed, where nothing runs but its end.
+    /// In a failed transaction, which accepts only its end.
     Failed,
 }
 
@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(error.constraint.as_deref(), Some("x_check"));
     }
 
-    /// Whatever bytes come, reading them neither panics nor reaches beyond them.
+    /// Parsing arbitrary bytes neither panics nor reads past their end.
     #[test]
     fn malformed_bytes_are_refused() {
         for bytes in [

@@ -20,13 +20,13 @@ use super::saslprep::prepared;
 pub(super) const MECHANISM: &str = "SCRAM-SHA-256";
 pub(super) const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
-/// A server chooses the number, and the client computes: a second or so at this one.
+/// The most iterations that a server may ask for: about a second of the client's CPU.
 const MAX_ITERATIONS: u32 = 10_000_000;
 
-/// What is known of the TLS session that the exchange runs in.
+/// What the exchange can bind to in its TLS session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Binding {
-    /// There is none, or it cannot be bound to.
+    /// There is no TLS session, or it supports no binding.
     Unsupported,
     /// The server did not offer to bind. It is told that the client could, so that both notice
     /// when somebody between them removed the offer.

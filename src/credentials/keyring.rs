@@ -25,7 +25,7 @@ pub enum KeyError {
     /// A key's id has another form.
     #[error(transparent)]
     Id(#[from] ParseKeyIdError),
-    /// What stands behind the id is not base64.
+    /// The part after the id is not base64.
     #[error("sealing key {id} is not base64")]
     Base64 {
         /// The key's id.
@@ -39,7 +39,7 @@ pub enum KeyError {
         /// How many it has.
         len: usize,
     },
-    /// A key is nothing but zeros: a buffer that nobody filled.
+    /// A key is all zeros: an uninitialised buffer.
     #[error("sealing key {id} is nothing but zeros")]
     Zero {
         /// The key's id.
@@ -181,7 +181,7 @@ impl SealingKey {
         let id = self.id.as_str().as_bytes();
         let mut text = Zeroizing::new(vec![b':'; id.len() + 1 + Self::LEN.div_ceil(3) * 4]);
         text[..id.len()].copy_from_slice(id);
-        // The room is exactly what 32 bytes take, so this cannot fail.
+        // The buffer has exactly the size of 32 encoded bytes, so this cannot fail.
         let _ = STANDARD.encode_slice(**self.bytes, &mut text[id.len() + 1..]);
         Secret::from(text)
     }
@@ -252,7 +252,7 @@ impl SealingKeyRing {
                 if other.id == key.id {
                     return Err(KeyError::DuplicateId { id: key.id.clone() });
                 }
-                // All of them are our own, so how long the comparison takes tells nobody anything.
+                // All keys belong to the service, so the comparison need not take constant time.
                 if other.bytes == key.bytes {
                     let (first, second) = (other.id.clone(), key.id.clone());
                     return Err(KeyError::SameKey { first, second });

@@ -1,4 +1,4 @@
-//! The salt that makes a workspace's key its own.
+//! The salt from which a workspace's key is derived.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Error texts of outside services, which like to quote the credentials that they refused.
+//! Removes credentials from error texts of outside services, which often quote what they refused.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::Secret;
 
 /// Values shorter than this, in characters, are left alone: they would black out half the text.
 const MIN_LEN: usize = 4;
-/// A value is recognised by so many of its first bytes, and taken out as far as it goes.
+/// How many leading bytes identify a value. The whole match is removed.
 const PREFIX: usize = 64;
 /// How far past the cut is read, in characters: a prefix, each byte of it escaped.
 const MARGIN: usize = PREFIX * 16;
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(scrub("xxabcdefgh", &secret, 4), "xx[r");
     }
 
-    /// A secret in other clothes, and the text that has it taken out.
+    /// A secret in another encoding, and the text without it.
     #[test]
     fn values_are_taken_out_however_they_are_written() {
         let secret = Secret::from(r#"{"key":"s3cr/t \"é&<+=%z"}"#.to_owned());
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(scrub("abcdefghi", &secret, 100), "[redacted]");
     }
 
-    /// By work and not by time: these would take hours if each place were compared to the end.
+    /// Counts work, not time: comparing each position to the end would take hours here.
     #[test]
     fn text_and_secret_that_repeat_themselves_take_no_more_than_one_pass() {
         let secret = Secret::from("a".repeat(60_000) + "b");

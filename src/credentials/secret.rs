@@ -1,4 +1,4 @@
-//! What is sealed, while it is in the open.
+//! A secret before sealing and after opening.
 
 use std::{fmt, io};
 
@@ -8,7 +8,7 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::MAX_SECRET_LEN;
 
-/// A secret in the open: its bytes are wiped on drop, and nothing prints them.
+/// An unsealed secret. Its bytes are wiped on drop and never printed.
 ///
 /// It has no `Display`, no `Serialize` and no `Clone`, and `Debug` shows neither bytes nor length:
 /// what leaves it, leaves through [`expose`](Self::expose) or [`to_json`](Self::to_json).

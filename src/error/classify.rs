@@ -8,11 +8,11 @@ use crate::invitation::InvitationError;
 use crate::tables;
 use crate::value::Invalid;
 
-/// Before the SQLSTATE in what stands for the constraint's name.
+/// Prefix of the SQLSTATE where it is passed as a constraint's name.
 const SQLSTATE: &str = "SQLSTATE ";
 
-/// What a connection gives as the name of the constraint of an error that names none: diesel's trait has
-/// no place for the SQLSTATE.
+/// What a connection passes as the constraint's name where the server names no constraint: diesel's trait
+/// has no method for the SQLSTATE.
 pub(crate) fn unnamed_constraint(sqlstate: &str) -> String {
     format!("{SQLSTATE}{sqlstate}")
 }
@@ -89,7 +89,7 @@ fn by_kind(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unn
 fn by_sqlstate(kind: Kind, info: &dyn DatabaseErrorInformation) -> Result<Error, Unnamed> {
     let code = sqlstate(info).unwrap_or_default();
     Ok(match code {
-        // An upsert met a row that its actor may not see: a key of its own, from another membership.
+        // An upsert conflicts with a row that its actor may not see: its own key, from another membership.
         "42501" if is_of_existing_key(info) => {
             Error::Idempotency(IdempotencyError::OtherMembership)
         }

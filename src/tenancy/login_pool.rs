@@ -18,11 +18,11 @@ pub(crate) const REPLICA: &str = "replica";
 
 pub(crate) struct LoginPool {
     pub(crate) connections: r2d2::Pool<SessionManager>,
-    // r2d2 keeps its manager to itself, and signing needs one.
+    // r2d2 does not expose its manager, and signing needs one.
     pub(crate) manager: SessionManager,
     pub(crate) role: DatabaseRole,
     pub(crate) queue: FairQueue,
-    /// A connection outside of the pool, so that probes do not wait for a pooled one.
+    /// A connection outside of the pool, so that health probes do not wait for a pooled one.
     side: Mutex<Option<PgConnection>>,
 }
 
@@ -61,7 +61,7 @@ impl LoginPool {
         self.queue.ask(key)?.wait(until.saturating_duration_since(Instant::now()))
     }
 
-    /// A connection for the holder of a permit: one of the pool is idle, or may be opened.
+    /// Takes a connection for the holder of a permit: the pool has an idle one, or may open one.
     pub(crate) fn connection(&self, until: Instant) -> Result<PooledConnection<SessionManager>> {
         if let Some(session) = self.connections.try_get() {
             return Ok(session);
@@ -74,8 +74,8 @@ impl LoginPool {
         opened.map_err(|error| Error::PoolTimeout { reason: error.to_string() })
     }
 
-    /// Runs `ask` on the side connection, one caller at a time. Opens it on first use, and again after it was
-    /// lost.
+    /// Runs `ask` on the side connection, one caller at a time. Opens the connection on first use and after
+    /// each loss.
     pub(crate) fn with_side_connection<T>(
         &self,
         ask: impl Fn(&mut PgConnection) -> Result<T>,

@@ -1,5 +1,4 @@
-//! A pooled connection and what is known of it: the backend's pid, the server's clock, and the key to
-//! sign with.
+//! A pooled connection, with its backend's pid, the server's clock, and the key that signs contexts.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,11 +20,11 @@ use crate::id::WorkspaceId;
 /// How long a connection trusts what it learned of the server's clock and keys.
 const REFRESH_AFTER: Duration = Duration::from_mins(1);
 
-/// How much longer than the server's own limit a statement's answer is waited for. Then the peer has
-/// gone silent, and the connection counts as lost.
+/// How much longer than the server's own limit the client waits for an answer. After that it treats the
+/// connection as lost.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-/// The server's limit for the crate's own questions, as in [`SESSION_SETTINGS`].
+/// The `statement_timeout` of the crate's own queries, as in [`SESSION_SETTINGS`].
 const OWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Opens sessions for the pool.
@@ -37,14 +36,14 @@ pub(crate) struct SessionManager {
     pub(crate) role: DatabaseRole,
     pub(crate) timeouts: Timeouts,
     pub(crate) connect_within: Duration,
-    /// Behind a transaction pooler neither the backend nor settings nor prepared statements stay.
+    /// Behind a transaction pooler, backend, settings and prepared statements change between transactions.
     pub(crate) pooled_elsewhere: bool,
 }
 
 /// One physical connection.
 pub(crate) struct Session {
     pub(crate) conn: PgConnection,
-    /// Shared with the begin of a transaction, which may have to put another connection in place.
+    /// Shared with the begin of a transaction, which may replace the connection.
     pub(crate) facts: SharedFacts,
     /// The connection was lent to the caller, who may have left settings, prepared statements or
     /// locks behind.
@@ -59,14 +58,14 @@ pub(crate) struct Session {
 #[derive(Clone)]
 pub(crate) struct SharedFacts(Arc<Mutex<Facts>>);
 
-/// What is known of a connection.
+/// What the session has learned about its connection.
 pub(crate) struct Facts {
     backend_pid: i32,
     /// The server's clock, in microseconds since 1970, at `learned_at`.
     server_time: i64,
     learned_at: Instant,
     key_index: Option<usize>,
-    /// What makes the connection again what it was when it opened.
+    /// The statements that restore the connection's initial state.
     cleaning: String,
 }
 
@@ -81,7 +80,7 @@ impl SharedFacts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of another connection, in place of these.
+    /// Replaces these with the facts of another connection.
     pub(crate) fn replace(&self, other: &Self) {
         std::mem::swap(&mut *self.lock(), &mut *other.lock());
     }
@@ -118,8 +117,8 @@ impl SessionManager {
 
     /// Makes a session of a connection.
     pub(crate) fn session(&self, mut conn: PgConnection) -> Result<Session> {
-        // Behind a transaction pooler the server's connection is somebody else's next, and keeps no
-        // setting of ours, but those that the pooler takes for the client's.
+        // A transaction pooler gives the server's connection to other clients, so it keeps none of our
+        // settings but those that the pooler tracks for each client.
         let (cleaning, settings) = if self.pooled_elsewhere {
             (format!("{CLEANING}{CLIENT_SETTINGS}"), String::new())
         } else {
@@ -147,8 +146,8 @@ impl SessionManager {
         Ok(session)
     }
 
-    /// As [`connect`](r2d2::ManageConnection::connect), and again until then where the server is not
-    /// there yet. Tries at least once.
+    /// Connects as [`connect`](r2d2::ManageConnection::connect) does, and retries until the deadline while
+    /// the server is not reachable. Tries at least once.
     pub(crate) fn session_until(&self, until: Instant) -> Result<Session> {
         let mut pause = Duration::from_millis(50);
         loop {
@@ -167,8 +166,8 @@ impl SessionManager {
         }
     }
 
-    /// What holds in every transaction of a guard: made once for the session, or behind a pooler in
-    /// each of its transactions.
+    /// The settings of every transaction of a guard: set once for the session, or in each transaction
+    /// behind a pooler.
     fn guard_settings(&self) -> String {
         let Timeouts { statement, lock, idle } = self.timeouts;
         format!(
@@ -182,7 +181,7 @@ impl SessionManager {
         )
     }
 
-    /// How long to wait for the answer to a statement with this limit of the server's, if it has one.
+    /// How long the client waits for the answer to a statement with this server-side limit, if it has one.
     pub(crate) fn answer_within(statement: Duration) -> Option<Duration> {
         (!statement.is_zero()).then(|| statement.saturating_add(ANSWER_GRACE))
     }
@@ -263,7 +262,7 @@ impl SessionManager {
     }
 }
 
-/// Undoes damaging settings of the login, and says how.
+/// Resets damaging settings of the login, and returns the statements that do.
 fn undo(conn: &mut PgConnection) -> QueryResult<String> {
     let Undo { undo } = diesel::sql_query(UNDO).get_result(conn)?;
     if !undo.is_empty() {
@@ -272,26 +271,24 @@ fn undo(conn: &mut PgConnection) -> QueryResult<String> {
     Ok(undo)
 }
 
-/// Takes off the session what a caller may have left: what `DISCARD ALL` does, which itself is
-/// refused beside other statements, and a seed of `random()`, which nothing resets: it gets one that nobody
-/// knows. The names of settings that a caller made up stay, without their values, as PostgreSQL cannot
-/// forget them.
+/// Removes the session state that a caller may have left. These are the steps of `DISCARD ALL`, which
+/// cannot run together with other statements. PostgreSQL has no reset for the seed of `random()`, so it
+/// gets an unpredictable one. Names of custom settings stay, without values: PostgreSQL cannot drop them.
 const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
      SELECT sesari.release_advisory_locks(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
      pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
      DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;";
 
-/// As in the start-up message, of which a transaction pooler keeps account.
+/// The settings of the start-up message, which a transaction pooler tracks for each client.
 const CLIENT_SETTINGS: &str = "SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
 
-/// What holds on a connection between its transactions, for the crate's own questions. A login can
-/// change its own defaults, and so can SQL that runs as it.
+/// Settings of a connection between transactions, for the crate's own queries. Set explicitly, because a
+/// login, and SQL that runs as it, can change the login's defaults.
 const SESSION_SETTINGS: &str = "SET ROLE NONE;SET statement_timeout='30s';SET lock_timeout='5s';\
      SET row_security=on;SET quote_all_identifiers=off;";
 
-/// What takes the server's own default where the login has another: settings that end sessions, lose
-/// commits, refuse writes, or read a statement otherwise than it was written. One that the server does
-/// not know is not there to be set.
+/// Settings that get the server's default where the login has another value: they can end sessions, lose
+/// commits, refuse writes, or change the meaning of a statement. Those unknown to the server are left out.
 const UNDO: &str = "SELECT coalesce(string_agg( \
             format('SELECT pg_catalog.set_config(%L,%L,false);', name, boot_val), ''), '') AS undo \
        FROM pg_catalog.pg_settings \
@@ -302,7 +299,7 @@ const UNDO: &str = "SELECT coalesce(string_agg( \
             'synchronous_commit', 'transaction_timeout', 'transform_null_equals', 'xmloption')";
 
 impl Session {
-    /// What to send along with the end of a transaction in which the connection was lent.
+    /// The statements to send with the end of a transaction in which the connection was lent.
     pub(crate) fn cleaning(&self) -> String {
         self.facts.lock().cleaning.clone()
     }

@@ -47,7 +47,7 @@ pub struct TenantConnection {
     sealing_keys: Option<SealingKeyRing>,
 }
 
-/// What a repository takes of a guard.
+/// The parts of a guard that a repository uses.
 pub(crate) struct InWorkspace<'g> {
     pub(crate) conn: &'g mut PgConnection,
     pub(crate) workspace: &'g WorkspaceId,
@@ -92,11 +92,11 @@ impl TenantConnection {
         }))
     }
 
-    /// That the actor is a member here with this role at least: an owner may what an admin may, and an
-    /// admin what a member may. A background service may what a member may. Says the role.
+    /// Checks that the actor has at least this role here, and returns the actor's role. Owners include
+    /// admins, and admins include members. A background service counts as a member.
     ///
-    /// Whether somebody may do a thing, the database decides; this is for a caller that wants to tell an
-    /// empty list from a workspace that is not there for the asker.
+    /// The database decides what an actor may do. This method lets a caller distinguish an empty list from a
+    /// workspace that the actor cannot see.
     ///
     /// # Errors
     /// [`Error::NotFound`] for somebody who is no member, whether there is such a workspace or not;

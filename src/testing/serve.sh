@@ -27,13 +27,15 @@ init() {
 }
 
 # In the background, so that a run which ends meanwhile is noticed. No autovacuum: plans stay the
-# same from run to run, and nothing is ever connected to the template.
+# same from run to run, and nothing is ever connected to the template. No JIT: it takes longer to
+# compile than what tests ask takes to run.
 (
     init C.UTF-8 || { rm -rf data && init C; } || exit 1
     rm -f password
     exec "$bin/postgres" -D data -p "$port" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories="$dir" -c max_connections=200 -c shared_buffers=64MB \
-        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off 3<&-
+        -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off \
+        -c jit=off 3<&-
 ) &
 server=$!
 

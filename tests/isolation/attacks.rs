@@ -310,9 +310,10 @@ fn sessions(admin: &mut PgConnection) -> String {
 }
 
 /// A test that cannot fail guards nothing: with a hole in the wall, the same attacks are found out.
+/// Every fourth hole; all with `SESARI_LONG`.
 #[test]
 fn every_hole_in_the_wall_is_seen() {
-    for hole in sabotage::HOLES {
+    for hole in crate::support::some_of(sabotage::HOLES, 4) {
         let mut range = Range::new();
         range.admin.batch_execute(hole.sql).unwrap();
         let findings = range.attack(&hole.attack);

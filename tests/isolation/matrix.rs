@@ -13,6 +13,7 @@ mod sabotage;
 
 use crate::access::measure::Matrix;
 use crate::access::text::render;
+use crate::support::some_of;
 use sabotage::SABOTAGES;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/isolation_matrix.txt");
@@ -37,10 +38,10 @@ fn everybody_can_do_what_the_committed_table_says_and_no_more() {
     assert!(committed == measured, "the rights have changed:\n{}", differences.join("\n"));
 }
 
-/// A test that cannot fail guards nothing.
+/// A test that cannot fail guards nothing. Every fourth hole; all with `SESARI_LONG`.
 #[test]
 fn every_hole_in_the_wall_is_seen() {
-    for sabotage in SABOTAGES {
+    for sabotage in some_of(SABOTAGES, 4) {
         let mut matrix = Matrix::new(sabotage.sql).unwrap();
         let cells = matrix.measure(Some(sabotage.table));
         let leaks = matrix.leaks(&cells);

@@ -62,6 +62,16 @@ pub fn alone(test: &str) -> bool {
     false
 }
 
+/// Whether the long forms of tests are asked for, by `SESARI_LONG`.
+pub fn is_long() -> bool {
+    std::env::var_os("SESARI_LONG").is_some()
+}
+
+/// Of a list of which each element takes a database of its own: all in the long form, else every so many.
+pub fn some_of<T>(all: &[T], every: usize) -> impl Iterator<Item = &T> {
+    all.iter().step_by(if is_long() { 1 } else { every })
+}
+
 /// One workspace: an owner, an admin, a member, a KPI with three points, and a goal on it.
 pub struct Tenant {
     pub workspace: WorkspaceId,

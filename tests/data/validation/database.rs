@@ -1,11 +1,12 @@
 //! The database's side: one value in one column, and what it says to that.
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::QueryId;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{HasSqlType, SingleValue};
+use diesel::sql_types::{Array, HasSqlType, SingleValue, Text};
 use sesari_db::PgConnection;
 
 use sesari_db::id::KpiId;
@@ -37,7 +38,8 @@ impl Judge {
         let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
         let unlinked = tenant.kpis().create(&NewKpi::new("Unlinked".parse().unwrap())).unwrap().id;
         tenant.commit().unwrap();
-        let conn = world.test.admin().unwrap();
+        let mut conn = world.test.admin().unwrap();
+        conn.batch_execute(include_str!("verdicts.sql")).unwrap();
         Self { conn, world, unlinked }
     }
 
@@ -60,6 +62,32 @@ impl Judge {
     {
         let sql = self.fill(insert);
         self.judge(|conn| diesel::sql_query(sql).bind::<ST, _>(value).execute(conn))
+    }
+
+    /// The verdict on each text, by one statement for all but those that no text of PostgreSQL can be.
+    pub(crate) fn verdicts(&mut self, insert: &str, texts: &[&str]) -> Vec<Verdict> {
+        let possible: Vec<_> = texts.iter().filter(|text| !text.contains('\0')).collect();
+        let refused_by: Vec<String> = diesel::select(
+            diesel::dsl::sql::<Array<Text>>("pg_temp.verdicts(")
+                .bind::<Text, _>(self.fill(insert))
+                .sql(", ")
+                .bind::<Array<Text>, _>(&possible)
+                .sql(")"),
+        )
+        .get_result(&mut self.conn)
+        .unwrap();
+        assert_eq!(refused_by.len(), possible.len());
+        let mut refused_by = refused_by.into_iter();
+        let verdict = |text: &&str| {
+            if text.contains('\0') {
+                return self.verdict::<Text, _>(insert, *text);
+            }
+            match refused_by.next().unwrap() {
+                by if by.is_empty() => Verdict::Accepted,
+                by => Verdict::Refused(by),
+            }
+        };
+        texts.iter().map(verdict).collect()
     }
 
     /// Runs an INSERT with this literal in the value's place and takes it back.
