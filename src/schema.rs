@@ -173,7 +173,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// Closed history of the KPIs, packed by sesari.pack_points; kpi_history shows its points one by one
+    /// Closed history of the KPIs, packed by sesari.pack_points; kpi_points shows its points one by one
     kpi_packed_points (workspace_id, kpi_id, starts_at) {
         /// When the first of the points was measured
         starts_at -> Timestamptz,

@@ -4,7 +4,7 @@ SET LOCAL ROLE sesari_owner;
 SET LOCAL row_security = on;
 SELECT sesari.unpack_spans(s.workspace_id, array_agg(s.kpi_id), array_agg(s.starts_at))
   FROM public.kpi_packed_points AS s GROUP BY s.workspace_id;
-DROP VIEW public.kpi_history;
+DROP VIEW public.kpi_points;
 DROP FUNCTION sesari.pack_points(text, timestamptz, integer, text, text, timestamptz);
 DROP FUNCTION sesari.unpack_range(text, timestamptz, timestamptz, integer);
 DROP FUNCTION sesari.unpack_points(text[], timestamptz[]);

@@ -35,7 +35,7 @@ CREATE TABLE public.kpi_packed_points (
     CONSTRAINT kpi_packed_points_point_sources_check CHECK (array_position(point_sources, NULL) IS NULL)
 );
 COMMENT ON TABLE public.kpi_packed_points IS
-    'Closed history of the KPIs, packed by sesari.pack_points; kpi_history shows its points one by one';
+    'Closed history of the KPIs, packed by sesari.pack_points; kpi_points shows its points one by one';
 COMMENT ON COLUMN public.kpi_packed_points.starts_at IS 'When the first of the points was measured';
 COMMENT ON COLUMN public.kpi_packed_points.ends_at IS 'When the last of the points was measured';
 COMMENT ON COLUMN public.kpi_packed_points.points IS 'How many points, at least eight';
@@ -140,7 +140,7 @@ COMMENT ON FUNCTION sesari.first_point_between IS
     'The first point of a KPI, by time and then source, from one moment until before another, packed or not';
 GRANT EXECUTE ON FUNCTION sesari.first_point_between TO sesari_tenant;
 
-CREATE VIEW public.kpi_history WITH (security_invoker = true) AS
+CREATE VIEW public.kpi_points WITH (security_invoker = true) AS
     SELECT p.workspace_id, p.kpi_id, p."timestamp", p.source, p.value,
            p."timestamp" AS starts_at, p."timestamp" AS ends_at
       FROM public.kpi_data_points AS p
@@ -148,16 +148,16 @@ CREATE VIEW public.kpi_history WITH (security_invoker = true) AS
     SELECT s.workspace_id, s.kpi_id, u."timestamp", u.source COLLATE "C", u.value, s.starts_at, s.ends_at
       FROM public.kpi_packed_points AS s
      CROSS JOIN LATERAL sesari.points_of_span(s.starts_at, s.point_offsets, s.point_values, s.point_sources) AS u;
-COMMENT ON VIEW public.kpi_history IS
+COMMENT ON VIEW public.kpi_points IS
     'All points of the KPIs, packed or not. A condition on starts_at and ends_at, of the span, spares the spans outside of it';
-COMMENT ON COLUMN public.kpi_history.workspace_id IS 'The workspace';
-COMMENT ON COLUMN public.kpi_history.kpi_id IS 'The KPI measured';
-COMMENT ON COLUMN public.kpi_history."timestamp" IS 'When it was measured';
-COMMENT ON COLUMN public.kpi_history.source IS 'Where it came from, empty for none';
-COMMENT ON COLUMN public.kpi_history.value IS 'Value, in the KPI''s unit';
-COMMENT ON COLUMN public.kpi_history.starts_at IS 'When the span starts in which it is packed; its own time where it is not';
-COMMENT ON COLUMN public.kpi_history.ends_at IS 'When the span ends in which it is packed; its own time where it is not';
-GRANT SELECT ON public.kpi_history TO sesari_tenant;
+COMMENT ON COLUMN public.kpi_points.workspace_id IS 'The workspace';
+COMMENT ON COLUMN public.kpi_points.kpi_id IS 'The KPI measured';
+COMMENT ON COLUMN public.kpi_points."timestamp" IS 'When it was measured';
+COMMENT ON COLUMN public.kpi_points.source IS 'Where it came from, empty for none';
+COMMENT ON COLUMN public.kpi_points.value IS 'Value, in the KPI''s unit';
+COMMENT ON COLUMN public.kpi_points.starts_at IS 'When the span starts in which it is packed; its own time where it is not';
+COMMENT ON COLUMN public.kpi_points.ends_at IS 'When the span ends in which it is packed; its own time where it is not';
+GRANT SELECT ON public.kpi_points TO sesari_tenant;
 
 
 -- Unpacking ------------------------------------------------------------------------------------

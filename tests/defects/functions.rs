@@ -26,7 +26,7 @@ pub const DEFECTS: &[Defect] = defects! {
     "any workspace's points unpacked", Stays, []:
         edit!("unpack_points", "s.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "history read as its owner", Leaks, []:
-        "ALTER VIEW public.kpi_history RESET (security_invoker)";
+        "ALTER VIEW public.kpi_points RESET (security_invoker)";
     "points of a range read as the owner", Leaks, []:
         "ALTER FUNCTION sesari.points_between(text, text, timestamptz, timestamptz) SECURITY DEFINER";
     "all users for the fellow members", Leaks, []:

@@ -250,7 +250,7 @@ fn a_span_is_as_small_as_promised_and_read_by_sql() {
     assert!(bytes < 551 * 20, "{bytes} bytes");
     let mut guard = as_owner(&world, &world.a);
     let sql = format!(
-        "SELECT count(*) FROM kpi_history WHERE kpi_id = '{kpi}' AND value = extract(epoch FROM \
+        "SELECT count(*) FROM kpi_points WHERE kpi_id = '{kpi}' AND value = extract(epoch FROM \
          \"timestamp\" - '2025-01-01Z') / 3600 AND source = ''"
     );
     assert_eq!(number(guard.connection(), &sql), 600);

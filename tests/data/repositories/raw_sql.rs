@@ -198,7 +198,7 @@ fn a_row_without_a_workspace_gets_that_of_the_context() {
     let written = [
         "audit_log",
         "invitations",
-        "kpi_history",
+        "kpi_points",
         "kpi_packed_points",
         "kpi_rollups",
         "workspace_users",
@@ -214,7 +214,7 @@ fn columns_that_identify_a_row_cannot_be_changed() {
     let admin = &mut world.test.admin().unwrap();
     for column in ["id", "workspace_id", "user_id", "kpi_id", "goal_id"] {
         for table in tables_with(&world, column) {
-            if ["audit_log", "kpi_history", "kpi_packed_points", "kpi_rollups"].contains(&&*table) {
+            if ["audit_log", "kpi_points", "kpi_packed_points", "kpi_rollups"].contains(&&*table) {
                 continue; // append-only; written by nobody who could name another
             }
             let sql = format!("UPDATE {table} SET {column} = 'x' || substr({column}, 2, 20)");

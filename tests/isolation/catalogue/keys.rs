@@ -79,7 +79,7 @@ rules! {
     no_column_of_ours_has_statistics:
         "SELECT c.full_name || '.' || c.name AS line
            FROM columns AS c JOIN pg_attribute AS a ON a.attrelid = c.table_oid AND a.attnum = c.attnum
-          WHERE coalesce(a.attstattarget, -1) <> 0 AND c.full_name <> 'public.kpi_history'
+          WHERE coalesce(a.attstattarget, -1) <> 0 AND c.full_name <> 'public.kpi_points'
          UNION ALL SELECT 'sampled: ' || starelid::regclass || '.' || staattnum FROM pg_statistic
            JOIN tables AS t ON t.oid = starelid
          UNION ALL SELECT 'an expression of ' || x.indexrelid::regclass
@@ -133,7 +133,7 @@ rules! {
     the_workspace_of_a_row_is_never_null_and_by_default_that_of_the_context:
         "SELECT c.full_name AS line FROM columns AS c
            LEFT JOIN pg_attrdef AS d ON d.adrelid = c.table_oid AND d.adnum = c.attnum
-          WHERE c.name = 'workspace_id' AND c.full_name <> 'public.kpi_history'
+          WHERE c.name = 'workspace_id' AND c.full_name <> 'public.kpi_points'
             AND (NOT c.attnotnull OR c.type <> 'text'
                  OR c.full_name <> 'public.audit_log' -- written by a trigger alone
                     AND pg_get_expr(d.adbin, d.adrelid) IS DISTINCT FROM 'sesari.current_workspace_id()')",

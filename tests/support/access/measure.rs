@@ -81,7 +81,7 @@ impl Matrix {
             "SELECT array_agg(relname::text ORDER BY relname COLLATE \"C\") AS names
              FROM pg_catalog.pg_class
              WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
-               AND relname <> 'kpi_history' -- read with kpi_packed_points",
+               AND relname <> 'kpi_points' -- read with kpi_packed_points",
         );
         let covered: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
         if in_catalogue != covered {

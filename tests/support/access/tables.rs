@@ -157,7 +157,7 @@ pub const TABLES: &[Table] = &[
                          '{0,1,2,3,4,5,6,7}', '{1,1,1,1,1,1,1,1}', '{\"\"}')",
         update: "points = 8",
         give: "workspace_id = '{there}'",
-        extras: &[Extra { name: "history", sql: "SELECT kpi_id FROM public.kpi_history WHERE {rows}" }],
+        extras: &[Extra { name: "history", sql: "SELECT kpi_id FROM public.kpi_points WHERE {rows}" }],
     },
     Table {
         name: "kpi_rollups",

@@ -310,7 +310,7 @@ const ROWS: &[(&str, &str)] = &[
         "own rollups made anew",
         "SELECT r::text AS line FROM sesari.rezone_rollups('', '-infinity', 100) AS r",
     ),
-    ("packed points one by one", "SELECT h::text AS line FROM kpi_history AS h"),
+    ("packed points one by one", "SELECT h::text AS line FROM kpi_points AS h"),
     ("points of a range", "SELECT p::text AS line FROM sesari.points_between('{w}', '{k}', '-infinity', 'infinity') AS p"),
     ("the last point", "SELECT p::text AS line FROM sesari.last_point_between('{w}', '{k}', '-infinity', 'infinity') AS p"),
     ("the first point", "SELECT p::text AS line FROM sesari.first_point_between('{w}', '{k}', '-infinity', 'infinity') AS p"),
