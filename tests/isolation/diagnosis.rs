@@ -27,7 +27,9 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("integrations", "id", "is_active"),
     ("invitations", "id", "role"),
     ("kpi_data_points", "kpi_id", "value"),
+    ("kpi_history", "id", "weight"),
     ("kpi_rollups", "kpi_id", "kpi_id"),
+    ("kpi_targets", "kpi_id", "value"),
     ("kpis", "id", "name"),
     ("workspace_users", "id", "role"),
     ("workspaces", "id", "name"),
@@ -54,7 +56,9 @@ impl Case {
                  INSERT INTO invitations (workspace_id, id, email, role, invited_by, expires_at)
                  VALUES ('{w}', 'v' || left('{w}', 20), 'x@example.com', 'member', 'someone', now());
                  INSERT INTO kpis (workspace_id, id, name, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
-                 INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now())",
+                 INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
+                 INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, value)
+                 SELECT workspace_id, id, '2026-01-01', 1 FROM kpis WHERE workspace_id = '{w}' AND id <> 'gone'",
                 w = tenant.workspace
             );
             world.test.admin().unwrap().batch_execute(&sql).unwrap();

@@ -37,6 +37,7 @@ fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "text" => "Text",
         "timestamp with time zone" | "timestamp(3) with time zone" => "Timestamptz",
+        "date" => "Date",
         "bigint" => "Int8",
         "double precision" => "Float8",
         "boolean" => "Bool",

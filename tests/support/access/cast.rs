@@ -41,6 +41,8 @@ impl Stage {
                 .batch_execute(&format!(
                     "INSERT INTO public.kpis (id, workspace_id, name)
                      VALUES ('spare', '{workspace}', 'Spare');
+                     INSERT INTO public.kpi_targets (workspace_id, kpi_id, effective_from, value)
+                     VALUES ('{workspace}', 'spare', '2026-01-01', 1);
                      INSERT INTO public.integrations (workspace_id, provider, credentials)
                      VALUES ('{workspace}', 'stripe',
                              'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
