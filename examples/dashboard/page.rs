@@ -200,13 +200,13 @@ fn push_card(page: &mut String, n: usize, of: &Page, card: &Card) -> Outcome<()>
         PaceStatus::NotMeasured => ("hint", "not measured"),
         _ => ("hint", "no target"),
     };
-    let mut pace = format!("<p class=\"pace\"><strong class=\"{class}\">{verdict}</strong>");
+    let mut stands = format!("<p class=\"pace\"><strong class=\"{class}\">{verdict}</strong>");
     if let (Some(expected), Some(ratio)) = (figures.expected, figures.ratio) {
         let day = of.day();
         let (percent, expected) = (ratio * 100.0, show(expected));
-        write!(pace, ", {percent:.0} % of the way expected by {day}, which is to {expected}")?;
+        write!(stands, ", {percent:.0} % of the way expected by {day}, which is to {expected}")?;
     }
-    pace.push_str("</p>");
+    stands.push_str("</p>");
     let year = of.year();
     let mut desc = if monthly {
         format!("The sum of each month of {year}. This month it stands at {shown}.")
@@ -233,7 +233,7 @@ fn push_card(page: &mut String, n: usize, of: &Page, card: &Card) -> Outcome<()>
     let chart = describe(&chart, &format!("kpi-{n}"), &caption, &escape(&desc));
     write!(
         page,
-        "<article><h3>{name}</h3>\n<p class=\"figure\"><strong>{shown}</strong>{change}{target}</p>\n{pace}\n{chart}\n\
+        "<article><h3>{name}</h3>\n<p class=\"figure\"><strong>{shown}</strong>{change}{target}</p>\n{stands}\n{chart}\n\
          <details><summary>As a table</summary><div class=\"scroll\"><table><caption>{name} by month</caption>\
          <thead><tr><th scope=\"col\">Month</th><th scope=\"col\">Least</th><th scope=\"col\">Mean</th>\
          <th scope=\"col\">Greatest</th></tr></thead><tbody>\n"

@@ -215,6 +215,9 @@ fn what_is_not_known_has_no_number_and_bad_input_is_named() {
 /// The figures of docs/kpis-and-goals.md.
 #[test]
 fn the_documents_figures_are_these() {
+    use Aggregation::{Last, Mean, Sum};
+    use PaceStatus::{AtRisk, OffTrack, OnTrack};
+
     let of = |aggregation, actual, target, baseline, days: f64| {
         let input = PaceInput {
             aggregation,
@@ -230,8 +233,6 @@ fn the_documents_figures_are_these() {
             pace.status,
         )
     };
-    use Aggregation::{Last, Mean, Sum};
-    use PaceStatus::{AtRisk, OffTrack, OnTrack};
     assert_eq!(of(Sum, 18_000.0, 62_000.0, None, 10.0), (20_000.0, 0.9, OnTrack));
     assert_eq!(of(Sum, 11_500.0, 31_000.0, Some(40_000.0), 10.0), (10_000.0, 0.85, AtRisk));
     assert_eq!(of(Last, 5.5, 3.0, Some(6.1), 10.0), (5.1, 0.6, OffTrack));

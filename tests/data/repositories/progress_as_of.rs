@@ -37,11 +37,14 @@ fn server_now(tenant: &mut TenantConnection) -> Timestamp {
     now
 }
 
+/// The weight and the baseline of a link.
+type Link = (f64, Option<f64>);
+
 /// What a goal counts, kept by hand.
 #[derive(Clone, Default)]
 struct Naive {
-    /// Target, whether linked, weight, baseline, of each KPI.
-    kpis: Vec<(KpiId, Option<f64>, Option<(f64, Option<f64>)>)>,
+    /// Target and link of each KPI.
+    kpis: Vec<(KpiId, Option<f64>, Option<Link>)>,
 }
 
 impl Naive {

@@ -401,7 +401,7 @@ fn statements(database: &Database) -> Vec<Statement> {
     operation("goals.progress_as_of", &mut |g| {
         assert_eq!(g.goals().progress_as_of(&goal, hour(30)).unwrap().inputs.len(), 2);
     });
-    let pace = PaceQuery::new(TargetPeriod::Month, hour(500));
+    let in_january = PaceQuery::new(TargetPeriod::Month, hour(500));
     operation("kpi_targets.set", &mut |g| {
         let day = "2026-01-01".parse().unwrap();
         let value = Finite::new(1.0).unwrap();
@@ -417,11 +417,11 @@ fn statements(database: &Database) -> Vec<Statement> {
         assert_eq!(g.kpi_targets().count(&kpi).unwrap(), 20);
     });
     operation("kpi_targets.pace", &mut |g| {
-        let pace = g.kpi_targets().pace(&kpi, &pace).unwrap();
+        let pace = g.kpi_targets().pace(&kpi, &in_january).unwrap();
         assert_eq!((pace.pace.target, pace.pace.actual.is_some()), (Some(20.0), true));
     });
     operation("kpi_targets.pace_of_many", &mut |g| {
-        let then = pace.clone().targets_known_at(hour(1));
+        let then = in_january.clone().targets_known_at(hour(1));
         assert_eq!(g.kpi_targets().pace_of_many(&kpis, &then).unwrap().len(), 2);
     });
     operation("goal_kpis.list", &mut |g| {
