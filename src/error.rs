@@ -486,6 +486,12 @@ impl From<crate::progress::InvalidInput> for Error {
     }
 }
 
+impl From<crate::progress::InvalidPace> for Error {
+    fn from(error: crate::progress::InvalidPace) -> Self {
+        Self::Invalid(Invalid::new(error.field(), "expected a finite number, and 0 to 1 elapsed"))
+    }
+}
+
 impl From<SeriesError> for Error {
     fn from(error: SeriesError) -> Self {
         Self::Invalid(error.into())

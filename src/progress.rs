@@ -71,9 +71,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod pace;
+mod period;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::KpiId;
+
+pub use pace::{Direction, InvalidPace, Pace, PaceInput, PaceStatus, Thresholds, pace};
+pub use period::Period;
 
 /// One KPI of a goal, as [`goal_progress`] takes it. Every number must be finite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ mod idempotency_keys;
 mod integration_queue;
 mod integrations;
 mod invitations;
+mod kpi_targets;
 mod kpis;
 mod members;
 mod memberships;
@@ -37,7 +38,7 @@ pub use data_points::{
 };
 pub use diagnosis::{Cause, ContextCause, DiagnosisRepository, Wanted};
 pub use goal_kpis::{GoalKpi, GoalKpiChanges, GoalKpiRepository, LinkedKpi, NewGoalKpi};
-pub use goals::{Goal, GoalChanges, GoalFilter, GoalRepository, GoalWithKpis, NewGoal};
+pub use goals::{Goal, GoalAsOf, GoalChanges, GoalFilter, GoalRepository, GoalWithKpis, NewGoal};
 pub use integration_queue::{Claim, IntegrationQueueRepository, KeyUsage};
 pub use integrations::{
     Integration, IntegrationFilter, IntegrationRepository, NewIntegration, Resealed, SyncSchedule,
@@ -45,6 +46,9 @@ pub use integrations::{
 pub use invitations::{
     Invitation, InvitationFilter, InvitationPreview, InvitationRepository, InvitationState,
     MyInvitationRepository, NewInvitation, SentInvitation, Validity,
+};
+pub use kpi_targets::{
+    KpiPace, KpiTarget, KpiTargetRepository, NewKpiTarget, PaceQuery, TargetSource,
 };
 pub use kpis::{Kpi, KpiChanges, KpiFilter, KpiRepository, NewKpi};
 pub use members::{Member, MemberFilter, MemberRepository, Membership};

@@ -173,6 +173,28 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// From when on a KPI had its plain target, or counted towards a goal and how; kept by triggers
+    kpi_history (workspace_id, id) {
+        /// CUID, unique within the workspace
+        id -> Text,
+        /// The workspace
+        workspace_id -> Text,
+        /// The KPI
+        kpi_id -> Text,
+        /// The goal that it counts towards; null for its plain target
+        goal_id -> Nullable<Text>,
+        /// From when on
+        changed_at -> Timestamptz,
+        /// Without a goal: kpis.target_value
+        target_value -> Nullable<Float8>,
+        /// With a goal: its weight; null where the KPI was taken off the goal
+        weight -> Nullable<Float8>,
+        /// With a goal: its baseline
+        baseline -> Nullable<Float8>,
+    }
+}
+
+diesel::table! {
     /// Closed history of the KPIs, packed by sesari.pack_points; kpi_points shows its points one by one
     kpi_packed_points (workspace_id, kpi_id, starts_at) {
         /// When the first of the points was measured
@@ -223,6 +245,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What KPIs are to reach from a day on; rows are added and never changed
+    kpi_targets (workspace_id, kpi_id, recorded_at) {
+        /// The workspace; by default the one of the context
+        workspace_id -> Text,
+        /// The KPI
+        kpi_id -> Text,
+        /// standing for a value that holds from a day on; month, quarter or year for one that each of these periods is to reach
+        period -> Text,
+        /// First day on which it holds, in the workspace's calendar: the first of a period
+        effective_from -> Date,
+        /// When it was set; kept by a trigger
+        recorded_at -> Timestamptz,
+        /// Value to reach, in the KPI's unit; null where no such target holds any more
+        value -> Nullable<Float8>,
+        /// Value from which it is to be reached, in the KPI's unit; above the value for a KPI that should fall
+        baseline -> Nullable<Float8>,
+    }
+}
+
+diesel::table! {
     /// What a workspace measures
     kpis (workspace_id, id) {
         /// CUID, unique within the workspace
@@ -243,6 +285,8 @@ diesel::table! {
         unit -> Nullable<Text>,
         /// Group, such as revenue, growth or engagement
         category -> Nullable<Text>,
+        /// What the points of a period come to: last, sum or mean; the current value is the newest point under each
+        aggregation -> Text,
         /// Whether the KPI is shown
         is_active -> Bool,
         /// When the row was made; kept by a trigger
@@ -352,8 +396,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     integrations,
     invitations,
     kpi_data_points,
+    kpi_history,
     kpi_packed_points,
     kpi_rollups,
+    kpi_targets,
     kpis,
     subscriptions,
     users,

@@ -19,6 +19,7 @@
 //! | the server's days are the grid's | `the_servers_days_are_those_of_the_grid` |
 //! | figures are finite for any finite values | `every_figure_of_a_window_is_finite` |
 
+mod aggregation;
 mod downsample;
 mod error;
 mod fill;

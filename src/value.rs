@@ -17,8 +17,8 @@ mod unicode;
 pub(crate) mod zone;
 
 pub use choice::{
-    ActorKind, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,
-    SubscriptionStatus, SyncStatus,
+    ActorKind, Aggregation, AuthProvider, GoalStatus, IntegrationProvider, Plan, Role, ScopeKind,
+    SubscriptionStatus, SyncStatus, TargetPeriod,
 };
 pub(crate) use fold::Folded;
 pub use number::{Finite, Timestamp, Weight};

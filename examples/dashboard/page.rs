@@ -4,16 +4,50 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use plotters::prelude::*;
-use sesari_db::series::{Change, GoalMoment, Sample, Statistics, Summary};
+use sesari_db::progress::{PaceStatus, Period};
+use sesari_db::repo::{KpiPace, TimeRange};
+use sesari_db::series::{Change, GoalMoment, Sample, Statistics, Summary, Zone};
+use sesari_db::value::Timestamp;
 
 use crate::Outcome;
+
+/// Whose page it is, and of when.
+pub(crate) struct Page {
+    pub(crate) name: String,
+    pub(crate) zone: Zone,
+    pub(crate) year: Period,
+    pub(crate) now: Timestamp,
+}
+
+impl Page {
+    /// The year as its calendar counts it.
+    fn year(&self) -> String {
+        self.year.first().format("%Y").to_string()
+    }
+
+    /// The day that has just passed.
+    fn day(&self) -> String {
+        let passed = Timestamp::new(self.now.get() - chrono::TimeDelta::milliseconds(1));
+        let date = Period::date(self.zone, passed.unwrap_or(self.now));
+        date.format("%-d %B").to_string()
+    }
+}
+
+/// A month of a KPI that is counted by the month.
+#[derive(Clone)]
+pub(crate) struct Bar {
+    pub(crate) range: TimeRange,
+    pub(crate) value: Option<f64>,
+    pub(crate) target: Option<f64>,
+}
 
 /// A KPI as it is shown.
 pub(crate) struct Card {
     pub(crate) name: String,
     pub(crate) unit: String,
     pub(crate) current: f64,
-    pub(crate) target: Option<f64>,
+    pub(crate) pace: KpiPace,
+    pub(crate) bars: Vec<Bar>,
     pub(crate) better_up: bool,
     pub(crate) change: Option<Change>,
     pub(crate) statistics: Option<Statistics>,
@@ -44,9 +78,9 @@ const COLOURS: [(RGBColor, &str, &str); 4] = [
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --text: #16202c; --muted: #586575;
-  --line: #e3e7ec; --accent: #2257c5; --target: #b4560b; --good: #12703c; --bad: #b3261e; }
+  --line: #e3e7ec; --accent: #2257c5; --target: #b4560b; --good: #12703c; --warn: #8a5a00; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --page: #10151c; --card: #19212b; --text: #e9eef4;
-  --muted: #a3b1c0; --line: #2d3845; --accent: #7fabff; --target: #f2a65a; --good: #6fd79a; --bad: #ff9a92; } }
+  --muted: #a3b1c0; --line: #2d3845; --accent: #7fabff; --target: #f2a65a; --good: #6fd79a; --warn: #f0c05a; --bad: #ff9a92; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
@@ -61,6 +95,9 @@ article { background: var(--card); border: 1px solid var(--line); border-radius:
 .figure strong { font-size: 1.9rem; line-height: 1.25; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .figure span { color: var(--muted); font-size: .9rem; }
 .figure .good { color: var(--good); } .figure .bad { color: var(--bad); }
+.pace { margin: 0 0 .5rem; color: var(--muted); font-size: .9rem; } .pace strong { display: inline-block; }
+.pace strong::first-letter { text-transform: uppercase; }
+.pace .good { color: var(--good); } .pace .warn { color: var(--warn); } .pace .bad { color: var(--bad); }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-family: inherit; }
 details { margin-top: .5rem; } summary { cursor: pointer; color: var(--muted); font-size: .9rem; }
@@ -73,32 +110,34 @@ footer { max-width: 72rem; margin: 0 auto; padding: 1.5rem 1.25rem 2.5rem; color
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 ";
 
-pub(crate) fn html(workspace: &str, goals: &[GoalCard], cards: &[Card]) -> Outcome<String> {
+pub(crate) fn html(of: &Page, goals: &[GoalCard], cards: &[Card]) -> Outcome<String> {
     let mut page = String::new();
+    let (year, day, zone) = (of.year(), of.day(), of.zone.name());
     write!(
         page,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{0}: KPIs and goals of 2025</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>{0}</h1><p>KPIs and goals of 2025, in days of Europe/Berlin</p></header>\n<main>\n\
+         <title>{0}: KPIs and goals of {year}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>{0}</h1><p>KPIs and goals of {year} until {day}, in days of {zone}</p></header>\n<main>\n\
          <h2>Goals</h2>\n<div class=\"cards\">\n",
-        escape(workspace)
+        escape(&of.name)
     )?;
     for (n, goal) in goals.iter().enumerate() {
-        push_goal(&mut page, n, goal)?;
+        push_goal(&mut page, n, of, goal)?;
     }
     page.push_str("</div>\n<h2>KPIs</h2>\n<div class=\"cards\">\n");
     for (n, card) in cards.iter().enumerate() {
-        push_card(&mut page, n, card)?;
+        push_card(&mut page, n, of, card)?;
     }
     page.push_str(
-        "</div>\n</main>\n<footer>Each line shows the mean of a day. Changes compare the mean of the last \
+        "</div>\n</main>\n<footer>Each line shows the mean of a day, each bar the sum of a month; dashes are what is \
+         expected. On track is 90 % of that, at risk 70 %. Changes compare the mean of the last \
          28 days with that of the 28 days before.</footer>\n</body>\n</html>\n",
     );
     Ok(page)
 }
 
-fn push_goal(page: &mut String, n: usize, goal: &GoalCard) -> Outcome<()> {
+fn push_goal(page: &mut String, n: usize, of: &Page, goal: &GoalCard) -> Outcome<()> {
     let samples: Vec<_> = goal
         .moments
         .iter()
@@ -111,13 +150,16 @@ fn push_goal(page: &mut String, n: usize, goal: &GoalCard) -> Outcome<()> {
     let first = samples.first().map_or(0.0, |sample| sample.value);
     let title = escape(&goal.title);
     let desc = format!("Progress week by week, from {first:.0} % to {last:.0} %.");
-    let chart = chart(&samples, Some(100.0), Some((0.0, 105.0)), "%")?;
-    let chart =
-        describe(&chart, &format!("goal-{n}"), &format!("{title}: progress in 2025"), &desc);
+    let (from, to) = (of.year.from().get(), of.year.to().get());
+    let dashes = [[(from, 100.0), (to, 100.0)]];
+    let chart = chart(of, &samples, &[], &dashes, Some((0.0, 105.0)), "%")?;
+    let caption = format!("{title}: progress in {}", of.year());
+    let chart = describe(&chart, &format!("goal-{n}"), &caption, &desc);
+    let day = of.day();
     write!(
         page,
         "<article><h3>{title}</h3>\n<p class=\"figure\"><strong>{last:.0} %</strong>\
-         <span>reached at the end of the year</span></p>\n{chart}\n<details><summary>As a table</summary>\
+         <span>reached by {day}</span></p>\n{chart}\n<details><summary>As a table</summary>\
          <div class=\"scroll\"><table><caption>Progress at the end of every fourth week</caption>\
          <thead><tr><th scope=\"col\">Until</th><th scope=\"col\">Progress</th></tr></thead><tbody>\n"
     )?;
@@ -129,7 +171,7 @@ fn push_goal(page: &mut String, n: usize, goal: &GoalCard) -> Outcome<()> {
     Ok(())
 }
 
-fn push_card(page: &mut String, n: usize, card: &Card) -> Outcome<()> {
+fn push_card(page: &mut String, n: usize, of: &Page, card: &Card) -> Outcome<()> {
     let name = escape(&card.name);
     let show = |value: f64| number(value, &card.unit);
     let change = card.change.and_then(|change| change.relative).map_or(String::new(), |part| {
@@ -143,9 +185,35 @@ fn push_card(page: &mut String, n: usize, card: &Card) -> Outcome<()> {
         )
         .replacen("<span>(", "<span class=\"hint\">(", 1)
     });
-    let target =
-        card.target.map_or(String::new(), |target| format!("<span>target {}</span>", show(target)));
-    let mut desc = format!("The mean of each day of 2025. It stands at {}.", show(card.current));
+    let figures = &card.pace.pace;
+    let monthly = !card.bars.is_empty();
+    let shown = if monthly { figures.actual } else { Some(card.current) };
+    let shown = shown.map_or_else(|| "not measured".to_owned(), show);
+    let target = figures.target.map_or(String::new(), |target| {
+        let over = if monthly { "a month" } else { "by the end of the year" };
+        format!("<span>target {} {over}</span>", show(target))
+    });
+    let (class, verdict) = match figures.status {
+        PaceStatus::OnTrack => ("good", "on track"),
+        PaceStatus::AtRisk => ("warn", "at risk"),
+        PaceStatus::OffTrack => ("bad", "off track"),
+        PaceStatus::NotMeasured => ("hint", "not measured"),
+        _ => ("hint", "no target"),
+    };
+    let mut stands = format!("<p class=\"pace\"><strong class=\"{class}\">{verdict}</strong>");
+    if let (Some(expected), Some(ratio)) = (figures.expected, figures.ratio) {
+        let day = of.day();
+        let (percent, expected) = (ratio * 100.0, show(expected));
+        write!(stands, ", {percent:.0} % of the way expected by {day}, which is to {expected}")?;
+    }
+    stands.push_str("</p>");
+    let year = of.year();
+    let mut desc = if monthly {
+        format!("The sum of each month of {year}. This month it stands at {shown}.")
+    } else {
+        format!("The mean of each day of {year}. It stands at {shown}.")
+    };
+    write!(desc, " It is {verdict}.")?;
     if let Some(figures) = &card.statistics {
         write!(
             desc,
@@ -158,15 +226,17 @@ fn push_card(page: &mut String, n: usize, card: &Card) -> Outcome<()> {
     if card.gaps > 0 {
         write!(desc, " {} days have no points.", card.gaps)?;
     }
-    let chart = chart(&card.line, card.target, None, &card.unit)?;
-    let chart = describe(&chart, &format!("kpi-{n}"), &format!("{name} in 2025"), &escape(&desc));
+    let dashes = dashes(of, card);
+    let line: &[Sample] = if monthly { &[] } else { &card.line };
+    let chart = chart(of, line, &card.bars, &dashes, None, &card.unit)?;
+    let caption = format!("{name} in {year}");
+    let chart = describe(&chart, &format!("kpi-{n}"), &caption, &escape(&desc));
     write!(
         page,
-        "<article><h3>{name}</h3>\n<p class=\"figure\"><strong>{}</strong>{change}{target}</p>\n{chart}\n\
+        "<article><h3>{name}</h3>\n<p class=\"figure\"><strong>{shown}</strong>{change}{target}</p>\n{stands}\n{chart}\n\
          <details><summary>As a table</summary><div class=\"scroll\"><table><caption>{name} by month</caption>\
          <thead><tr><th scope=\"col\">Month</th><th scope=\"col\">Least</th><th scope=\"col\">Mean</th>\
-         <th scope=\"col\">Greatest</th></tr></thead><tbody>\n",
-        show(card.current)
+         <th scope=\"col\">Greatest</th></tr></thead><tbody>\n"
     )?;
     for row in &card.rows {
         let cells = row.summary.map_or("<td colspan=\"3\">no points</td>".to_owned(), |month| {
@@ -179,19 +249,45 @@ fn push_card(page: &mut String, n: usize, card: &Card) -> Outcome<()> {
     Ok(())
 }
 
-/// A line over the year, with the target across.
+type Dash = [(DateTime<Utc>, f64); 2];
+
+/// What is expected: month by month, or over the year from where it began.
+fn dashes(of: &Page, card: &Card) -> Vec<Dash> {
+    let across =
+        |range: &TimeRange, value| [(range.from().get(), value), (range.to().get(), value)];
+    let months = card.bars.iter();
+    let months: Vec<_> = months.filter_map(|bar| Some(across(&bar.range, bar.target?))).collect();
+    match card.pace.pace.target {
+        Some(target) if months.is_empty() => {
+            let start = card.pace.baseline.unwrap_or(target);
+            vec![[(of.year.from().get(), start), (of.year.to().get(), target)]]
+        }
+        _ => months,
+    }
+}
+
+/// A line or bars over the year, with what is expected.
 fn chart(
+    of: &Page,
     samples: &[Sample],
-    target: Option<f64>,
+    bars: &[Bar],
+    dashes: &[Dash],
     span: Option<(f64, f64)>,
     unit: &str,
 ) -> Outcome<String> {
     let mut svg = String::new();
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Ok(svg) };
-    let values = || samples.iter().map(|sample| sample.value).chain(target);
+    let (from, to) = (of.year.from().get(), of.year.to().get());
+    let heights =
+        || bars.iter().filter_map(|bar| bar.value).chain((!bars.is_empty()).then_some(0.0));
+    let ends = || dashes.iter().flatten().map(|end| end.1);
+    let values = || samples.iter().map(|sample| sample.value).chain(heights()).chain(ends());
+    if values().next().is_none() {
+        return Ok(svg);
+    }
     let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
     let room = ((high - low) * 0.08).max(high.abs() * 0.01);
-    let (low, high) = span.unwrap_or((low - room, high + room));
+    let room_below = if bars.is_empty() { room } else { 0.0 };
+    let (low, high) = span.unwrap_or((low - room_below, high + room));
     let [muted, grid, accent, goal] = COLOURS.map(|colour| colour.0);
     let label = |at: &DateTime<Utc>| (*at + chrono::TimeDelta::hours(2)).format("%b").to_string();
     {
@@ -201,7 +297,7 @@ fn chart(
             .margin_right(18)
             .x_label_area_size(26)
             .y_label_area_size(58)
-            .build_cartesian_2d((first.at..last.at).monthly(), low..high)?;
+            .build_cartesian_2d((from..to).monthly(), low..high)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -220,9 +316,13 @@ fn chart(
             chart.draw_series(AreaSeries::new(line(), low, accent.mix(0.12)))?;
             chart.draw_series(LineSeries::new(line(), accent.stroke_width(2)))?;
         }
-        if let Some(target) = target {
-            let ends = [(first.at, target), (last.at, target)];
-            chart.draw_series(DashedLineSeries::new(ends, 6, 5, goal.stroke_width(2)))?;
+        let gap = chrono::TimeDelta::days(3);
+        chart.draw_series(bars.iter().filter_map(|bar| {
+            let (from, to) = (bar.range.from().get() + gap, bar.range.to().get() - gap);
+            Some(Rectangle::new([(from, low), (to, bar.value?)], accent.mix(0.55).filled()))
+        }))?;
+        for dash in dashes {
+            chart.draw_series(DashedLineSeries::new(*dash, 6, 5, goal.stroke_width(2)))?;
         }
         area.present()?;
     }

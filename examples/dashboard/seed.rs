@@ -1,12 +1,12 @@
 //! A company's year, made up.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sesari_db::Database;
 use sesari_db::id::{UserId, WorkspaceId};
 use sesari_db::repo::{
-    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewUser, NewWorkspace, OnExisting,
+    NewDataPoint, NewGoal, NewGoalKpi, NewKpi, NewKpiTarget, NewUser, NewWorkspace, OnExisting,
 };
-use sesari_db::value::{AuthProvider, Finite, Timestamp, Weight};
+use sesari_db::value::{Aggregation, AuthProvider, Finite, TargetPeriod, Timestamp, Weight};
+use sesari_db::{Database, TenantConnection};
 
 use crate::Outcome;
 
@@ -26,8 +26,12 @@ const GOALS: [(&str, &[(usize, f64)]); 2] = [
     ("Answer before they ask twice", &[(4, 2.0), (5, 1.0)]),
 ];
 
-/// Points every four hours.
+/// When the page is drawn: midnight in Berlin.
+pub(crate) const NOW: &str = "2025-12-20T23:00:00Z";
+
+/// Points every four hours, until then.
 const POINTS: i32 = 365 * 6;
+const POINTS_SO_FAR: i32 = 354 * 6;
 
 pub(crate) fn at(text: &str) -> Outcome<Timestamp> {
     Ok(Timestamp::new(text.parse::<DateTime<Utc>>()?)?)
@@ -49,13 +53,46 @@ impl Chance {
     }
 }
 
+/// What was sold on each day, and what is to be sold in a month, which was raised twice.
+fn sales(tenant: &mut TenantConnection) -> Outcome<()> {
+    let kpi = tenant.kpis().create(&NewKpi {
+        unit: Some("$".parse()?),
+        aggregation: Aggregation::Sum,
+        ..NewKpi::new("New business".parse()?)
+    })?;
+    for (from, target) in
+        [("2025-01-01", 60_000.0), ("2025-05-01", 80_000.0), ("2025-10-01", 110_000.0)]
+    {
+        tenant.kpi_targets().set(&NewKpiTarget::new(
+            kpi.id.clone(),
+            TargetPeriod::Month,
+            from.parse()?,
+            Finite::new(target)?,
+        ))?;
+    }
+    let (start, now) = (at("2025-01-01T11:00:00Z")?.get(), at(NOW)?.get());
+    let mut chance = Chance(99);
+    let points =
+        (0..365).map(|day| (day, start + TimeDelta::days(day))).take_while(|day| day.1 < now);
+    let points = points.map(|(day, noon)| {
+        let growing = 2_000.0 + f64::from(i32::try_from(day).unwrap_or_default()) * 4.6;
+        NewDataPoint::new(kpi.id.clone(), growing * (1.0 + 0.35 * chance.next()), noon)
+    });
+    let points = points.collect::<Result<Vec<_>, _>>()?;
+    tenant.data_points().record_many(&points, OnExisting::Fail)?;
+    Ok(())
+}
+
 pub(crate) fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId)> {
     let mut service = db.service(&"sign-in".parse()?)?;
     let account = NewUser::new("ada@example.com".parse()?, AuthProvider::Google, "ada".parse()?);
     let user = service.users().sign_in(&account)?.id;
     service.commit()?;
     let mut guard = db.user(&user)?;
-    let new = NewWorkspace::new("Northwind Analytics".parse()?, "northwind".parse()?);
+    let new = NewWorkspace {
+        time_zone: "Europe/Berlin".parse()?,
+        ..NewWorkspace::new("Northwind Analytics".parse()?, "northwind".parse()?)
+    };
     let workspace = guard.my_workspaces().create(&new)?.id;
     guard.commit()?;
 
@@ -71,7 +108,7 @@ pub(crate) fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId)> {
         let mut chance = Chance(n as u64 + 7);
         let mut drift = 0.0;
         let mut points = Vec::new();
-        for i in 0..POINTS {
+        for i in 0..POINTS_SO_FAR {
             let share = f64::from(i) / f64::from(POINTS);
             drift = drift * 0.985 + chance.next() * noise * 0.2;
             let week = (f64::from(i) / 42.0 * std::f64::consts::TAU).sin();
@@ -86,8 +123,19 @@ pub(crate) fn furnish(db: &Database) -> Outcome<(UserId, WorkspaceId)> {
             points.push(NewDataPoint::new(kpi.id.clone(), value, moment)?);
         }
         tenant.data_points().record_many(&points, OnExisting::Fail)?;
+        // From where it stood as the year began, to the target as it ends.
+        tenant.kpi_targets().set(&NewKpiTarget {
+            baseline: Some(Finite::new(first)?),
+            ..NewKpiTarget::new(
+                kpi.id.clone(),
+                TargetPeriod::Year,
+                "2025-01-01".parse()?,
+                Finite::new(target)?,
+            )
+        })?;
         ids.push((kpi.id, first));
     }
+    sales(&mut tenant)?;
     for (title, kpis) in GOALS {
         let goal = tenant.goals().create(&NewGoal::new(title.parse()?))?;
         for (place, weight) in kpis {

@@ -522,6 +522,9 @@ BEGIN
         WHEN 'goal_kpis' THEN
             NEW.weight := NEW.weight + 0;
             NEW.baseline := NEW.baseline + 0;
+        WHEN 'kpi_targets' THEN
+            NEW.value := NEW.value + 0;
+            NEW.baseline := NEW.baseline + 0;
     END CASE;
     RETURN NEW;
 END

@@ -11,6 +11,7 @@ CREATE TABLE public.kpis (
     current_value_at timestamptz(3),
     unit text,
     category text,
+    aggregation text NOT NULL DEFAULT 'last',
     is_active boolean NOT NULL DEFAULT true,
     created_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
     updated_at timestamptz(3) NOT NULL DEFAULT date_trunc('milliseconds', statement_timestamp()),
@@ -28,6 +29,7 @@ CREATE TABLE public.kpis (
         AND sesari.is_text(unit, 'label')),
     CONSTRAINT kpis_category_check CHECK (char_length(category) >= 1 AND char_length(category) <= 64
         AND sesari.is_text(category, 'label')),
+    CONSTRAINT kpis_aggregation_check CHECK (aggregation IN ('last', 'sum', 'mean')),
     CONSTRAINT kpis_current_value_at_check CHECK (
         current_value_at >= '0001-01-01 00:00:00+00' AND current_value_at < '10000-01-01 00:00:00+00'),
     CONSTRAINT kpis_created_at_check CHECK (
@@ -49,6 +51,8 @@ COMMENT ON COLUMN public.kpis.current_value_at IS
     'Time of the newest data point, null before the first; kept by a trigger';
 COMMENT ON COLUMN public.kpis.unit IS 'Unit of the values, such as $, % or users';
 COMMENT ON COLUMN public.kpis.category IS 'Group, such as revenue, growth or engagement';
+COMMENT ON COLUMN public.kpis.aggregation IS
+    'What the points of a period come to: last, sum or mean; the current value is the newest point under each';
 COMMENT ON COLUMN public.kpis.is_active IS 'Whether the KPI is shown';
 COMMENT ON COLUMN public.kpis.created_at IS 'When the row was made; kept by a trigger';
 COMMENT ON COLUMN public.kpis.updated_at IS 'When the row last changed; kept by a trigger';

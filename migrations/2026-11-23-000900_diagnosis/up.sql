@@ -2,8 +2,8 @@
 SET LOCAL ROLE sesari_owner;
 
 -- For the function below, which runs as the owner.
-CREATE POLICY goals_owner_select ON public.goals FOR SELECT TO sesari_owner USING (true);
 CREATE POLICY goal_kpis_owner_select ON public.goal_kpis FOR SELECT TO sesari_owner USING (true);
+CREATE POLICY kpi_targets_owner_select ON public.kpi_targets FOR SELECT TO sesari_owner USING (true);
 
 CREATE FUNCTION sesari.diagnose(
     asked_user text, asked_workspace text, asked_table text, asked_row text, asked_verb text
@@ -18,7 +18,7 @@ DECLARE
     allowed text[];
     member_role text;
     workspace_column text := CASE asked_table WHEN 'workspaces' THEN 'id' ELSE 'workspace_id' END;
-    row_column text := CASE WHEN asked_table IN ('kpi_data_points', 'kpi_packed_points', 'kpi_rollups') THEN 'kpi_id' ELSE 'id' END;
+    row_column text := CASE WHEN asked_table IN ('kpi_data_points', 'kpi_packed_points', 'kpi_rollups', 'kpi_targets') THEN 'kpi_id' ELSE 'id' END;
     is_here boolean;
     is_elsewhere boolean;
     is_deleted boolean := false;
@@ -56,7 +56,7 @@ BEGIN
                AND changes -> 'user_id' ->> 'old' = asked_user) THEN 'membership-ended' ELSE 'never-member' END;
     END IF;
 
-    -- By the owner's policies for reading. Those of public.goals and public.goal_kpis serve nothing else.
+    -- By the owner's policies for reading. Those of public.goal_kpis and public.kpi_targets serve nothing else.
     EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1 AND %I = $2)',
                    target, workspace_column, row_column)
        INTO is_here USING asked_workspace, asked_row;

@@ -1,5 +1,7 @@
 //! `goals`: what a workspace wants to reach.
 
+mod as_of;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -20,6 +22,8 @@ use crate::progress::{GoalProgress, InvalidInput, KpiProgressInput, goal_progres
 use crate::schema::{goal_kpis, goals, kpis};
 use crate::tenancy::{InWorkspace, TenantConnection};
 use crate::value::{Description, GoalStatus, GoalTitle, Timestamp};
+
+pub use as_of::GoalAsOf;
 
 debug_by_name!(GoalRepository);
 

@@ -19,7 +19,7 @@ use crate::observe::{counted, if_some, operation};
 use crate::page::{KpiKey, Order, Page, PageRequest};
 use crate::schema::kpis;
 use crate::tenancy::{InWorkspace, TenantConnection};
-use crate::value::{Category, Description, Finite, Invalid, KpiName, Unit};
+use crate::value::{Aggregation, Category, Description, Finite, Invalid, KpiName, Unit};
 
 debug_by_name!(KpiRepository);
 
@@ -47,6 +47,9 @@ pub struct Kpi {
     pub unit: Option<Unit>,
     /// Group.
     pub category: Option<Category>,
+    /// What the points of a period come to. [`current_value`](Self::current_value) is the newest point
+    /// under each.
+    pub aggregation: Aggregation,
     /// Whether it is shown.
     pub is_active: bool,
     /// When it was made.
@@ -76,6 +79,9 @@ pub struct NewKpi {
     pub unit: Option<Unit>,
     /// Group.
     pub category: Option<Category>,
+    /// What the points of a period come to; the last by default.
+    #[serde(default)]
+    pub aggregation: Aggregation,
     /// Whether it is shown; on by default.
     #[serde(alias = "isActive", default = "shown")]
     pub is_active: bool,
@@ -96,6 +102,7 @@ impl NewKpi {
             target_value: None,
             unit: None,
             category: None,
+            aggregation: Aggregation::default(),
             is_active: true,
         }
     }
@@ -125,6 +132,9 @@ pub struct KpiChanges {
     /// Group.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub category: Option<Option<Category>>,
+    /// What the points of a period come to.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
     /// Whether it is shown.
     #[serde(
         alias = "isActive",

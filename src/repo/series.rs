@@ -64,8 +64,8 @@ impl SeriesQuery {
 /// An id of another workspace, of a KPI that is gone or of none at all has buckets without points. A
 /// deleted KPI keeps its history until it is purged, and so its series.
 pub struct SeriesRepository<'g> {
-    conn: &'g mut PgConnection,
-    workspace: &'g WorkspaceId,
+    pub(super) conn: &'g mut PgConnection,
+    pub(super) workspace: &'g WorkspaceId,
 }
 
 impl TenantConnection {
@@ -108,11 +108,14 @@ impl SeriesRepository<'_> {
     /// The series of each KPI, in the order of the ids. `Invalid` where KPIs times buckets are more
     /// than [`Grid::MAX_CELLS`].
     pub fn read(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
-        counted("series.read", Vec::len, || {
-            check_cells(kpis.len(), query.grid.len())?;
-            let read = self.summaries(kpis, &[&query.grid], query.points_only)?;
-            Ok(series_of(kpis, &query.grid, &read, 0, 0))
-        })
+        counted("series.read", Vec::len, || self.of_kpis(kpis, query))
+    }
+
+    /// The same as a part of another operation.
+    pub(super) fn of_kpis(&mut self, kpis: &[KpiId], query: &SeriesQuery) -> Result<Vec<Series>> {
+        check_cells(kpis.len(), query.grid.len())?;
+        let read = self.summaries(kpis, &[&query.grid], query.points_only)?;
+        Ok(series_of(kpis, &query.grid, &read, 0, 0))
     }
 
     /// The series of each KPI, and the same of the [period before](Grid::before).
@@ -275,7 +278,7 @@ impl SeriesRepository<'_> {
     }
 
     /// The workspace's zone; `None` for an actor who is not in it.
-    fn time_zone(&mut self) -> Result<Option<TimeZone>> {
+    pub(super) fn time_zone(&mut self) -> Result<Option<TimeZone>> {
         let zone = workspaces::table
             .filter(workspaces::id.eq(self.workspace))
             .select(workspaces::time_zone);

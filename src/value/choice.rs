@@ -115,6 +115,29 @@ choices! {
         /// Put off.
         Paused = "paused",
     }
+    /// What the points of a period come to.
+    ///
+    /// Of stocks, such as a balance, the last counts; they add up over KPIs and not over time. Of flows, such as
+    /// revenue, the sum; of rates the mean. Metric stores call the first semi-additive.
+    Aggregation("aggregation", "expected last, sum or mean") {
+        /// The last point in the period.
+        Last = "last",
+        /// The sum of its points.
+        Sum = "sum",
+        /// The arithmetic mean of its points, each counting the same.
+        Mean = "mean",
+    }
+    /// Over what a target of a KPI is to be reached.
+    TargetPeriod("period", "expected standing, month, quarter or year") {
+        /// No period: it holds from a day on.
+        Standing = "standing",
+        /// Each month.
+        Month = "month",
+        /// Each quarter, from January, April, July and October.
+        Quarter = "quarter",
+        /// Each year.
+        Year = "year",
+    }
     /// What made a change that is in the audit log.
     ActorKind("actor_kind", "expected user, service or system") {
         /// A user.
@@ -185,6 +208,13 @@ choices! {
         Starter = "starter",
         /// The large plan.
         Pro = "pro",
+    }
+}
+
+impl Default for Aggregation {
+    /// The last point, as in the database.
+    fn default() -> Self {
+        Self::Last
     }
 }
 

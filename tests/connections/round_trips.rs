@@ -14,14 +14,15 @@ use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration,
-    NewInvitation, NewKpi, NewUser, NewWorkspace, OnExisting, PointKey, ProfileChanges, Refusal,
-    SeriesQuery, SubscriptionFilter, TimeRange, UserChanges, UserFilter, Wanted,
+    NewInvitation, NewKpi, NewKpiTarget, NewUser, NewWorkspace, OnExisting, PointKey,
+    ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, TimeRange, UserChanges, UserFilter,
+    Wanted,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
     AuthProvider, Finite, GoalStatus, IntegrationProvider, Plan, Role, SubscriptionStatus,
-    Timestamp, Weight,
+    TargetPeriod, Timestamp, Weight,
 };
 use sesari_db::{Database, Error, Result};
 
@@ -149,6 +150,11 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
     ("goals.progress_of_many", |t, w| {
         t.goals().progress_of_many(&[w.a.goal.clone(), w.b.goal.clone()]).map(drop)
     }),
+    ("goals.progress_as_of", |t, w| {
+        t.goals().progress_as_of(&w.a.goal, Timestamp::new(hour(1))?).map(drop)
+    }),
+    ("kpi_targets.list", |t, w| t.kpi_targets().list(&w.a.kpi, &PageRequest::default()).map(drop)),
+    ("kpi_targets.count", |t, w| t.kpi_targets().count(&w.a.kpi).map(drop)),
     ("goal_kpis.find", |t, w| t.goal_kpis().find(&w.a.goal, &w.a.kpi).map(drop)),
     ("goal_kpis.list", |t, w| t.goal_kpis().list(&w.a.goal).map(drop)),
     ("goal_kpis.count", |t, w| t.goal_kpis().count(&w.a.goal).map(drop)),
@@ -191,6 +197,12 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
         t.data_points().correct(&point(&w.a), Finite::new(5.0)?).map(drop)
     }),
     ("data_points.delete", |t, w| t.data_points().delete(&point(&w.a))),
+    ("kpi_targets.set", |t, w| {
+        let value = Finite::new(5.0)?;
+        let day = hour(0).date_naive();
+        let new = NewKpiTarget::new(w.a.kpi.clone(), TargetPeriod::Month, day, value);
+        t.kpi_targets().set(&new).map(drop)
+    }),
     ("goals.create", |t, _| t.goals().create(&NewGoal::new("Hold".parse()?)).map(drop)),
     ("goals.update", |t, w| {
         let changes = GoalChanges { description: Some(None), ..GoalChanges::default() };

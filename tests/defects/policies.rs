@@ -31,6 +31,10 @@ pub const DEFECTS: &[Defect] = defects! {
         "GRANT SELECT ON kpi_packed_points TO sesari_tenant";
     "reading rollups: no condition", Leaks, ["kpi_rollups"]:
         "ALTER POLICY kpi_rollups_tenant_select ON kpi_rollups USING (true)";
+    "reading targets: no condition", Leaks, ["kpi_targets"]:
+        "ALTER POLICY kpi_targets_tenant_select ON kpi_targets USING (true)";
+    "reading the history of kpis: no condition", Leaks, ["kpi_history"]:
+        "ALTER POLICY kpi_history_tenant_select ON kpi_history USING (true)";
     "reading invitations: no condition", Leaks, ["invitations"]:
         "ALTER POLICY invitations_tenant_select ON invitations USING (true)";
     "reading invitations: the role forgotten", Stays, ["invitations"]:
@@ -73,6 +77,8 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER POLICY kpis_tenant_delete ON kpis USING (workspace_id = (SELECT sesari.current_workspace_id()))";
     "inserting kpis: no check", Leaks, ["kpis"]:
         "ALTER POLICY kpis_tenant_insert ON kpis WITH CHECK (true)";
+    "inserting targets: no check", Leaks, ["kpi_targets"]:
+        "ALTER POLICY kpi_targets_tenant_insert ON kpi_targets WITH CHECK (true)";
     "inserting links: any workspace will do", Leaks, ["goal_kpis"]:
         "ALTER POLICY goal_kpis_tenant_insert ON goal_kpis
          WITH CHECK (sesari.current_workspace_id() IS NOT NULL)";

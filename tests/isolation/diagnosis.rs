@@ -27,8 +27,10 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("integrations", "id", "is_active"),
     ("invitations", "id", "role"),
     ("kpi_data_points", "kpi_id", "value"),
+    ("kpi_history", "id", "weight"),
     ("kpi_packed_points", "kpi_id", "kpi_id"),
     ("kpi_rollups", "kpi_id", "kpi_id"),
+    ("kpi_targets", "kpi_id", "value"),
     ("kpis", "id", "name"),
     ("workspace_users", "id", "role"),
     ("workspaces", "id", "name"),
@@ -59,7 +61,9 @@ impl Case {
                  SELECT '{w}', id, '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8, '{{0,1,2,3,4,5,6,7}}', '{{1,2,3,4,5,6,7,8}}',
                         '{{x}}' FROM kpis WHERE workspace_id = '{w}';
                  INSERT INTO kpis (workspace_id, id, name, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
-                 INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now())",
+                 INSERT INTO goals (workspace_id, id, title, deleted_at) VALUES ('{w}', 'gone', 'Gone', now());
+                 INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, value)
+                 SELECT workspace_id, id, '2026-01-01', 1 FROM kpis WHERE workspace_id = '{w}' AND id <> 'gone'",
                 w = tenant.workspace
             );
             world.test.admin().unwrap().batch_execute(&sql).unwrap();

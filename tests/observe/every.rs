@@ -47,7 +47,7 @@ fn all(world: &World) -> Vec<(&'static str, Vec<Told>)> {
 }
 
 /// Methods that are one operation with another argument.
-const SHARED: [(&str, &[&str]); 25] = [
+const SHARED: [(&str, &[&str]); 26] = [
     ("kpi.find", &["kpis.find", "kpis.get"]),
     ("goal.find", &["goals.find", "goals.get"]),
     ("goal_kpi.find", &["goal_kpis.find", "goal_kpis.get"]),
@@ -64,6 +64,7 @@ const SHARED: [(&str, &[&str]); 25] = [
     ("kpi.update", &["kpis.activate", "kpis.deactivate", "kpis.update"]),
     ("goal.update", &["goals.complete", "goals.pause", "goals.resume", "goals.update"]),
     ("goal.progress", &["goals.progress", "goals.progress_of_many"]),
+    ("kpi_target.pace", &["kpi_targets.pace", "kpi_targets.pace_of_many"]),
     ("goal_kpi.update", &["goal_kpis.reweigh", "goal_kpis.update"]),
     // A span for each batch and each page.
     (

@@ -5,6 +5,7 @@ mod support;
 
 mod import;
 mod memory;
+mod pace;
 mod packing;
 mod points;
 mod progress;

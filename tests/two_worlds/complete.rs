@@ -18,6 +18,7 @@ const ACCESSORS: &[(&str, &str)] = &[
     ("IntegrationRepository", "integrations"),
     ("InvitationRepository", "invitations"),
     ("KpiRepository", "kpis"),
+    ("KpiTargetRepository", "kpi_targets"),
     ("MeRepository", "me"),
     ("MemberRepository", "members"),
     ("MembershipRepository", "memberships"),

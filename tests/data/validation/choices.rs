@@ -40,6 +40,11 @@ choices! {
         "INSERT INTO subscriptions (user_id, plan_type, status) VALUES ('{user}', 'pro', $1)";
     subscriptions_plan_type_check: Plan,
         "INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{user}', 'active', $1)";
+    kpis_aggregation_check: Aggregation,
+        "INSERT INTO kpis (workspace_id, name, aggregation) VALUES ('{workspace}', 'n', $1)";
+    kpi_targets_period_check: TargetPeriod,
+        "INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, period) \
+         VALUES ('{workspace}', '{kpi}', '2026-01-01', $1)";
     goals_status_check: GoalStatus,
         "INSERT INTO goals (workspace_id, title, status) VALUES ('{workspace}', 't', $1)";
     integrations_provider_check: IntegrationProvider,

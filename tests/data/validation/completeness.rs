@@ -47,6 +47,14 @@ const NO_NEWTYPE: &[(&str, &str)] = &[
         "kpi_rollups_day_day_end_check",
         "kept by the triggers of the points; walked in tests/time_series",
     ),
+    (
+        "kpi_targets_effective_from_check",
+        "a year that is checked; walked in tests/data/repositories/kpi_targets",
+    ),
+    (
+        "kpi_targets_effective_from_period_check",
+        "a date with its period; walked in tests/data/repositories/kpi_targets",
+    ),
     ("kpis_current_value_at_check", "copied from a point's time, which is checked"),
 ];
 

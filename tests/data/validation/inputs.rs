@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sesari_db::page::{ListRequest, PageRequest};
-use sesari_db::progress::KpiProgressInput;
+use sesari_db::progress::{KpiProgressInput, PaceInput};
 use sesari_db::repo::*;
 use sesari_db::series::GoalLink;
 
@@ -24,6 +24,7 @@ const READ_BACK: &[&str] = &[
     "DataPoint",
     "Entry",
     "Goal",
+    "GoalAsOf",
     "GoalKpi",
     "GoalMoment",
     "GoalProgress",
@@ -34,10 +35,12 @@ const READ_BACK: &[&str] = &[
     "KeyUsage",
     "Kpi",
     "KpiProgress",
+    "KpiTarget",
     "LinkedKpi",
     "Member",
     "Membership",
     "MyWorkspace",
+    "Pace",
     "Page",
     "Profile",
     "Progress",
@@ -65,14 +68,14 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             "NewKpi",
             json!({
                 "name": "Revenue", "description": "x", "target_value": 5.0, "unit": "EUR",
-                "category": "Sales", "is_active": false,
+                "category": "Sales", "aggregation": "sum", "is_active": false,
             }),
         ),
         of::<KpiChanges>(
             "KpiChanges",
             json!({
                 "name": "Revenue", "description": null, "target_value": 5.0, "unit": "EUR",
-                "category": null, "is_active": false,
+                "category": null, "aggregation": "mean", "is_active": false,
             }),
         ),
         of::<KpiFilter>(
@@ -98,6 +101,20 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             "NewGoalKpi",
             json!({
                 "goal_id": "g1", "kpi_id": "k1", "weight": 2.0, "baseline": 1.0,
+            }),
+        ),
+        of::<NewKpiTarget>(
+            "NewKpiTarget",
+            json!({
+                "kpi_id": "k1", "period": "month", "effective_from": "2026-01-01", "value": 5.0,
+                "baseline": 1.0,
+            }),
+        ),
+        of::<PaceInput>(
+            "PaceInput",
+            json!({
+                "aggregation": "sum", "actual": 1.0, "target": 2.0, "baseline": null,
+                "elapsed": 0.5,
             }),
         ),
         of::<GoalKpiChanges>("GoalKpiChanges", json!({"weight": 2.0, "baseline": null})),

@@ -25,6 +25,18 @@ pub(crate) const FIELDS: &[Field] = &[
          VALUES ('{workspace}', '{kpi}', $1)",
     ),
     (
+        "kpi_targets_value_check",
+        |number| Finite::new(number).is_ok(),
+        "INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, value) \
+         VALUES ('{workspace}', '{kpi}', '2026-01-01', $1)",
+    ),
+    (
+        "kpi_targets_baseline_check",
+        |number| Finite::new(number).is_ok(),
+        "INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, baseline) \
+         VALUES ('{workspace}', '{kpi}', '2026-01-01', $1)",
+    ),
+    (
         "goal_kpis_baseline_check",
         |number| Finite::new(number).is_ok(),
         "INSERT INTO goal_kpis (workspace_id, goal_id, kpi_id, baseline) \

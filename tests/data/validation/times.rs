@@ -29,6 +29,8 @@ times! {
         current_period_end last_event_at created_at updated_at;
     kpis "workspace_id, name" = "'{workspace}', 'n'": created_at updated_at deleted_at;
     kpi_data_points "workspace_id, kpi_id, value" = "'{workspace}', '{kpi}', 1": timestamp;
+    kpi_targets "workspace_id, kpi_id, effective_from" = "'{workspace}', '{kpi}', '2026-01-01'":
+        recorded_at;
     goals "workspace_id, title" = "'{workspace}', 't'":
         target_date created_at updated_at deleted_at;
     idempotency_keys "workspace_id, actor_kind, actor_id, membership, key, operation" =

@@ -149,6 +149,8 @@ rules! {
                  WHERE g.tgrelid = t.oid AND g.tgtype & 19 = 19 -- before update, for each row
                    AND g.tgfoid = 'sesari.refuse_change'::regproc
                    AND pg_get_triggerdef(g.oid) ~ CASE t.name
+                       WHEN 'kpi_targets' THEN 'old\\.kpi_id IS DISTINCT FROM new\\.kpi_id.*'
+                           'old\\.recorded_at IS DISTINCT FROM new\\.recorded_at'
                        WHEN 'kpi_data_points' THEN 'old\\.kpi_id IS DISTINCT FROM new\\.kpi_id'
                        WHEN 'idempotency_keys' THEN 'old\\.actor_kind IS DISTINCT FROM new\\.actor_kind.*'
                            'old\\.actor_id IS DISTINCT FROM new\\.actor_id.*old\\.key IS DISTINCT FROM new\\.key'

@@ -15,11 +15,11 @@ use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, InvitationFilter, InvitationState,
     KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
-    OnExisting, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
+    NewKpiTarget, OnExisting, PaceQuery, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::testing::TestDatabase;
-use sesari_db::value::{Finite, Role, Timestamp, Weight};
+use sesari_db::value::{Finite, Role, TargetPeriod, Timestamp, Weight};
 use sesari_db::{Database, TenantConnection};
 
 use crate::support::logins;
@@ -61,6 +61,13 @@ INSERT INTO public.goals (id, workspace_id, title, created_at)
 INSERT INTO public.goal_kpis (id, workspace_id, goal_id, kpi_id)
     SELECT 'l' || g * 10 + l, 'w' || w, 'g' || g, 'k' || g + l * 200
       FROM generate_series(1, 20) AS w, generate_series(1, 200) AS g, generate_series(0, 1) AS l;
+INSERT INTO public.kpi_targets (workspace_id, kpi_id, period, effective_from, recorded_at, value)
+    SELECT 'w' || w, 'k' || k, 'month', '2024-01-01'::date + t * interval '1 month', '2024-01-01 00:00Z'::timestamptz + t * interval '1 hour', t
+      FROM generate_series(1, 20) AS w, generate_series(1, 100) AS k, generate_series(1, 20) AS t;
+INSERT INTO public.kpi_history (id, workspace_id, kpi_id, goal_id, changed_at, target_value, weight)
+    SELECT 'h' || row_number() OVER (), l.workspace_id, l.kpi_id, CASE g WHEN 0 THEN l.goal_id END,
+           '2025-01-01 00:00Z'::timestamptz + h * interval '1 hour', h, 1 + h
+      FROM public.goal_kpis AS l, generate_series(0, 1) AS g, generate_series(1, 5) AS h;
 INSERT INTO public.audit_log (id, workspace_id, sequence, occurred_at, actor_kind, actor_id, scope, action, table_name,
                               row_id, changes, transaction_id, previous_hash, hash)
     SELECT 'a' || e, 'w' || w, e, now() + e * interval '1 second', 'user', 'u1', 'tenant', 'kpi.purge', 'kpis',
@@ -77,15 +84,17 @@ RESET session_replication_role;
 VACUUM ANALYZE";
 
 /// Tables too large to be read from end to end.
-const LARGE: [&str; 11] = [
+const LARGE: [&str; 13] = [
     "audit_log",
     "goal_kpis",
     "goals",
     "idempotency_keys",
     "invitations",
     "kpi_data_points",
+    "kpi_history",
     "kpi_packed_points",
     "kpi_rollups",
+    "kpi_targets",
     "kpis",
     "users",
     "workspace_users",
@@ -435,6 +444,32 @@ fn statements(database: &Database) -> Vec<Statement> {
     });
     operation("goals.progress", &mut |g| {
         g.goals().progress(&goal).unwrap();
+    });
+    operation("goals.progress_as_of", &mut |g| {
+        assert_eq!(g.goals().progress_as_of(&goal, hour(30)).unwrap().inputs.len(), 2);
+    });
+    let in_january = PaceQuery::new(TargetPeriod::Month, hour(500));
+    operation("kpi_targets.set", &mut |g| {
+        let day = "2026-01-01".parse().unwrap();
+        let value = Finite::new(1.0).unwrap();
+        let new = NewKpiTarget::new(kpi.clone(), TargetPeriod::Month, day, value);
+        g.kpi_targets().set(&new).unwrap();
+    });
+    operation("kpi_targets.list", &mut |g| {
+        let page = g.kpi_targets().list(&kpi, &first).unwrap();
+        let next = first.clone().after(page.next.clone().expect("another page"));
+        g.kpi_targets().list(&kpi, &next).unwrap();
+    });
+    operation("kpi_targets.count", &mut |g| {
+        assert_eq!(g.kpi_targets().count(&kpi).unwrap(), 20);
+    });
+    operation("kpi_targets.pace", &mut |g| {
+        let pace = g.kpi_targets().pace(&kpi, &in_january).unwrap();
+        assert_eq!((pace.pace.target, pace.pace.actual.is_some()), (Some(20.0), true));
+    });
+    operation("kpi_targets.pace_of_many", &mut |g| {
+        let then = in_january.clone().targets_known_at(hour(1));
+        assert_eq!(g.kpi_targets().pace_of_many(&kpis, &then).unwrap().len(), 2);
     });
     operation("goal_kpis.list", &mut |g| {
         assert_eq!(g.goal_kpis().list(&goal).unwrap().len(), 2);

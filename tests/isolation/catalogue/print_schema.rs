@@ -37,6 +37,7 @@ fn diesel_type(sql: &str) -> &'static str {
     match sql {
         "text" => "Text",
         "timestamp with time zone" | "timestamp(3) with time zone" => "Timestamptz",
+        "date" => "Date",
         "integer" => "Int4",
         "integer[]" => "Array<Nullable<Int4>>",
         "double precision[]" => "Array<Nullable<Float8>>",

@@ -35,7 +35,7 @@ rules! {
 
     every_column_is_of_a_type_whose_comparison_is_leakproof:
         "SELECT c.full_name || '.' || c.name || ' ' || c.type AS line FROM columns AS c
-          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'double precision', 'integer', 'bigint', 'boolean', 'bytea')
+          WHERE c.type NOT IN ('text', 'timestamp with time zone', 'timestamp(3) with time zone', 'date', 'double precision', 'integer', 'bigint', 'boolean', 'bytea')
             -- Read whole, and compared with nothing.
             AND c.name NOT IN ('point_offsets', 'point_values', 'point_sources')
             AND (c.full_name, c.name) NOT IN (('public.audit_log', 'changes'), ('sesari.audit_pending', 'changes'))
@@ -248,11 +248,11 @@ rules! {
         "CREATE OR REPLACE TRIGGER goals_times BEFORE UPDATE ON public.goals
             FOR EACH ROW EXECUTE FUNCTION sesari.keep_times('goals', 'created_at', 'updated_at')";
 
-    /// Rollups are made of points.
+    /// Rollups are made of points, and the history of KPIs and links.
     no_number_is_stored_as_negative_zero:
         "SELECT c.full_name || '.' || c.name AS line FROM columns AS c
            JOIN public_tables AS t ON t.oid = c.table_oid
-          WHERE c.type IN ('double precision', 'real') AND c.table_name <> 'kpi_rollups' AND NOT EXISTS (
+          WHERE c.type IN ('double precision', 'real') AND c.table_name NOT IN ('kpi_rollups', 'kpi_history') AND NOT EXISTS (
             SELECT FROM pg_trigger AS g WHERE g.tgrelid = c.table_oid
                AND g.tgfoid = 'sesari.drop_negative_zero'::regproc AND g.tgtype = 1 | 2 | 4 | 16
                AND position('new.' || c.name || ' = ' IN pg_get_triggerdef(g.oid)) > 0)",

@@ -92,7 +92,7 @@ pub const SABOTAGES: &[Sabotage] = &[
     sabotage!(
         "the tenant owns the table and is not bound by its policies",
         "goals",
-        "goals, member, delete",
+        "goals, member, update",
         "ALTER TABLE goals NO FORCE ROW LEVEL SECURITY; ALTER TABLE goals OWNER TO sesari_tenant"
     ),
     sabotage!(

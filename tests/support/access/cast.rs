@@ -41,6 +41,8 @@ impl Stage {
                 .batch_execute(&format!(
                     "INSERT INTO public.kpis (id, workspace_id, name)
                      VALUES ('spare', '{workspace}', 'Spare');
+                     INSERT INTO public.kpi_targets (workspace_id, kpi_id, effective_from, value)
+                     VALUES ('{workspace}', 'spare', '2026-01-01', 1);
                      INSERT INTO public.kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points,
                                                            point_offsets, point_values, point_sources)
                      VALUES ('{workspace}', 'spare', '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8,

@@ -149,6 +149,15 @@ pub const TABLES: &[Table] = &[
         extras: &[],
     },
     Table {
+        name: "kpi_history",
+        own: BY_WORKSPACE,
+        key: "id",
+        insert: "(workspace_id, kpi_id, changed_at, target_value) VALUES ('{ws}', '{kpi}', now(), 1)",
+        update: "target_value = 1",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
         name: "kpi_packed_points",
         own: BY_WORKSPACE,
         key: "concat_ws(' ', kpi_id, starts_at)",
@@ -166,6 +175,15 @@ pub const TABLES: &[Table] = &[
         insert: "(workspace_id, kpi_id, day, day_end, points, sum, min, max, first, last)
                  VALUES ('{ws}', '{kpi}', '2020-01-01 00:00:00+00', '2020-01-02 00:00:00+00', 1, 1, 1, 1, 1, 1)",
         update: "points = 1",
+        give: "workspace_id = '{there}'",
+        extras: &[],
+    },
+    Table {
+        name: "kpi_targets",
+        own: BY_WORKSPACE,
+        key: "concat_ws(' ', kpi_id, recorded_at)",
+        insert: "(workspace_id, kpi_id, effective_from, value) VALUES ('{ws}', '{kpi}', '2026-01-01', 1)",
+        update: "value = 1",
         give: "workspace_id = '{there}'",
         extras: &[],
     },

@@ -9,14 +9,15 @@ use sesari_db::page::{GoalKey, KpiKey, MemberKey, Order};
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
     InvitationFilter, InvitationState, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
-    NewGoalKpi, NewIntegration, NewInvitation, NewKpi, NewUser, NewWorkspace, OnExisting,
-    ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, Succession, UserChanges, UserFilter,
-    Validity, Wanted, WorkspaceChanges,
+    NewGoalKpi, NewIntegration, NewInvitation, NewKpi, NewKpiTarget, NewUser, NewWorkspace,
+    OnExisting, PaceQuery, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, Succession,
+    UserChanges, UserFilter, Validity, Wanted, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
 use sesari_db::value::{
-    AuthProvider, GoalStatus, IntegrationProvider, Plan, SubscriptionStatus, SyncStatus, Weight,
+    AuthProvider, GoalStatus, IntegrationProvider, Plan, SubscriptionStatus, SyncStatus,
+    TargetPeriod, Weight,
 };
 use sesari_db::{Error, Result};
 
@@ -234,6 +235,18 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
     "series.whole_grid": |t, a| t.series().whole_grid(a.range(), Unit::Week).map(|grid| grid.len());
     "series.statistics": |t, a| t.series().statistics(&[a.kpi(), "kboth".parse()?], a.range(), &[0.5]);
     "series.goal_progress": |t, a| t.series().goal_progress(&a.goal(), &grid(a)?);
+    "goals.progress_as_of": |t, a| t.goals().progress_as_of(&a.goal(), a.timestamp());
+    "kpi_targets.set": |t, a| t.kpi_targets().set(&NewKpiTarget::new(
+        a.kpi(), TargetPeriod::Month, "2026-01-01".parse().unwrap(), a.number()?))
+        .map(|set| (set.kpi_id, set.value));
+    "kpi_targets.list": |t, a| t.kpi_targets().list(&a.kpi(), &a.page())
+        .map(|page| page.items.into_iter().map(|set| (set.kpi_id, set.value)).collect::<Vec<_>>());
+    "kpi_targets.count": |t, a| t.kpi_targets().count(&a.kpi());
+    "kpi_targets.pace": |t, a| t.kpi_targets().pace(
+        &a.kpi(), &PaceQuery::new(TargetPeriod::Standing, a.timestamp()));
+    "kpi_targets.pace_of_many": |t, a| t.kpi_targets().pace_of_many(
+        &[a.kpi(), "kboth".parse()?],
+        &PaceQuery::new(TargetPeriod::Month, a.timestamp()).targets_known_at(a.timestamp()));
     "role": |t, a| t.role();
 };
 

@@ -26,8 +26,8 @@ INSERT INTO workspace_users (id, user_id, workspace_id, role)
 INSERT INTO workspace_users (id, user_id, workspace_id, role)
     SELECT 'n{x}' || i, 'u{x}33', 'w{x}' || i, CASE WHEN i < {few} THEN 'admin' ELSE 'member' END
       FROM generate_series(10, 32) AS i;
-INSERT INTO kpis (id, workspace_id, name, description, unit, category, target_value, is_active, deleted_at)
-    SELECT 'k{x}' || i || k, 'w{x}' || i, '{x} ' || i, 'Of {x}', '{x}', '{x} ' || k, {value} + i, i < {few},
+INSERT INTO kpis (id, workspace_id, name, description, unit, category, aggregation, target_value, is_active, deleted_at)
+    SELECT 'k{x}' || i || k, 'w{x}' || i, '{x} ' || i, 'Of {x}', '{x}', '{x} ' || k, CASE '{x}' WHEN 'left' THEN 'last' ELSE 'mean' END, {value} + i, i < {few},
            CASE WHEN k = 2 THEN '{day}'::timestamptz END
       FROM generate_series(10, 33) AS i, generate_series(1, 2) AS k;
 INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
@@ -39,6 +39,10 @@ INSERT INTO goals (id, workspace_id, title, description, status, target_date, de
       FROM generate_series(10, 33) AS i;
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id, weight, baseline)
     SELECT 'l{x}' || i, 'w{x}' || i, 'g{x}' || i, 'k{x}' || i || '1', {value} + i, {value} - i
+      FROM generate_series(10, 33) AS i;
+INSERT INTO kpi_targets (workspace_id, kpi_id, period, effective_from, recorded_at, value, baseline)
+    SELECT 'w{x}' || i, 'k{x}' || i || '1', CASE '{x}' WHEN 'left' THEN 'year' ELSE 'month' END,
+           CASE '{x}' WHEN 'left' THEN '2024-01-01' ELSE '2025-01-01' END::date, '{day}', {value} + i, {value} - i
       FROM generate_series(10, 33) AS i;
 INSERT INTO integrations (id, workspace_id, provider, credentials, is_active, error_message, last_sync_at, sync_status)
     SELECT 'i{x}' || i, 'w{x}' || i, '{provider}', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', (i < 22) = ('{x}' = 'left'),
@@ -88,6 +92,7 @@ BEGIN
     END LOOP;
 END
 $do$;
+UPDATE kpi_history SET id = 'h' || kpi_id || coalesce(goal_id, '') WHERE workspace_id = 'wa0';
 UPDATE audit_log
    -- As long with the workspace's id in both worlds, so that an index of the two has as many pages.
    SET id = CASE WHEN workspace_id = 'wa0' THEN 'e' || sequence

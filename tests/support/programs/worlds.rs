@@ -74,6 +74,9 @@ INSERT INTO goals (id, workspace_id, title, created_at)
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id, weight)
     SELECT 'l' || substr(g, 2), w, g, 'kboth', {value}
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['gboth', 'g{x}']) AS g;
+INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, recorded_at, value)
+    SELECT w, k, '2026-01-01', '2025-03-01', {value}
+      FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['kboth', 'k{x}']) AS k;
 INSERT INTO integrations (id, workspace_id, provider, credentials, error_message)
     SELECT i, w, '{provider}', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'Secret {x}'
       FROM unnest(ARRAY['wboth', 'w{x}']) AS w, unnest(ARRAY['iboth', 'i{x}']) AS i;
@@ -127,6 +130,8 @@ INSERT INTO goals (id, workspace_id, title, created_at, deleted_at) VALUES
     ('gd{n}', 'wa{n}', 'Gone', '2025-06-03', '2025-07-01');
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) VALUES
     ('la{n}', 'wa{n}', 'ga{n}', 'ka{n}'), ('lb{n}', 'wa{n}', 'gb{n}', 'kd{n}');
+INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, recorded_at, value)
+    SELECT 'wa{n}', k || '{n}', '2026-01-01', '2025-06-01', 50 FROM unnest('{ka,kb,kd}'::text[]) AS k;
 INSERT INTO integrations (id, workspace_id, provider, credentials)
     VALUES ('ia{n}', 'wa{n}', 'stripe', 'v1.k0.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA'),
            ('ib{n}', 'wa{n}', 'sheets', 'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA');
@@ -158,6 +163,8 @@ INSERT INTO goals (id, workspace_id, title) SELECT g || '{n}', 'wt{n}', 'Twin' F
 INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) SELECT 'l' || substr(g.id, 2), 'wt{n}', g.id, k.id
     FROM goals AS g JOIN kpis AS k ON k.workspace_id = g.workspace_id AND substr(k.id, 2) = substr(g.id, 2)
    WHERE g.workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
+INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, recorded_at, value)
+    SELECT 'wt{n}', k || '{n}', '2026-01-01', '2025-06-01', 777 FROM unnest('{ka,kb,kd}'::text[]) AS k ON CONFLICT DO NOTHING;
 INSERT INTO integrations (id, workspace_id, provider, credentials) SELECT i || '{n}', 'wt{n}', 'google_analytics',
     'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
 UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01' WHERE workspace_id = 'wt{n}';
