@@ -193,6 +193,11 @@ impl PgConnection {
         Ok(())
     }
 
+    /// Whether the commit goes with the next statement, so that there can be no other.
+    pub(crate) fn commits_along(&self) -> bool {
+        matches!(self.stage, Stage::Unopened { commits_along: true, .. })
+    }
+
     /// Keeps a `SET TRANSACTION` to be sent with the begin, if there is one to come.
     pub(super) fn keeps_mode(&mut self, sql: &str) -> bool {
         let mut words = sql.split_ascii_whitespace();

@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
 
 use std::slice;
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support::{Tenant, World, hour, service};
 use diesel::connection::SimpleConnection;
@@ -38,6 +41,10 @@ struct Counted {
 impl Counted {
     fn new() -> Self {
         let world = World::new();
+        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+        let newest = NewDataPoint::new(world.a.kpi.clone(), 1.0, *RECENT).unwrap();
+        tenant.data_points().record(&newest).unwrap();
+        tenant.commit().unwrap();
         let test = &world.test;
         let line = Line::to_server_of(&test.tenant_url());
         let db = Database::builder(line.url(&test.tenant_url()), test.context_key().clone())
@@ -80,8 +87,16 @@ fn timestamp(hours: i64) -> Timestamp {
     Timestamp::new(hour(hours)).unwrap()
 }
 
+/// So young that nobody packs it.
+static RECENT: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
+
+fn recent(minutes: i64) -> DateTime<Utc> {
+    *RECENT - TimeDelta::minutes(minutes)
+}
+
 fn point(a: &Tenant) -> PointKey {
-    PointKey { kpi_id: a.kpi.clone(), timestamp: timestamp(0), source: None }
+    let timestamp = Timestamp::new(*RECENT).unwrap();
+    PointKey { kpi_id: a.kpi.clone(), timestamp, source: None }
 }
 
 fn all_time() -> TimeRange {
@@ -186,11 +201,11 @@ const WRITES: &[(&str, Call<TenantConnection>)] = &[
     ("kpis.activate", |t, w| t.kpis().activate(&w.a.kpi).map(drop)),
     ("kpis.delete", |t, w| t.kpis().delete(&w.a.kpi)),
     ("data_points.record", |t, w| {
-        t.data_points().record(&NewDataPoint::new(w.a.kpi.clone(), 1.0, hour(50))?).map(drop)
+        t.data_points().record(&NewDataPoint::new(w.a.kpi.clone(), 1.0, recent(500))?).map(drop)
     }),
     ("data_points.record_many", |t, w| {
-        let new = |i| NewDataPoint::new(w.a.kpi.clone(), 1.0, hour(i));
-        let batch = (0..100).map(new).collect::<Result<Vec<_>, _>>()?;
+        let new = |i| NewDataPoint::new(w.a.kpi.clone(), 1.0, recent(i));
+        let batch = (1..=100).map(new).collect::<Result<Vec<_>, _>>()?;
         t.data_points().record_many(&batch, OnExisting::Replace).map(drop)
     }),
     ("data_points.correct", |t, w| {
@@ -313,7 +328,7 @@ fn a_batch_of_any_size_costs_two_round_trips() {
     for existing in [OnExisting::Keep, OnExisting::Replace, OnExisting::Fail] {
         for size in [1, 2, 700, 3] {
             let batch: Vec<_> = (100..100 + size)
-                .map(|i| NewDataPoint::new(kpi.clone(), 1.0, hour(i)).unwrap())
+                .map(|i| NewDataPoint::new(kpi.clone(), 1.0, recent(i)).unwrap())
                 .collect();
             let record = || {
                 let mut tenant = counted.tenant();
@@ -323,6 +338,13 @@ fn a_batch_of_any_size_costs_two_round_trips() {
             assert_eq!(round_trips, 2, "{existing:?}, {size} points");
         }
     }
+    // Points that may be packed are asked for before.
+    let old = [NewDataPoint::new(kpi.clone(), 1.0, hour(900)).unwrap()];
+    let record = || {
+        let mut tenant = counted.tenant();
+        tenant.data_points().record_many(&old, OnExisting::Fail).unwrap();
+    };
+    assert_eq!(counted.trips(record), 3);
 }
 
 const OF_A_USER: &[(&str, Call<UserConnection>)] = &[

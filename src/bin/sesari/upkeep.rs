@@ -170,6 +170,7 @@ pub(crate) fn rezone(command: &Rezone) -> Outcome<Found> {
 }
 
 pub(crate) fn pack(command: &Pack) -> Outcome<Found> {
+    #[expect(clippy::disallowed_methods, reason = "the date of points, not the passage of time")]
     let before = Utc::now() - TimeDelta::days(command.older_than.into());
     let bar = bar(0, "{spinner} {pos} points packed");
     let done = maintenance::pack_points(

@@ -302,7 +302,7 @@ fn without_policies_and_with_a_wrong_filter_the_other_tenant_would_show() {
             "ALTER TABLE kpis DISABLE ROW LEVEL SECURITY; \
              ALTER TABLE kpis RENAME TO kpis_stored; \
              CREATE VIEW kpis AS SELECT k.id, w.id AS workspace_id, k.name, k.description, \
-               k.target_value, k.current_value, k.current_value_at, k.unit, k.category, k.is_active, \
+               k.target_value, k.current_value, k.current_value_at, k.unit, k.category, k.aggregation, k.is_active, \
                k.created_at, k.updated_at, k.deleted_at FROM kpis_stored AS k CROSS JOIN workspaces AS w; \
              GRANT SELECT ON kpis TO sesari_tenant",
         )

@@ -177,6 +177,10 @@ fn a_row_without_a_workspace_gets_that_of_the_context() {
     for sql in [
         "INSERT INTO kpis (name) VALUES ('x')".to_owned(),
         "INSERT INTO goals (title) VALUES ('x')".to_owned(),
+        format!(
+            "INSERT INTO kpi_targets (kpi_id, effective_from, value) VALUES ('{}', '2026-01-01', 1)",
+            world.b.kpi
+        ),
         format!("INSERT INTO kpi_data_points (kpi_id, value) VALUES ('{}', 1)", world.b.kpi),
         "INSERT INTO integrations (provider, credentials) VALUES \
          ('sheets', 'v1.k1.0123456789abcdef.0123456789abcdef012345')"
@@ -198,13 +202,14 @@ fn a_row_without_a_workspace_gets_that_of_the_context() {
     let written = [
         "audit_log",
         "invitations",
+        "kpi_history",
         "kpi_points",
         "kpi_packed_points",
         "kpi_rollups",
         "workspace_users",
     ];
     tables.retain(|table| !written.contains(&table.as_str()));
-    assert_eq!(tables.len(), 6, "each is inserted into above: {tables:?}");
+    assert_eq!(tables.len(), 7, "each is inserted into above: {tables:?}");
 }
 
 #[test]
@@ -214,7 +219,15 @@ fn columns_that_identify_a_row_cannot_be_changed() {
     let admin = &mut world.test.admin().unwrap();
     for column in ["id", "workspace_id", "user_id", "kpi_id", "goal_id"] {
         for table in tables_with(&world, column) {
-            if ["audit_log", "kpi_points", "kpi_packed_points", "kpi_rollups"].contains(&&*table) {
+            let skipped = [
+                "audit_log",
+                "kpi_history",
+                "kpi_packed_points",
+                "kpi_points",
+                "kpi_rollups",
+                "kpi_targets",
+            ];
+            if skipped.contains(&&*table) {
                 continue; // append-only; written by nobody who could name another
             }
             let sql = format!("UPDATE {table} SET {column} = 'x' || substr({column}, 2, 20)");

@@ -52,7 +52,13 @@ fn only_owners_delete_a_workspace_and_all_but_the_log_goes() {
          INSERT INTO idempotency_keys (workspace_id, actor_kind, actor_id, membership, key, operation) \
          VALUES ('{id}', 'service', 'sync', 'service', 'k', 'o'); \
          INSERT INTO invitations (workspace_id, email, role, invited_by, expires_at) \
-         VALUES ('{id}', 'x@example.com', 'member', '{}', now())",
+         VALUES ('{id}', 'x@example.com', 'member', '{}', now()); \
+         INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, value) \
+         SELECT '{id}', id, '2026-01-01', 1 FROM kpis WHERE workspace_id = '{id}'; \
+         INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, \
+                                        point_values, point_sources) \
+         SELECT '{id}', id, '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8, '{{0,1,2,3,4,5,6,7}}', \
+                '{{1,2,3,4,5,6,7,8}}', '{{x}}' FROM kpis WHERE workspace_id = '{id}'",
         world.a.owner
     ));
     let tables: Vec<String> = {

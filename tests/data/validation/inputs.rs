@@ -82,6 +82,7 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             "KpiFilter",
             json!({
                 "is_active": true, "category": "Sales", "name_contains": "x", "deleted": "only",
+                "order": "-name",
             }),
         ),
         of::<NewGoal>("NewGoal", json!({"title": "Grow", "description": "x", "target_date": at})),
@@ -95,6 +96,7 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             "GoalFilter",
             json!({
                 "status": "active", "due_from": at, "due_before": at, "deleted": "include",
+                "title_contains": "x", "order": "title",
             }),
         ),
         of::<NewGoalKpi>(
@@ -126,7 +128,10 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
             }),
         ),
         of::<InvitationFilter>("InvitationFilter", json!({"state": "open"})),
-        of::<MemberFilter>("MemberFilter", json!({"role": "admin"})),
+        of::<MemberFilter>(
+            "MemberFilter",
+            json!({"role": "admin", "name_contains": "x", "order": "name"}),
+        ),
         of::<NewDataPoint>(
             "NewDataPoint",
             json!({
@@ -160,7 +165,10 @@ fn samples() -> Vec<(&'static str, Value, Reader)> {
                 "email": "a@b.example", "name": "Ada", "image": "https://a.example/a.png",
             }),
         ),
-        of::<UserFilter>("UserFilter", json!({"provider": "google", "created_from": at})),
+        of::<UserFilter>(
+            "UserFilter",
+            json!({"provider": "google", "created_from": at, "name_contains": "x", "order": "name"}),
+        ),
         of::<ProfileChanges>("ProfileChanges", json!({"name": "Ada", "image": null})),
         of::<NewWorkspace>(
             "NewWorkspace",

@@ -56,6 +56,8 @@ fn write_as_tenant(world: &World, tenant: &mut TenantConnection) {
     tenant.invitations().create(&new).unwrap();
     let key = IdempotencyKey::generate();
     let kpi = tenant.once("kpi.create", &key, |tenant| tenant.kpis().create(&churn())).unwrap();
+    let target = "INSERT INTO kpi_targets (kpi_id, effective_from, value) SELECT id, '2026-01-01', 1 FROM kpis";
+    diesel::sql_query(target).execute(tenant.connection()).unwrap();
     tenant.kpis().deactivate(&a.kpi).unwrap();
     tenant.kpis().delete(&a.kpi).unwrap();
     tenant.kpis().restore(&a.kpi).unwrap();
