@@ -3,6 +3,7 @@
 //! Counted exactly, on the wire, by a line between the pool and the server. Every method of every
 //! repository is called twice, the second time on a connection that has its statement prepared, which changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test's set-up fails loudly")]
+#![allow(clippy::disallowed_methods, reason = "the date of points")]
 
 use std::slice;
 use std::sync::LazyLock;

@@ -1,6 +1,13 @@
 //! Packed history: whatever is packed reads and writes as if it were not, and nothing that somebody writes
 //! meanwhile is lost or doubled.
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+#![allow(clippy::disallowed_methods, reason = "the date of points")]
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "small numbers"
+)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -146,7 +153,7 @@ fn act(random: &mut Random) -> Act {
         }
         3..=7 => {
             let (start, step) = (random.below(8000), 1 + random.below(60));
-            let all = (0..1 + random.below(600))
+            let all = (0..=random.below(600))
                 .map(|i| (start + i * step, value(random), source(random)))
                 .collect();
             Act::Many(all, *random.pick(&existing))
@@ -212,9 +219,9 @@ fn packed_points_read_and_write_as_if_they_were_not() {
                 let mut guard = as_owner(&world, tenant);
                 let outcome = carry_out(&mut guard, kpi, &act).map_err(|error| error.to_string());
                 if outcome.is_ok() {
-                    guard.commit().unwrap()
+                    guard.commit().unwrap();
                 } else {
-                    drop(guard)
+                    drop(guard);
                 }
                 (outcome, told(&mut as_owner(&world, tenant), kpi, &mut reads.clone()))
             });
