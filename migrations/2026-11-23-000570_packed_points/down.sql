@@ -1,9 +1,5 @@
--- Unpacks what is packed, and so takes as long as writing those points.
+-- Loses the points that are packed. Unpack them before, with sesari.unpack_range, or take a copy.
 SET LOCAL ROLE sesari_owner;
--- Its policies let the owner read.
-SET LOCAL row_security = on;
-SELECT sesari.unpack_spans(s.workspace_id, array_agg(s.kpi_id), array_agg(s.starts_at))
-  FROM public.kpi_packed_points AS s GROUP BY s.workspace_id;
 DROP VIEW public.kpi_points;
 DROP FUNCTION sesari.pack_points(text, timestamptz, integer, text, text, timestamptz);
 DROP FUNCTION sesari.unpack_range(text, timestamptz, timestamptz, integer);
@@ -16,5 +12,4 @@ DROP FUNCTION sesari.points_of_span(timestamptz, integer[], double precision[], 
 DROP POLICY kpi_data_points_owner_insert ON public.kpi_data_points;
 DROP POLICY kpi_data_points_owner_delete ON public.kpi_data_points;
 DROP TABLE public.kpi_packed_points;
-SET LOCAL row_security = off;
 RESET ROLE;

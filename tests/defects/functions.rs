@@ -27,8 +27,6 @@ pub const DEFECTS: &[Defect] = defects! {
         edit!("unpack_points", "s.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "history read as its owner", Leaks, []:
         "ALTER VIEW public.kpi_points RESET (security_invoker)";
-    "points of a range read as the owner", Leaks, []:
-        "ALTER FUNCTION sesari.points_between(text, text, timestamptz, timestamptz) SECURITY DEFINER";
     "all users for the fellow members", Leaks, []:
         edit!("member_profiles", "m.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "signed in, whatever the workspace", Stays, []:

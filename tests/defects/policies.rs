@@ -64,7 +64,8 @@ pub const DEFECTS: &[Defect] = defects! {
     "updating goals: the check alone loosened", Stays, ["goals"]:
         "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true)";
     "updating goals: the check loosened, the key not fixed", Leaks, ["goals"]:
-        "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true); DROP TRIGGER goals_key ON goals";
+        "ALTER POLICY goals_tenant_update ON goals WITH CHECK (true); DROP TRIGGER goals_key ON goals;
+         ALTER TABLE kpi_history DROP CONSTRAINT kpi_history_workspace_id_goal_id_fkey";
     "updating idempotency keys: no condition, answers not fixed", Leaks, ["idempotency_keys"]:
         "ALTER POLICY idempotency_keys_tenant_update ON idempotency_keys USING (true) WITH CHECK (true);
          DROP TRIGGER idempotency_keys_key ON idempotency_keys";
@@ -117,6 +118,6 @@ pub const DEFECTS: &[Defect] = defects! {
         "ALTER TABLE audit_log DISABLE ROW LEVEL SECURITY";
     "row-level security not forced", Stays, ["kpis"]:
         "ALTER TABLE kpis NO FORCE ROW LEVEL SECURITY";
-    "not forced, and the tenants' role owns the table", Leaks, ["goals"]:
-        "ALTER TABLE goals NO FORCE ROW LEVEL SECURITY; ALTER TABLE goals OWNER TO sesari_tenant";
+    "not forced, and the tenants' role owns the table", Leaks, ["kpi_targets"]:
+        "ALTER TABLE kpi_targets NO FORCE ROW LEVEL SECURITY; ALTER TABLE kpi_targets OWNER TO sesari_tenant";
 };

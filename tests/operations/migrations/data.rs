@@ -50,6 +50,12 @@ fn furnished() -> World {
          VALUES ('{workspace}', 'x@example.com', 'member', '{owner}', now()); \
          INSERT INTO sesari.invitation_tokens (workspace_id, invitation_id, token_hash) \
          SELECT workspace_id, id, decode(repeat('ab', 32), 'hex') FROM public.invitations; \
+         INSERT INTO public.kpi_targets (workspace_id, kpi_id, effective_from, value) \
+         SELECT workspace_id, id, '2026-01-01', 1 FROM public.kpis; \
+         INSERT INTO public.kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, \
+                                               point_offsets, point_values, point_sources) \
+         SELECT workspace_id, id, '2025-11-01Z', '2025-11-01 00:00:00.007Z', 8, '{{0,1,2,3,4,5,6,7}}', \
+                '{{1,2,3,4,5,6,7,8}}', '{{x}}' FROM public.kpis; \
          INSERT INTO sesari.sealing_salts (workspace_id, salt) \
          VALUES ('{workspace}', decode(repeat('ab', 32), 'hex'))"
     ))

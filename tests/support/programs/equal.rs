@@ -27,12 +27,19 @@ INSERT INTO workspace_users (id, user_id, workspace_id, role)
     SELECT 'n{x}' || i, 'u{x}33', 'w{x}' || i, CASE WHEN i < {few} THEN 'admin' ELSE 'member' END
       FROM generate_series(10, 32) AS i;
 INSERT INTO kpis (id, workspace_id, name, description, unit, category, aggregation, target_value, is_active, deleted_at)
-    SELECT 'k{x}' || i || k, 'w{x}' || i, '{x} ' || i, 'Of {x}', '{x}', '{x} ' || k, CASE '{x}' WHEN 'left' THEN 'last' ELSE 'mean' END, {value} + i, i < {few},
+    SELECT 'k{x}' || i || k, 'w{x}' || i, '{x} ' || i, 'Of {x}' || repeat('.', 4 * (5 - length('{x}'))),
+           '{x}' || repeat('.', 5 - length('{x}')), '{x} ' || repeat('.', 5 - length('{x}')) || k, CASE '{x}' WHEN 'left' THEN 'last' ELSE 'mean' END, {value} + i, i < {few},
            CASE WHEN k = 2 THEN '{day}'::timestamptz END
       FROM generate_series(10, 33) AS i, generate_series(1, 2) AS k;
 INSERT INTO kpi_data_points (workspace_id, kpi_id, value, \"timestamp\", source)
     SELECT 'w{x}' || i, 'k{x}' || i || '1', {value} + t, '{day}'::timestamptz + t * interval '1 hour' + CASE WHEN t > {split} THEN interval '1 day' ELSE '0' END, '{x}'
       FROM generate_series(10, 33) AS i, generate_series(1, 4) AS t;
+INSERT INTO kpi_packed_points (workspace_id, kpi_id, starts_at, ends_at, points, point_offsets, point_values, point_sources)
+    SELECT 'w{x}' || i, 'k{x}' || i || '1', '{day}'::timestamptz - interval '300 days',
+           '{day}'::timestamptz - interval '300 days' + p.points * interval '{split} minutes', p.points + 1,
+           ARRAY(SELECT n * {split} * 60000 FROM generate_series(0, p.points) AS n),
+           array_fill({value}::float8 + i, ARRAY[p.points + 1]), ARRAY['{x}']
+      FROM generate_series(10, 33) AS i CROSS JOIN LATERAL (SELECT CASE '{x}' WHEN 'left' THEN 8 ELSE 9 END + i % 2 AS points) AS p;
 INSERT INTO goals (id, workspace_id, title, description, status, target_date, deleted_at)
     SELECT 'g{x}' || i, 'w{x}' || i, '{x} ' || i, 'Of {x}', CASE WHEN i < {few} THEN 'paused' ELSE 'active' END,
            '{day}', CASE WHEN i % 2 = 0 THEN '{day}'::timestamptz END

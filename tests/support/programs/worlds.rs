@@ -164,7 +164,7 @@ INSERT INTO goal_kpis (id, workspace_id, goal_id, kpi_id) SELECT 'l' || substr(g
     FROM goals AS g JOIN kpis AS k ON k.workspace_id = g.workspace_id AND substr(k.id, 2) = substr(g.id, 2)
    WHERE g.workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
 INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, recorded_at, value)
-    SELECT 'wt{n}', k || '{n}', '2026-01-01', '2025-06-01', 777 FROM unnest('{ka,kb,kd}'::text[]) AS k ON CONFLICT DO NOTHING;
+    SELECT 'wt{n}', id, '2026-01-01', '2025-06-01', 777 FROM kpis WHERE workspace_id = 'wt{n}' ON CONFLICT DO NOTHING;
 INSERT INTO integrations (id, workspace_id, provider, credentials) SELECT i || '{n}', 'wt{n}', 'google_analytics',
     'v1.k1.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA' FROM unnest('{ia,ib}'::text[]) AS i ON CONFLICT DO NOTHING;
 UPDATE sesari.sync_queue SET next_sync_at = '2998-01-01' WHERE workspace_id = 'wt{n}';
