@@ -83,6 +83,8 @@ const OWN: &str = "
 /// tenant's rows lie first, in the same places: where others' make them lie is an accepted channel.
 const FREEZE: &str = "
 SET session_replication_role = replica;
+-- Room for another version of a row in its page: whether others leave it is an accepted channel too.
+ALTER TABLE kpis SET (fillfactor = 50);
 DO $do$
 DECLARE
     found record;
