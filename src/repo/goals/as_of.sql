@@ -12,10 +12,7 @@ SELECT g.id, k.id, v.value, t.target_value, l.baseline, l.weight
        SELECT h.target_value FROM public.kpi_history AS h
         WHERE h.workspace_id = $1 AND h.kpi_id = k.id AND h.goal_id IS NULL AND h.changed_at <= $3
         ORDER BY h.changed_at DESC LIMIT 1) AS t ON true
-  LEFT JOIN LATERAL (
-       SELECT p.value FROM public.kpi_data_points AS p
-        WHERE p.workspace_id = $1 AND p.kpi_id = k.id AND p."timestamp" < $3
-        ORDER BY p."timestamp" DESC, p.source DESC LIMIT 1) AS v ON true
+  LEFT JOIN LATERAL sesari.last_point_between($1, k.id, '-infinity', $3) AS v ON true
  WHERE g.workspace_id = $1 AND g.id = $2 AND g.deleted_at IS NULL
  ORDER BY k.created_at, k.id
  LIMIT $4
