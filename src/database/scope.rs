@@ -105,6 +105,9 @@ impl<G: Guard> Scope<G> {
     /// takes one round trip where it would take two. What fails is rolled back all the same; a second
     /// statement is [`Error::TransactionAborted`], as the first has been committed by then.
     ///
+    /// Nor does it unpack what it would write to: a new point within [packed](crate::maintenance::pack_points)
+    /// history is refused as a [`Conflict`](Error::Conflict), and one that is packed is not found.
+    ///
     /// Where the connection is lost on the way, the outcome is
     /// [unknown](Error::OutcomeUnknown) as it is of a commit. An error of the body after the statement
     /// comes too late to undo it. Changes nothing of a read-only unit, nor of one that is

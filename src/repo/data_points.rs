@@ -16,7 +16,6 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
 
 use self::batch::{Collisions, Columns, FailOnExisting, FirstTaken, KeepExisting, ReplaceExisting};
-use self::packing::UnpackBefore;
 use self::page::PageOf;
 use self::retention::{DeleteBefore, KpisBefore};
 use self::rows::stored;
@@ -343,8 +342,7 @@ impl<'g> DataPointRepository<'g> {
                     if kpi.is_none() { self.kpis_before(before, None, 1)?.pop() } else { None };
                 let Some(kpi) = kpi.or(first.as_ref()) else { return Ok(0) };
                 // One more than the batch, which tells whether the day of its last point is whole.
-                let _: i64 =
-                    UnpackBefore { kpi, before, points: batch + 1 }.get_result(self.conn)?;
+                packing::unpack_before(self.conn, kpi, before, batch + 1)?;
                 Ok(DeleteBefore { workspace: self.workspace, kpi, before, batch }
                     .execute(self.conn)?)
             },

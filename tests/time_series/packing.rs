@@ -17,7 +17,10 @@ use diesel::prelude::*;
 use sesari_db::id::KpiId;
 use sesari_db::maintenance::{Packing, RollupPart, pack_points, verify_rollups};
 use sesari_db::page::PageRequest;
-use sesari_db::repo::{NewDataPoint, NewKpi, OnExisting, PointKey, SeriesQuery, TimeRange};
+use sesari_db::repo::{
+    KpiChanges, NewDataPoint, NewGoal, NewGoalKpi, NewKpi, OnExisting, PointKey, SeriesQuery,
+    TimeRange,
+};
 use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::value::{Finite, Timestamp};
 use sesari_db::{Error, Result, Scope, TenantConnection};
@@ -268,6 +271,56 @@ fn a_span_is_as_small_as_promised_and_read_by_sql() {
         assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
         other = as_owner(&world, &world.b);
     }
+}
+
+#[test]
+fn a_goal_as_it_was_is_the_same_once_its_points_are_packed() {
+    let world = World::new();
+    let kpi = new_kpi(&world, &world.a);
+    let mut guard = as_owner(&world, &world.a);
+    let target = KpiChanges {
+        target_value: Some(Some(Finite::new(1000.0).unwrap())),
+        ..KpiChanges::default()
+    };
+    guard.kpis().update(&kpi, &target).unwrap();
+    let goal = guard.goals().create(&NewGoal::new("Grow".parse().unwrap())).unwrap().id;
+    guard.goal_kpis().link(&NewGoalKpi::new(goal.clone(), kpi.clone())).unwrap();
+    let all: Vec<_> = (0..600).map(|n| point(&kpi, 60 * n, n as f64)).collect();
+    guard.data_points().record_many(&all, OnExisting::Fail).unwrap();
+    guard.commit().unwrap();
+    // As if the goal were as old as the points.
+    let conn = &mut world.test.admin().unwrap();
+    conn.batch_execute(
+        "SET session_replication_role = replica; UPDATE kpi_history SET changed_at = '2024-12-01Z'",
+    )
+    .unwrap();
+    let as_of = || {
+        let progress =
+            as_owner(&world, &world.a).goals().progress_as_of(&goal, at(60 * 200)).unwrap();
+        progress.inputs[0].current
+    };
+    assert_eq!(as_of(), Some(199.0));
+    assert_eq!(pack(&world, 200_000).points, PACKED);
+    assert_eq!(as_of(), Some(199.0));
+}
+
+#[test]
+fn a_unit_that_is_one_statement_unpacks_nothing() {
+    let world = World::new();
+    let kpi = packed_hours(&world);
+    let unit = || Scope::tenant(&world.a.owner, &world.a.workspace).single_statement().attempts(1);
+    let record = |n| {
+        world.db.run("record", unit(), |tenant| tenant.data_points().record(&point(&kpi, n, 1.0)))
+    };
+    record(60 * 700).unwrap();
+    let refused = record(30);
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    let deleted = world.db.run("delete", unit(), |tenant| {
+        tenant.data_points().delete_before(Some(&kpi), at(200_000), 1000)
+    });
+    // What is not packed.
+    assert_eq!(deleted.unwrap(), 50);
+    assert_in_order(&world);
 }
 
 #[test]

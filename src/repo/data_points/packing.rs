@@ -18,36 +18,48 @@ struct Unpack<'a> {
     times: &'a [Timestamp],
 }
 
-statement!(Unpack: BigInt, "SELECT u.points FROM sesari.unpack_points($1, $2) AS u (points)", |query| [
+statement!(Unpack: (), "SELECT u.points FROM sesari.unpack_points($1, $2) AS u (points)", |query| [
     query.kpis => Array<Text>,
     query.times => Array<Timestamptz>,
 ]);
 
-/// Makes rows of the packed points around those that are about to be written: their KPIs and times.
-/// Returns how many it were. A unit that is one statement has none to spare: there, a point within a span is
-/// refused.
+/// Makes rows of the packed points around those that are about to be written: their KPIs and times. A unit that
+/// is one statement has none to spare: there, nothing is unpacked.
 pub(super) fn unpack<'k>(
     conn: &mut PgConnection,
     points: impl Iterator<Item = (&'k KpiId, Timestamp)>,
-) -> Result<i64> {
+) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the date of points, not the passage of time")]
     let closed = Utc::now() - NEVER_PACKED;
     let (kpis, times): (Vec<_>, Vec<_>) = points.filter(|(_, at)| at.get() < closed).unzip();
     if kpis.is_empty() || conn.commits_along() {
-        return Ok(0);
+        return Ok(());
     }
-    Ok(Unpack { kpis: &kpis, times: &times }.get_result(conn)?)
+    Unpack { kpis: &kpis, times: &times }.execute(conn)?;
+    Ok(())
 }
 
-/// The oldest packed points of a KPI before a moment, so many at least where there are.
-pub(super) struct UnpackBefore<'a> {
-    pub(super) kpi: &'a KpiId,
-    pub(super) before: Timestamp,
-    pub(super) points: i64,
+struct UnpackBefore<'a> {
+    kpi: &'a KpiId,
+    before: Timestamp,
+    points: i64,
 }
 
-statement!(UnpackBefore: BigInt, "SELECT u.points FROM sesari.unpack_range($1, '-infinity', $2, $3::integer) AS u (points)", |query| [
+statement!(UnpackBefore: (), "SELECT u.points FROM sesari.unpack_range($1, '-infinity', $2, $3::integer) AS u (points)", |query| [
     query.kpi => Text,
     &query.before => Timestamptz,
     &query.points => BigInt,
 ]);
+
+/// As [`unpack`], the oldest of a KPI before a moment, so many at least where there are.
+pub(super) fn unpack_before(
+    conn: &mut PgConnection,
+    kpi: &KpiId,
+    before: Timestamp,
+    points: i64,
+) -> Result<()> {
+    if !conn.commits_along() {
+        UnpackBefore { kpi, before, points }.execute(conn)?;
+    }
+    Ok(())
+}
