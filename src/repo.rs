@@ -210,20 +210,28 @@ macro_rules! page_of {
 }
 use page_of;
 
-/// Reads a page of rows that a filter matches, sorted by a key either way.
-macro_rules! sorted_page {
-    ($conn:expr, $order:expr, $query:expr, $page:expr, $key:expr, $id:expr, |$row:ident: &$type:ty| $at:expr) => {{
-        let page = $page;
-        let rows: Vec<$type> = if $order.is_descending() {
-            let query = page_of!(descending: $query, page, $key, $id);
-            query.select(<$type>::as_select()).load($conn)?
-        } else {
-            page_of!($query, page, $key, $id).select(<$type>::as_select()).load($conn)?
-        };
-        Ok(page.cut(rows, |$row: &$type| ($at.into(), $row.id.as_str())))
+/// Reads a page of the rows of a table that a query matches, sorted either way by the key of an order: for each
+/// key how a page is read by it (`of` a time, `by_text`), its column, and its value in a row.
+macro_rules! sorted_list {
+    ($conn:expr, $table:ident: $type:ty, $query:expr, $order:expr, $page:ident, $list:expr, {
+        $($key:path => $read:ident($column:expr), |$row:ident| $value:expr;)*
+    }) => {{
+        let (query, order) = ($query, $order);
+        match order.by() {
+            $($key => {
+                let page = $page.$read($list)?;
+                let rows: Vec<$type> = if order.is_descending() {
+                    let query = page_of!(descending: query, page, $column, $table::id);
+                    query.select(<$type>::as_select()).load($conn)?
+                } else {
+                    page_of!(query, page, $column, $table::id).select(<$type>::as_select()).load($conn)?
+                };
+                Ok(page.cut(rows, |$row: &$type| ($value.into(), $row.id.as_str())))
+            })*
+        }
     }};
 }
-use sorted_page;
+use sorted_list;
 
 /// A filter as a part of a list's name: a cursor of one is none of another's.
 fn name_of(filter: &impl serde::Serialize) -> String {

@@ -11,7 +11,7 @@ use diesel::prelude::*;
 use super::goal_kpis::{GoalKpi, GoalKpiRepository, LinkedKpi, check_links};
 use super::{
     Deleted, Kpi, changed, contains, debug_by_name, found, given, name_of, not_deleted, page_of,
-    present, replace, sorted_page, strpos, this_moment, time_or, translate,
+    present, replace, sorted_list, strpos, this_moment, time_or, translate,
 };
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
@@ -249,56 +249,14 @@ impl<'g> GoalRepository<'g> {
     /// Goals in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &GoalFilter, page: &PageRequest) -> Result<Page<Goal>> {
         let list = ["goal", self.workspace.as_str(), &name_of(filter)];
-        let (order, query) = (filter.order, self.matching(filter));
-        counted("goal.list", Page::len, || match order.by() {
-            GoalKey::CreatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    goals::created_at,
-                    goals::id,
-                    |goal: &Goal| goal.created_at
-                )
-            }
-            GoalKey::UpdatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    goals::updated_at,
-                    goals::id,
-                    |goal: &Goal| goal.updated_at
-                )
-            }
-            GoalKey::Title => {
-                let page = page.by_text(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    goals::title,
-                    goals::id,
-                    |goal: &Goal| goal.title.as_str()
-                )
-            }
-            GoalKey::TargetDate => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    time_or(goals::target_date, Timestamp::MAX),
-                    goals::id,
-                    |goal: &Goal| goal.target_date.unwrap_or(Timestamp::MAX).get()
-                )
-            }
+        counted("goal.list", Page::len, || {
+            sorted_list!(self.conn, goals: Goal, self.matching(filter), filter.order, page, &list, {
+                GoalKey::CreatedAt => of(goals::created_at), |goal| goal.created_at;
+                GoalKey::UpdatedAt => of(goals::updated_at), |goal| goal.updated_at;
+                GoalKey::Title => by_text(goals::title), |goal| goal.title.as_str();
+                GoalKey::TargetDate => of(time_or(goals::target_date, Timestamp::MAX)),
+                    |goal| goal.target_date.unwrap_or(Timestamp::MAX).get();
+            })
         })
     }
 

@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, Bool};
 
 use super::{
     Deleted, changed, contains, debug_by_name, found, given, name_of, not_deleted, page_of,
-    present, replace, sorted_page, strpos, text_or, this_moment, translate,
+    present, replace, sorted_list, strpos, text_or, this_moment, translate,
 };
 use crate::connection::PgConnection;
 use crate::error::Result;
@@ -224,50 +224,14 @@ impl<'g> KpiRepository<'g> {
     /// KPIs in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &KpiFilter, page: &PageRequest) -> Result<Page<Kpi>> {
         let list = ["kpi", self.workspace.as_str(), &name_of(filter)];
-        let (order, query) = (filter.order, self.matching(filter));
-        counted("kpi.list", Page::len, || match order.by() {
-            KpiKey::CreatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    kpis::created_at,
-                    kpis::id,
-                    |kpi: &Kpi| kpi.created_at
-                )
-            }
-            KpiKey::UpdatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    kpis::updated_at,
-                    kpis::id,
-                    |kpi: &Kpi| kpi.updated_at
-                )
-            }
-            KpiKey::Name => {
-                let page = page.by_text(&list)?;
-                sorted_page!(self.conn, order, query, page, kpis::name, kpis::id, |kpi: &Kpi| kpi
-                    .name
-                    .as_str())
-            }
-            KpiKey::Category => {
-                let page = page.by_text(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    text_or(kpis::category, ""),
-                    kpis::id,
-                    |kpi: &Kpi| kpi.category.as_ref().map_or("", Category::as_str)
-                )
-            }
+        counted("kpi.list", Page::len, || {
+            sorted_list!(self.conn, kpis: Kpi, self.matching(filter), filter.order, page, &list, {
+                KpiKey::CreatedAt => of(kpis::created_at), |kpi| kpi.created_at;
+                KpiKey::UpdatedAt => of(kpis::updated_at), |kpi| kpi.updated_at;
+                KpiKey::Name => by_text(kpis::name), |kpi| kpi.name.as_str();
+                KpiKey::Category => by_text(text_or(kpis::category, "")),
+                    |kpi| kpi.category.as_ref().map_or("", Category::as_str);
+            })
         })
     }
 

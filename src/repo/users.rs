@@ -8,7 +8,7 @@ use diesel::sql_types::{Bool, Nullable, Text, Timestamptz};
 use super::memberships::delete_user;
 use super::{
     Succession, contains, debug_by_name, found, given, name_of, page_of, present, replace,
-    sorted_page, statement, strpos, text_or, translate,
+    sorted_list, statement, strpos, text_or, translate,
 };
 use crate::connection::PgConnection;
 use crate::error::{Error, Result};
@@ -161,56 +161,14 @@ impl UserRepository<'_> {
     /// Users in the filter's order, oldest first unless it says otherwise.
     pub fn list(&mut self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
         let list = ["user", &name_of(filter)];
-        let (order, query) = (filter.order, Self::matching(filter));
-        counted("user.list", Page::len, || match order.by() {
-            UserKey::CreatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    users::created_at,
-                    users::id,
-                    |user: &User| user.created_at
-                )
-            }
-            UserKey::UpdatedAt => {
-                let page = page.of(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    users::updated_at,
-                    users::id,
-                    |user: &User| user.updated_at
-                )
-            }
-            UserKey::Email => {
-                let page = page.by_text(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    users::email,
-                    users::id,
-                    |user: &User| user.email.as_str()
-                )
-            }
-            UserKey::Name => {
-                let page = page.by_text(&list)?;
-                sorted_page!(
-                    self.conn,
-                    order,
-                    query,
-                    page,
-                    text_or(users::name, ""),
-                    users::id,
-                    |user: &User| user.name.as_ref().map_or("", PersonName::as_str)
-                )
-            }
+        counted("user.list", Page::len, || {
+            sorted_list!(self.conn, users: User, Self::matching(filter), filter.order, page, &list, {
+                UserKey::CreatedAt => of(users::created_at), |user| user.created_at;
+                UserKey::UpdatedAt => of(users::updated_at), |user| user.updated_at;
+                UserKey::Email => by_text(users::email), |user| user.email.as_str();
+                UserKey::Name => by_text(text_or(users::name, "")),
+                    |user| user.name.as_ref().map_or("", PersonName::as_str);
+            })
         })
     }
 
