@@ -78,14 +78,8 @@ impl NewKpiTarget {
         if !(1..=9999).contains(&self.effective_from.year()) {
             return Err(Invalid::new("effective_from", "expected a date in the years 1 to 9999"));
         }
-        let begins = match self.period {
-            TargetPeriod::Unknown(_) => {
-                return Err(Invalid::new("period", "expected standing, month, quarter or year"));
-            }
-            TargetPeriod::Standing => true,
-            _ => unit_of(&self.period)
-                .is_some_and(|unit| unit.start(self.effective_from) == self.effective_from),
-        };
+        let begins = unit_of(&self.period)?
+            .is_none_or(|unit| unit.start(self.effective_from) == self.effective_from);
         if begins {
             return Ok(());
         }
@@ -94,12 +88,15 @@ impl NewKpiTarget {
 }
 
 /// The period of the calendar; `None` of a standing target.
-fn unit_of(period: &TargetPeriod) -> Option<Unit> {
+fn unit_of(period: &TargetPeriod) -> Result<Option<Unit>, Invalid> {
     match period {
-        TargetPeriod::Month => Some(Unit::Month),
-        TargetPeriod::Quarter => Some(Unit::Quarter),
-        TargetPeriod::Year => Some(Unit::Year),
-        TargetPeriod::Standing | TargetPeriod::Unknown(_) => None,
+        TargetPeriod::Month => Ok(Some(Unit::Month)),
+        TargetPeriod::Quarter => Ok(Some(Unit::Quarter)),
+        TargetPeriod::Year => Ok(Some(Unit::Year)),
+        TargetPeriod::Standing => Ok(None),
+        TargetPeriod::Unknown(_) => {
+            Err(Invalid::new("period", "expected standing, month, quarter or year"))
+        }
     }
 }
 
@@ -265,12 +262,7 @@ impl KpiTargetRepository<'_> {
         counted("kpi_target.pace", Vec::len, || {
             let mut points = SeriesRepository { conn: self.conn, workspace: self.workspace };
             let zone = points.time_zone()?.ok_or(Error::not_found(WorkspaceId::ENTITY))?.zone()?;
-            let unit = unit_of(&query.period);
-            if unit.is_none() && query.period != TargetPeriod::Standing {
-                return Err(
-                    Invalid::new("period", "expected standing, month, quarter or year").into()
-                );
-            }
+            let unit = unit_of(&query.period)?;
             let outside = || Invalid::new("at", "expected a period within the years 1 to 9999");
             let period = unit.map(|unit| Period::of(unit, zone, query.at).ok_or_else(outside));
             let period = period.transpose()?;
