@@ -417,23 +417,12 @@ BEGIN
         END IF;
         PERFORM sesari.roll_up(
             workspace, zone, kpis, oldest, newest, TG_OP <> 'INSERT', TG_OP = 'DELETE');
-        -- Under the lock of the KPIs, by which whoever packs is done. Looked for around all points of a KPI,
-        -- as there mostly are none, before around each.
-        CONTINUE WHEN TG_OP = 'DELETE' OR NOT EXISTS (
-            SELECT FROM (SELECT t.kpi_id, min(t.oldest) AS oldest, max(t.newest) AS newest
-                           FROM unnest(kpis, oldest, newest) AS t (kpi_id, oldest, newest) GROUP BY t.kpi_id) AS t
-             CROSS JOIN LATERAL (
-                   SELECT FROM public.kpi_packed_points AS s
-                    WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id
-                      AND s.starts_at > t.oldest - interval '24 days' AND s.starts_at <= t.newest
-                      AND s.ends_at >= t.oldest LIMIT 1) AS s);
+        -- Under the lock of the KPIs, by which whoever packs is done.
+        CONTINUE WHEN TG_OP = 'DELETE' OR NOT sesari.is_packed_around(workspace, kpis, oldest, newest);
         IF EXISTS (
-            SELECT FROM changed AS c
-             CROSS JOIN LATERAL (
-                   SELECT s.ends_at FROM public.kpi_packed_points AS s
-                    WHERE s.workspace_id = c.workspace_id AND s.kpi_id = c.kpi_id AND s.starts_at <= c."timestamp"
-                    ORDER BY s.starts_at DESC LIMIT 1) AS s
-             WHERE c.workspace_id = workspace AND s.ends_at >= c."timestamp")
+            SELECT FROM (SELECT array_agg(c.kpi_id) AS kpis, array_agg(c."timestamp") AS times
+                           FROM changed AS c WHERE c.workspace_id = workspace) AS c
+             CROSS JOIN LATERAL sesari.spans_at(workspace, c.kpis, c.times) AS s)
         THEN
             RAISE exclusion_violation USING
                 MESSAGE = 'the history of the KPI is packed around the time of a point',

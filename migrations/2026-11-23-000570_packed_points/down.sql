@@ -5,6 +5,8 @@ DROP FUNCTION sesari.pack_points(text, timestamptz, integer, text, text, timesta
 DROP FUNCTION sesari.unpack_range(text, timestamptz, timestamptz, integer);
 DROP FUNCTION sesari.unpack_points(text[], timestamptz[]);
 DROP FUNCTION sesari.unpack_spans(text, text[], timestamptz[]);
+DROP FUNCTION sesari.spans_at(text, text[], timestamptz[]);
+DROP FUNCTION sesari.is_packed_around(text, text[], timestamptz[], timestamptz[]);
 DROP FUNCTION sesari.first_point_between(text, text, timestamptz, timestamptz);
 DROP FUNCTION sesari.last_point_between(text, text, timestamptz, timestamptz);
 DROP FUNCTION sesari.points_between(text, text, timestamptz, timestamptz);

@@ -162,6 +162,42 @@ GRANT SELECT ON public.kpi_points TO sesari_tenant;
 
 -- Unpacking ------------------------------------------------------------------------------------
 
+-- Spans around all times of each KPI, as there mostly are none: asked before those at each time.
+CREATE FUNCTION sesari.is_packed_around(workspace text, kpis text[], oldest timestamptz[], newest timestamptz[])
+    RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM (SELECT t.kpi_id, min(t.oldest) AS oldest, max(t.newest) AS newest
+                       FROM unnest(kpis, oldest, newest) AS t (kpi_id, oldest, newest) GROUP BY t.kpi_id) AS t
+         CROSS JOIN LATERAL (
+               SELECT FROM public.kpi_packed_points AS s
+                WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id
+                  AND s.starts_at > t.oldest - interval '24 days' AND s.starts_at <= t.newest
+                  AND s.ends_at >= t.oldest LIMIT 1) AS s);
+END
+$$;
+COMMENT ON FUNCTION sesari.is_packed_around IS
+    'Whether a span reaches in between the oldest and the newest time of a KPI';
+
+CREATE FUNCTION sesari.spans_at(workspace text, kpis text[], times timestamptz[])
+    RETURNS TABLE (kpi_id text, starts_at timestamptz)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT s.kpi_id, s.starts_at::timestamptz
+      FROM unnest(kpis, times) AS t (kpi_id, at)
+     CROSS JOIN LATERAL (
+           SELECT s.kpi_id, s.starts_at, s.ends_at FROM public.kpi_packed_points AS s
+            WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id AND s.starts_at <= t.at
+            ORDER BY s.starts_at DESC LIMIT 1) AS s
+     WHERE s.ends_at >= t.at;
+END
+$$;
+COMMENT ON FUNCTION sesari.spans_at IS 'The spans in which points of these KPIs and times lie or would lie';
+
 -- While it is set, and only for the owner, the points' triggers are silent: what moves was there before.
 CREATE FUNCTION sesari.unpack_spans(workspace text, kpis text[], starts timestamptz[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -198,33 +234,18 @@ COMMENT ON FUNCTION sesari.unpack_spans IS
 -- For whoever writes points of these times, before: a point can neither be found nor doubled where it is
 -- packed.
 CREATE FUNCTION sesari.unpack_points(kpis text[], times timestamptz[]) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     workspace text := sesari.current_workspace_id();
     kpis_of_spans text[];
     starts timestamptz[];
 BEGIN
-    -- Spans around the times of each KPI, as there mostly are none, before those of each time.
-    IF NOT EXISTS (
-        SELECT FROM (SELECT t.kpi_id, min(t.at) AS oldest, max(t.at) AS newest
-                       FROM unnest(kpis, times) AS t (kpi_id, at) GROUP BY t.kpi_id) AS t
-         CROSS JOIN LATERAL (
-               SELECT FROM public.kpi_packed_points AS s
-                WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id
-                  AND s.starts_at > t.oldest - interval '24 days' AND s.starts_at <= t.newest
-                  AND s.ends_at >= t.oldest LIMIT 1) AS s)
-    THEN
+    IF NOT sesari.is_packed_around(workspace, kpis, times, times) THEN
         RETURN 0;
     END IF;
     SELECT array_agg(s.kpi_id), array_agg(s.starts_at) INTO kpis_of_spans, starts
-      FROM (SELECT DISTINCT s.kpi_id, s.starts_at
-              FROM unnest(kpis, times) AS t (kpi_id, at)
-             CROSS JOIN LATERAL (
-                   SELECT s.kpi_id, s.starts_at, s.ends_at FROM public.kpi_packed_points AS s
-                    WHERE s.workspace_id = workspace AND s.kpi_id = t.kpi_id AND s.starts_at <= t.at
-                    ORDER BY s.starts_at DESC LIMIT 1) AS s
-             WHERE s.ends_at >= t.at) AS s;
+      FROM sesari.spans_at(workspace, kpis, times) AS s;
     IF starts IS NULL THEN
         RETURN 0;
     END IF;

@@ -24,7 +24,7 @@ pub const DEFECTS: &[Defect] = defects! {
     "all workspaces for one's own", Leaks, ["workspaces"]:
         edit!("my_workspaces", "c.member = l.workspace_id || '.' || me", "c.member ^@ (l.workspace_id || '.')");
     "any workspace's points unpacked", Stays, []:
-        edit!("unpack_points", "s.workspace_id = workspace AND", "workspace IS NOT NULL AND");
+        edit!("spans_at", "s.workspace_id = workspace AND", "workspace IS NOT NULL AND");
     "history read as its owner", Leaks, []:
         "ALTER VIEW public.kpi_points RESET (security_invoker)";
     "all users for the fellow members", Leaks, []:
