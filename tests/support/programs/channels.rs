@@ -83,6 +83,7 @@ pub const CHANNELS: &[Channel] = &[
         reason: "they belong to no tenant, and sign-in and billing need all of them",
         covers: &[
             "users.list",
+            "users.list searched",
             "users.count",
             "subscriptions.list",
             "subscriptions.count",
