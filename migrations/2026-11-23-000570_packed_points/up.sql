@@ -145,7 +145,7 @@ CREATE VIEW public.kpi_points WITH (security_invoker = true) AS
            p."timestamp" AS starts_at, p."timestamp" AS ends_at
       FROM public.kpi_data_points AS p
     UNION ALL
-    SELECT s.workspace_id, s.kpi_id, u."timestamp", u.source COLLATE "C", u.value, s.starts_at, s.ends_at
+    SELECT s.workspace_id, s.kpi_id, u."timestamp"::timestamptz(3), u.source COLLATE "C", u.value, s.starts_at, s.ends_at
       FROM public.kpi_packed_points AS s
      CROSS JOIN LATERAL sesari.points_of_span(s.starts_at, s.point_offsets, s.point_values, s.point_sources) AS u;
 COMMENT ON VIEW public.kpi_points IS
