@@ -484,12 +484,13 @@ pub(crate) fn live_fingerprint(conn: &mut PgConnection, tables: &Declared) -> Re
 }
 
 /// How the catalogue writes an expression depends on these, and the login's own defaults may be anything.
+/// Compiling the check's statements takes longer than they do.
 fn normalize(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "SET LOCAL ROLE NONE; SET LOCAL row_security = on; SET LOCAL statement_timeout = '30s'; \
          SET LOCAL search_path = public, pg_temp; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL quote_all_identifiers = off; \
          SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
-         SET LOCAL IntervalStyle = postgres; SET LOCAL extra_float_digits = 1",
+         SET LOCAL IntervalStyle = postgres; SET LOCAL extra_float_digits = 1; SET LOCAL jit = off",
     )
 }
 

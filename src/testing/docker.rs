@@ -10,7 +10,7 @@ use super::url::ServerUrl;
 use super::{TestingError, random_hex, variable};
 
 /// The server's settings: as fast as one can be that nobody will miss.
-const COMMAND: [&str; 11] = [
+const COMMAND: [&str; 13] = [
     "postgres",
     "-c",
     "fsync=off",
@@ -22,6 +22,8 @@ const COMMAND: [&str; 11] = [
     "autovacuum=off",
     "-c",
     "max_connections=200",
+    "-c",
+    "jit=off",
 ];
 
 /// Stops with it.
