@@ -517,6 +517,7 @@ pub fn answers(
     questions: &[Question],
     counters: &str,
 ) -> Vec<(String, String)> {
+    flush(side, who, n, counters);
     let mut guard = open(side, who, n).unwrap();
     any_guard!(&mut guard, |guard, _calls| {
         let conn = guard.lent();
@@ -528,12 +529,24 @@ pub fn answers(
             conn.batch_execute("ROLLBACK TO question").unwrap();
             (answer, either(texts(conn, counters)))
         };
-        let answers = questions.iter().map(ask).collect();
-        // The counters hold what is not yet reported, which else the clock decides: the next asker in this
-        // session would see these questions in one world only.
-        conn.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
-        answers
+        questions.iter().map(ask).collect()
     })
+}
+
+/// The counters hold what the session has not yet reported, and the clock decides when it does: what came
+/// before would count in one world only. So would the look at the context key that the pool takes once a
+/// minute.
+fn flush(side: &mut Side, who: Who, n: u32, counters: &str) {
+    let is_flushed = |_| {
+        let mut guard = open(side, who, n).unwrap();
+        any_guard!(&mut guard, |guard, _calls| {
+            let conn = guard.lent();
+            let is_flushed = texts(conn, counters).unwrap().is_empty();
+            conn.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
+            is_flushed
+        })
+    };
+    assert!((0..10).any(is_flushed), "{who:?}: a guard alone is counted");
 }
 
 /// Rows of one column of any name and type, as text; what is random or of the clock is left out.
