@@ -77,7 +77,8 @@ impl Scene {
             "superuser_reserved_connections=0",
             "track_activity_query_size=64kB",
         ]);
-        let db = server.builder().build().unwrap();
+        // PostgreSQL 18 takes half of the usual limit to fill its table, and a slow machine all of it.
+        let db = server.builder().statement_timeout(Duration::from_mins(10)).build().unwrap();
         let tenants = ["one", "other"].map(|name| {
             let user = sign_up(&db, name);
             let workspace = create_workspace(&db, &user, name);
