@@ -29,8 +29,8 @@ mod users;
 mod workspaces;
 
 pub use audit_log::{
-    AuditEntry, AuditFilter, AuditLogRepository, DeletedWorkspaceAuditLogRepository, Refusal,
-    RefusalRepository,
+    AuditEntry, AuditFilter, AuditLogRepository, DeletedWorkspaceAuditLogRepository, NewAuditEntry,
+    Refusal, RefusalRepository,
 };
 pub use data_points::{
     DataPoint, DataPointRepository, NewDataPoint, OnExisting, PointIter, PointKey, Recorded,

@@ -13,6 +13,7 @@ DROP FUNCTION sesari.refuse_audit_delete();
 DROP FUNCTION sesari.refuse_audit_change();
 DROP TRIGGER context_keys_audit ON sesari.context_keys;
 DROP FUNCTION sesari.audit_context_key();
+DROP FUNCTION sesari.append_audit(text, text, text, jsonb);
 DROP FUNCTION sesari.record_refusal(text, text, text, text, text, text);
 DROP FUNCTION sesari.audit();
 DROP FUNCTION sesari.write_audit(text, text, text, text, jsonb);

@@ -314,6 +314,33 @@ COMMENT ON FUNCTION sesari.record_refusal IS
     'Writes an entry about something that was refused and rolled back, for services';
 GRANT EXECUTE ON FUNCTION sesari.record_refusal TO sesari_service;
 
+-- Any SQL of a tenant can call it: under an action that no trigger writes, of the caller's own workspace and
+-- in the caller's name.
+CREATE FUNCTION sesari.append_audit(own_action text, own_table text, own_row_id text, details jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    workspace text := CASE WHEN sesari.current_service() IS NULL
+                           THEN sesari.workspace_id_as('{owner,admin,member,service}') ELSE '' END;
+BEGIN
+    IF workspace IS NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'permission denied: only members of a workspace and services write an entry of their own';
+    END IF;
+    IF (own_action ~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' AND octet_length(own_action) <= 60
+        AND jsonb_typeof(details) = 'object' AND own_table || own_row_id IS NOT NULL
+        AND octet_length(own_table || own_row_id || details::text) <= 20000) IS NOT TRUE THEN
+        RAISE check_violation USING
+            MESSAGE = 'expected an action of words with dots between, and an object of at most 20000 bytes with the row',
+            CONSTRAINT = 'audit_log_details_check';
+    END IF;
+    PERFORM sesari.write_audit(workspace, 'app.' || own_action, own_table, own_row_id, details);
+END
+$$;
+COMMENT ON FUNCTION sesari.append_audit IS
+    'Writes an entry of the audit log about what no trigger sees; its action begins with app.';
+GRANT EXECUTE ON FUNCTION sesari.append_audit TO sesari_tenant, sesari_service;
+
 -- The keys of the context, by their ids alone.
 CREATE FUNCTION sesari.audit_context_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

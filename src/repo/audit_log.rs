@@ -2,6 +2,7 @@
 //! change; read and verified here.
 
 mod deleted;
+mod own;
 mod refusals;
 pub(crate) mod walk;
 
@@ -12,6 +13,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 pub use deleted::DeletedWorkspaceAuditLogRepository;
+pub use own::NewAuditEntry;
 pub use refusals::{Refusal, RefusalRepository};
 
 use self::walk::Source;
@@ -39,6 +41,7 @@ debug_by_name!(AuditLogRepository);
 /// | `subscription.create`, `subscription.update`, `subscription.delete` | subscriptions, in the log of no workspace |
 /// | `context_key.install`, `context_key.retire` | the keys of the context, by their ids; in the log of no workspace |
 /// | `access.refuse` | what was tried and refused, see [`Refusal`] |
+/// | `app.…` | what a service of your own has [appended](AuditLogRepository::append) |
 /// | `audit_log.prune` | the log itself, see [`prune_audit_log`](crate::maintenance::prune_audit_log) |
 ///
 /// What goes down with its workspace, or with its KPI, has no entry of its own. A transaction's
@@ -69,7 +72,8 @@ pub struct AuditEntry {
     /// Id of the row; for deleted points, of their KPI.
     pub row_id: String,
     /// Each changed column with `old` and `new`; a secret one with neither, and null left out. For
-    /// deleted points their number and the first and last time, `points`, `from` and `to`.
+    /// deleted points their number and the first and last time, `points`, `from` and `to`. For an
+    /// action of your own, its details.
     pub changes: serde_json::Value,
     /// The server's number of the transaction. All entries of one have the same.
     pub transaction_id: i64,

@@ -17,10 +17,10 @@ use sesari_db::credentials::Secret;
 use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
-    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewIntegration,
-    NewInvitation, NewKpi, NewKpiTarget, NewUser, NewWorkspace, OnExisting, PointKey,
-    ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, TimeRange, UserChanges, UserFilter,
-    Wanted,
+    KpiChanges, KpiFilter, MemberFilter, NewAuditEntry, NewDataPoint, NewGoal, NewGoalKpi,
+    NewIntegration, NewInvitation, NewKpi, NewKpiTarget, NewUser, NewWorkspace, OnExisting,
+    PointKey, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, TimeRange, UserChanges,
+    UserFilter, Wanted,
 };
 use sesari_db::series::{Grid, Step, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -185,6 +185,7 @@ const READS: &[(&str, Call<TenantConnection>)] = &[
 ];
 
 const WRITES: &[(&str, Call<TenantConnection>)] = &[
+    ("audit_log.append", |t, _| t.audit_log().append(&NewAuditEntry::new("note"))),
     ("workspace.rename", |t, _| t.workspace().rename("New".parse()?).map(drop)),
     ("workspace.change_slug", |t, _| t.workspace().change_slug("new".parse()?).map(drop)),
     ("workspace.delete", |t, _| t.workspace().delete()),

@@ -1,11 +1,14 @@
 //! What leaves an entry, and what each says.
 
+use diesel::connection::SimpleConnection;
 use serde_json::json;
-use sesari_db::Error;
 use sesari_db::credentials::Secret;
-use sesari_db::repo::{BillingEvent, NewIntegration, NewInvitation, NewKpi, Refusal};
+use sesari_db::repo::{
+    BillingEvent, NewAuditEntry, NewIntegration, NewInvitation, NewKpi, Refusal,
+};
 use sesari_db::tenancy::ContextKey;
 use sesari_db::value::{ActorKind, IntegrationProvider, Plan, Role, ScopeKind, SubscriptionStatus};
+use sesari_db::{Error, Scope};
 
 use crate::support::{World, hour, service};
 
@@ -110,6 +113,79 @@ fn what_is_no_refusal_is_not_recorded_and_nobody_else_records_any() {
     let mut tenant = world.owner();
     let refused = diesel::connection::SimpleConnection::batch_execute(tenant.connection(), forged);
     assert!(Error::from(refused.unwrap_err()).is_denied());
+}
+
+#[test]
+fn a_service_of_ones_own_appends_what_no_trigger_sees() {
+    let world = World::new();
+    let entry = NewAuditEntry::new("report.export").about("reports", "r1").with("format", "pdf");
+    let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+    member.audit_log().append(&entry).unwrap();
+    member.commit().unwrap();
+    let mut guard = world.service();
+    guard.audit_log().append(&NewAuditEntry::new("report.export")).unwrap();
+    guard.commit().unwrap();
+
+    let seen = world.entries("app.report.export").remove(0);
+    let row = (seen.table_name.as_str(), seen.row_id.as_str(), seen.changes);
+    assert_eq!(row, ("reports", "r1", json!({"format": "pdf"})));
+    assert_eq!(seen.actor_id, world.a.member.to_string());
+    assert_eq!((seen.actor_kind, seen.scope), (ActorKind::User, ScopeKind::Tenant));
+    assert!(world.verify(None).is_intact());
+    let seen = world.unowned("app.report.export").remove(0);
+    assert_eq!((seen.actor_kind, seen.scope), (ActorKind::Service, ScopeKind::Service));
+
+    let mut tenant = world.db.tenant(&world.stranger, &world.a.workspace).unwrap();
+    assert!(tenant.audit_log().append(&entry).unwrap_err().is_denied());
+    let scope = Scope::tenant(&world.a.member, &world.a.workspace).read_only();
+    let refused = world.db.run("export", scope, |guard| guard.audit_log().append(&entry));
+    assert!(matches!(refused, Err(Error::ReadOnly)));
+}
+
+#[test]
+fn an_entry_of_ones_own_is_checked_here_and_by_the_database() {
+    let world = World::new();
+    let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
+    let long = "x".repeat(61);
+    for action in ["", ".", "a.", ".a", "a..b", "A", "1a", "a b", "é", "a.\0", "a\n", &long] {
+        let refused = member.audit_log().append(&NewAuditEntry::new(action)).unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{action:?}: {refused:?}");
+    }
+    let entry = NewAuditEntry::new("a");
+    for entry in [
+        entry.clone().about("x".repeat(5000), "x".repeat(5000)),
+        entry.clone().about("a\0b", "x"),
+        entry.clone().with("a", "b\0c"),
+        entry.clone().with("a", "é".repeat(5000)),
+        // Short as it is sent, and long as it is stored.
+        entry.with("numbers", vec![1e300; 100]),
+    ] {
+        let text = format!("{entry:?}");
+        let refused = member.transaction(|g| g.audit_log().append(&entry)).unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{}: {refused:?}", &text[..99]);
+    }
+    for arguments in [
+        "'workspace.delete\n', '', '', '{}'",
+        "'A', '', '', '{}'",
+        "'a', '', '', '[]'",
+        "'a', '', '', NULL",
+        "NULL, '', '', '{}'",
+        "'a', NULL, '', '{}'",
+        "'a', '', NULL, '{}'",
+        "'a', repeat('x', 20001), '', '{}'",
+    ] {
+        let sql = format!("SELECT sesari.append_audit({arguments})");
+        let refused = member.transaction(|g| Ok(g.connection().batch_execute(&sql)?)).unwrap_err();
+        assert!(matches!(refused, Error::Invalid(_)), "{sql}: {refused:?}");
+    }
+    // Whatever it says, it says as a member's own.
+    member
+        .connection()
+        .batch_execute("SELECT sesari.append_audit('workspace.delete', '', '', '{}')")
+        .unwrap();
+    member.commit().unwrap();
+    assert!(world.entries("workspace.delete").is_empty());
+    assert_eq!(world.entries("app.workspace.delete").len(), 1);
 }
 
 #[test]

@@ -14,8 +14,9 @@ use sesari_db::import::{CsvOptions, ImportOptions};
 use sesari_db::page::PageRequest;
 use sesari_db::repo::{
     AuditFilter, GoalChanges, GoalFilter, GoalKpiChanges, InvitationFilter, InvitationState,
-    KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal, NewGoalKpi, NewInvitation, NewKpi,
-    NewKpiTarget, OnExisting, PaceQuery, PointKey, SeriesQuery, TimeRange, WorkspaceChanges,
+    KpiChanges, KpiFilter, MemberFilter, NewAuditEntry, NewDataPoint, NewGoal, NewGoalKpi,
+    NewInvitation, NewKpi, NewKpiTarget, OnExisting, PaceQuery, PointKey, SeriesQuery, TimeRange,
+    WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::testing::TestDatabase;
@@ -203,11 +204,12 @@ fn faults(node: &Value) -> Vec<String> {
                 value.to_string()
             };
             // A function's rows are made once, whatever is joined to them.
-            let once = kind == "Function Scan"
-                && (written.contains("sesari.audit_head(")
-                    || written.contains("sesari.create_invitation(")
-                    || written.contains("sesari.member_profiles(")
-                    || written.contains("sesari.unpack_"));
+            let once = kind == "Result" && written.contains("sesari.append_audit(")
+                || kind == "Function Scan"
+                    && (written.contains("sesari.audit_head(")
+                        || written.contains("sesari.create_invitation(")
+                        || written.contains("sesari.member_profiles(")
+                        || written.contains("sesari.unpack_"));
             // A default is computed for each row that is inserted without one.
             if written.contains("sesari.") && !written.contains("sesari.new_id") && !once {
                 faults.push(format!("{field} of {kind} calls outside of an InitPlan: {written}"));
@@ -520,6 +522,9 @@ fn statements(database: &Database) -> Vec<Statement> {
     });
     operation("audit_log.count", &mut |g| {
         g.audit_log().count(&AuditFilter::default()).unwrap();
+    });
+    operation("audit_log.append", &mut |g| {
+        g.audit_log().append(&NewAuditEntry::new("note")).unwrap();
     });
     operation("audit_log.settled_before", &mut |g| {
         assert_eq!(g.audit_log().settled_before().unwrap(), None);

@@ -395,16 +395,27 @@ fn a_table_protected_by_one_call_is_accepted_and_isolates() {
             "DROP TABLE public.notes;
              CREATE TABLE public.notes (
                  workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
-                 id text NOT NULL, CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id));
-             SELECT sesari.protect_table('public.notes')",
+                 id text NOT NULL, secret text, CONSTRAINT notes_pkey PRIMARY KEY (workspace_id, id));
+             SELECT sesari.protect_table('public.notes');
+             CREATE TRIGGER notes_audit AFTER INSERT OR UPDATE OR DELETE ON public.notes
+                 FOR EACH ROW EXECUTE FUNCTION sesari.audit(
+                     'notes', 'note.create', 'note.update', 'note.delete', '', 'secret')",
         )
         .unwrap();
+    assert_rules(&check(&test), &[]);
     let database = test.builder().tenant_table("notes").build().unwrap();
     let service: sesari_db::tenancy::ServiceName = "notes".parse().unwrap();
     let (a, b) = ("wa".parse().unwrap(), "wb".parse().unwrap());
     let mut guard = database.tenant(&service, &a).unwrap();
-    guard.connection().batch_execute("INSERT INTO public.notes (id) VALUES ('n')").unwrap();
+    let note = "INSERT INTO public.notes (id, secret) VALUES ('n', 's')";
+    guard.connection().batch_execute(note).unwrap();
     guard.commit().unwrap();
+    let told = "SELECT concat_ws(' ', workspace_id, actor_id, action, row_id, changes - 'workspace_id') AS value
+                  FROM public.audit_log WHERE table_name = 'notes'";
+    assert_eq!(
+        value(&mut admin, told),
+        r#"wa notes note.create n {"id": {"new": "n"}, "secret": {}}"#
+    );
     let mut guard = database.tenant(&service, &a).unwrap();
     let moved = guard.connection().batch_execute("UPDATE public.notes SET id = 'm'");
     assert_eq!(Error::from(moved.unwrap_err()).kind(), "invalid");

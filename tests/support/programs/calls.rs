@@ -8,10 +8,10 @@ use sesari_db::invitation::InvitationToken;
 use sesari_db::page::{GoalKey, KpiKey, MemberKey, Order};
 use sesari_db::repo::{
     AuditFilter, BillingEvent, GoalChanges, GoalFilter, GoalKpiChanges, IntegrationFilter,
-    InvitationFilter, InvitationState, KpiChanges, KpiFilter, MemberFilter, NewDataPoint, NewGoal,
-    NewGoalKpi, NewIntegration, NewInvitation, NewKpi, NewKpiTarget, NewUser, NewWorkspace,
-    OnExisting, PaceQuery, ProfileChanges, Refusal, SeriesQuery, SubscriptionFilter, Succession,
-    UserChanges, UserFilter, Validity, Wanted, WorkspaceChanges,
+    InvitationFilter, InvitationState, KpiChanges, KpiFilter, MemberFilter, NewAuditEntry,
+    NewDataPoint, NewGoal, NewGoalKpi, NewIntegration, NewInvitation, NewKpi, NewKpiTarget,
+    NewUser, NewWorkspace, OnExisting, PaceQuery, ProfileChanges, Refusal, SeriesQuery,
+    SubscriptionFilter, Succession, UserChanges, UserFilter, Validity, Wanted, WorkspaceChanges,
 };
 use sesari_db::series::{Grid, Step, Unit, Zone};
 use sesari_db::tenancy::{ServiceConnection, TenantConnection, UserConnection};
@@ -222,6 +222,8 @@ pub const OF_A_TENANT: &[Call<TenantConnection>] = calls! {
         &AuditFilter { row_id: Some(a.kpi().to_string()), ..AuditFilter::default() }, &a.page());
     "audit_log.count": |t, a| t.audit_log().count(
         &AuditFilter { actor_id: Some(a.user().to_string()), ..AuditFilter::default() });
+    "audit_log.append": |t, a| t.audit_log().append(
+        &NewAuditEntry::new("note").about("kpis", a.kpi().to_string()).with("text", a.text()));
     "audit_log.settled_before": |t, a| t.audit_log().settled_before();
     "audit_log.export": |t, a| t.audit_log().export(i64::from(a.args.number), 99);
     "audit_log.checkpoint": |t, a| t.audit_log().checkpoint();
