@@ -67,6 +67,8 @@ impl Kept {
     }
 }
 
+const RECORDED_AT: &str = "2026-01-02T03:04:05.678Z";
+
 /// A world with a row in every table, and what a program has to know of it.
 fn furnished() -> (World, Value) {
     let world = World::new();
@@ -78,9 +80,17 @@ fn furnished() -> (World, Value) {
              VALUES ('i1', '{workspace}', 'stripe', '{ENVELOPE}'); \
              INSERT INTO kpis (id, workspace_id, name) \
              VALUES ('spare0', '{workspace}', 'Spare'), ('spare1', '{workspace}', 'Spare'); \
-             INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro')",
+             INSERT INTO subscriptions (user_id, status, plan_type) VALUES ('{owner}', 'active', 'pro'); \
+             INSERT INTO kpi_data_points (workspace_id, kpi_id, timestamp, value) \
+             SELECT '{workspace}', 'spare1', '2020-01-04'::timestamptz + n * interval '1 day', n + 1 \
+               FROM generate_series(0, 8) AS n \
+             UNION ALL SELECT '{workspace}', 'spare1', '2020-06-01', 10; \
+             SELECT sesari.pack_points('{workspace}', '2020-06-01', 1000, '{workspace}', 'spare1', '-infinity'); \
+             INSERT INTO kpi_targets (workspace_id, kpi_id, effective_from, recorded_at, value) \
+             VALUES ('{workspace}', '{kpi}', '2026-01-01', '{RECORDED_AT}', 100)",
             workspace = a.workspace,
-            owner = a.owner
+            owner = a.owner,
+            kpi = a.kpi
         ))
         .unwrap();
     let mut id = |query: String| {
@@ -94,7 +104,7 @@ fn furnished() -> (World, Value) {
         "vectors": serde_json::from_str::<Value>(VECTORS).unwrap(),
         "envelope": ENVELOPE,
         "workspace": a.workspace, "owner": a.owner, "member": a.member, "stranger": world.stranger,
-        "kpi": a.kpi, "goal": a.goal, "integration": "i1",
+        "recordedAt": RECORDED_AT, "kpi": a.kpi, "goal": a.goal, "integration": "i1",
         "link": id(format!("SELECT id FROM goal_kpis WHERE workspace_id = '{}'", a.workspace)),
         "membership": id(format!(
             "SELECT id FROM workspace_users WHERE workspace_id = '{}' AND user_id = '{}'",

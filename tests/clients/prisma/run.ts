@@ -36,6 +36,8 @@ async function as<T>(actor: string, workspace: string, work: (tx: any) => Promis
 const { workspace, owner, member, stranger, kpi, goal, link, membership, integration } = given;
 const inWorkspace = (id: string) => ({ workspaceId_id: { workspaceId: workspace, id } });
 const point = { workspaceId: workspace, kpiId: kpi, timestamp: "2026-01-01T00:00:00.000Z", source: "" };
+const packedPoint = { workspaceId: workspace, kpiId: "spare1", timestamp: "2020-01-05T00:00:00.000Z", source: "" };
+const target = { workspaceId: workspace, kpiId: kpi, recordedAt: given.recordedAt };
 
 interface Model {
   /** Finds a row that is there. */
@@ -74,6 +76,18 @@ const models: Record<string, Model> = {
     key: { workspaceId_kpiId_timestamp_source: point }, where: point, by: "source",
     missing: { workspaceId_kpiId_timestamp_source: { ...point, source: "none" } },
     fresh: (n) => ({ kpiId: kpi, value: n }),
+    change: { value: 7 },
+  },
+  kpiPoint: {
+    key: { workspaceId_kpiId_timestamp_source: packedPoint }, where: packedPoint, by: "source",
+    missing: { workspaceId_kpiId_timestamp_source: { ...packedPoint, source: "none" } },
+    fresh: (n) => ({ ...packedPoint, source: `new${n}`, value: n, startsAt: packedPoint.timestamp, endsAt: packedPoint.timestamp }),
+    change: { value: 7 },
+  },
+  kpiTarget: {
+    key: { workspaceId_kpiId_recordedAt: target }, where: target, by: "period",
+    missing: { workspaceId_kpiId_recordedAt: { ...target, recordedAt: "2020-01-01T00:00:00.000Z" } },
+    fresh: (n) => ({ kpiId: kpi, period: "month", effectiveFrom: new Date("2026-01-01"), value: n }),
     change: { value: 7 },
   },
   goal: {
@@ -138,6 +152,8 @@ const reasons: [RegExp, string][] = [
   [/table (users|subscriptions)$/, "all tenants' rows are in it, and what a condition passes over can be counted"],
   [/table workspaces$/, "sesari.create_workspace makes it with its first owner"],
   [/table integrations$/, "nobody reads credentials as a column: sesari.read_credentials"],
+  [/view kpi_points$|view "kpi_points"/, "a view of all points: what is written goes into kpi_data_points"],
+  [/table kpi_targets$/, "a target that was set is what it was: another is added"],
   [/table workspace_users$/, "nobody becomes a member without having agreed"],
 ];
 
@@ -205,6 +221,26 @@ const scenarios: Record<string, () => Promise<unknown>> = {
       expect(made.dataPoints.map((p: any) => p.value).join() === "1,2,3", "in their order");
       const kept = await tx.kpi.findUnique({ where: inWorkspace(made.id) });
       expect(kept.currentValue === 3, "the newest is current");
+      return 1;
+    }),
+  "points that are packed are read with the others, in the view": () =>
+    as(owner, workspace, async (tx) => {
+      const where = inWorkspace("spare1");
+      const read = await tx.kpi.findUnique({ where, include: { points: { orderBy: { timestamp: "asc" } }, dataPoints: true } });
+      expect(read.points.map((p: any) => p.value).join() === "1,2,3,4,5,6,7,8,9,10", "all in the view");
+      expect(read.dataPoints.length === 1, "all but the newest are packed");
+      const since = new Date("2020-01-12");
+      const late = await tx.kpiPoint.findMany({ where: { kpiId: "spare1", timestamp: { gte: since }, endsAt: { gte: since } } });
+      expect(late.length === 2, "from a day on");
+      return 1;
+    }),
+  "targets set in one call follow each other": () =>
+    as(owner, workspace, async (tx) => {
+      const set = (value: number) => ({ kpiId: kpi, effectiveFrom: new Date("2026-02-01"), period: "month", value });
+      await tx.kpiTarget.createMany({ data: [set(1), set(2)] });
+      const where = { kpiId: kpi, period: "month" };
+      const newest = await tx.kpiTarget.findFirst({ where, orderBy: [{ effectiveFrom: "desc" }, { recordedAt: "desc" }] });
+      expect(newest.value === 2, "the last one counts");
       return 1;
     }),
   "a goal is made with its links": () =>
