@@ -217,9 +217,11 @@ fn nul(text: &str) -> Error {
 impl SimpleConnection for PgConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         self.observed(&StrQueryHelper::new(sql), |conn| {
-            if conn.keeps_mode(sql) {
-                return Ok(());
-            }
+            let sql = match conn.keep_mode(sql) {
+                Some("") => return Ok(()),
+                Some(rest) => rest,
+                None => sql,
+            };
             // One statement may go together with the begin.
             if conn.is_unopened() && !sql.contains(';') {
                 conn.run(&Sendable::command(sql)).map(drop)

@@ -71,7 +71,7 @@ CREATE TRIGGER kpi_data_points_no_source BEFORE INSERT OR UPDATE ON public.kpi_d
 -- A point that is deleted is gone for good: one entry for each KPI and statement says how many. What
 -- goes down with its KPI is covered by the KPI's own entry.
 CREATE FUNCTION sesari.audit_deleted_points() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off
 AS $$
 BEGIN
     PERFORM sesari.write_audit(

@@ -22,7 +22,7 @@ CREATE TABLE public.kpi_packed_points (
     -- much before it.
     CONSTRAINT kpi_packed_points_starts_at_ends_at_check CHECK (
         starts_at <= ends_at AND ends_at - starts_at < interval '24 days'),
-    CONSTRAINT kpi_packed_points_points_check CHECK (points >= 8),
+    CONSTRAINT kpi_packed_points_points_check CHECK (points >= 8 AND points <= 1000),
     CONSTRAINT kpi_packed_points_points_point_offsets_starts_at_ends_at_check CHECK (
         points = cardinality(point_offsets) AND array_position(point_offsets, NULL) IS NULL
         AND point_offsets[1] = 0 AND starts_at + point_offsets[points] * interval '1 millisecond' = ends_at),
@@ -38,7 +38,7 @@ COMMENT ON TABLE public.kpi_packed_points IS
     'Closed history of the KPIs, packed by sesari.pack_points; kpi_points shows its points one by one';
 COMMENT ON COLUMN public.kpi_packed_points.starts_at IS 'When the first of the points was measured';
 COMMENT ON COLUMN public.kpi_packed_points.ends_at IS 'When the last of the points was measured';
-COMMENT ON COLUMN public.kpi_packed_points.points IS 'How many points, at least eight';
+COMMENT ON COLUMN public.kpi_packed_points.points IS 'How many points, from 8 to 1000';
 COMMENT ON COLUMN public.kpi_packed_points.workspace_id IS 'The workspace';
 COMMENT ON COLUMN public.kpi_packed_points.kpi_id IS 'The KPI measured';
 COMMENT ON COLUMN public.kpi_packed_points.point_offsets IS
@@ -68,8 +68,10 @@ CREATE FUNCTION sesari.points_of_span(
     RETURNS TABLE ("timestamp" timestamptz, source text, value double precision)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT starts_at + u.at * interval '1 millisecond', point_sources[least(u.n, cardinality(point_sources))], u.value
-      FROM unnest(point_offsets, point_values) WITH ORDINALITY AS u (at, value, n)
+    -- An element of a long array takes reading the array: so none is asked for by its number.
+    SELECT starts_at + u.at * interval '1 millisecond', coalesce(u.source, point_sources[1]), u.value
+      FROM unnest(point_offsets, point_values,
+                  CASE WHEN cardinality(point_sources) > 1 THEN point_sources END) AS u (at, value, source)
 $$;
 COMMENT ON FUNCTION sesari.points_of_span IS 'The points of a row of kpi_packed_points';
 GRANT EXECUTE ON FUNCTION sesari.points_of_span TO sesari_tenant;
@@ -302,6 +304,8 @@ DECLARE
     most constant integer := 116;
     -- Fewer save little. The table holds no less, on which pages of points rely.
     least_points constant integer := 8;
+    -- Points of one moment are not taken apart: of as many as that, nothing is packed.
+    most_points constant integer := 1000;
     -- Offsets reach so far, and a span from 1970 on to a multiple of it at most.
     longest constant bigint := 2000000000;
     kpi record;
@@ -369,19 +373,27 @@ BEGIN
                           WHERE p.workspace_id = kpi.workspace_id AND p.kpi_id = kpi.id
                             AND p."timestamp" > kpi.after AND p."timestamp" < kpi.before
                           ORDER BY p."timestamp" LIMIT how_many) AS p),
+             -- Of its last moment a full batch may have a part. A moment that fills it has too many.
+             batch AS (
+                 SELECT CASE WHEN count(*) = how_many THEN max(p.at) ELSE 'infinity' END AS cut,
+                        count(*) = how_many AND min(p.at) = max(p.at) AS is_moment
+                   FROM point AS p),
              -- The last bucket of a full batch waits for the next, unless it is the only one.
              reached AS (
-                 SELECT max(p.at) AS at, CASE WHEN count(*) = how_many AND min(p.bucket) < max(p.bucket) THEN max(p.bucket) END AS bucket
-                   FROM point AS p),
+                 SELECT max(p.at) AS at, CASE WHEN b.cut < 'infinity' AND min(p.bucket) < max(p.bucket) THEN max(p.bucket) END AS bucket
+                   FROM point AS p CROSS JOIN batch AS b
+                  WHERE p.at < b.cut OR b.is_moment
+                  GROUP BY b.cut),
              run AS (
                  SELECT min(p.at) AS starts_at, max(p.at) AS ends_at
                    FROM (SELECT p.*, count(*) OVER (PARTITION BY p.bucket, p.gap) AS n,
                                 rank() OVER (PARTITION BY p.bucket, p.gap ORDER BY p.at) - 1 AS place
                            FROM point AS p
-                          WHERE p.bucket < coalesce((SELECT r.bucket FROM reached AS r), 'Infinity')) AS p
+                          WHERE p.at < (SELECT b.cut FROM batch AS b)
+                            AND p.bucket < coalesce((SELECT r.bucket FROM reached AS r), 'Infinity')) AS p
                   GROUP BY p.bucket, p.gap,
                            CASE WHEN p.bucket < closed THEN p.place * ((p.n + most - 1) / most) / p.n ELSE p.place / most END
-                 HAVING count(*) >= CASE WHEN p.bucket < closed THEN least_points ELSE most END)
+                 HAVING count(*) BETWEEN CASE WHEN p.bucket < closed THEN least_points ELSE most END AND most_points)
         SELECT (SELECT CASE WHEN r.bucket IS NULL THEN r.at
                             ELSE to_timestamp(r.bucket * longest / 1000) - interval '1 millisecond' END FROM reached AS r),
                array_agg(r.starts_at ORDER BY r.starts_at), array_agg(r.ends_at ORDER BY r.starts_at)
@@ -389,6 +401,9 @@ BEGIN
         IF starts IS NULL THEN
             RETURN;
         END IF;
+        -- A new version of the row, by which writers under REPEATABLE READ fail whose snapshot has no spans yet.
+        UPDATE public.kpis AS k SET current_value = k.current_value
+         WHERE k.workspace_id = kpi.workspace_id AND k.id = kpi.id;
         PERFORM set_config('sesari.repacking', 'on', true);
         WITH point AS (
                  DELETE FROM public.kpi_data_points AS p

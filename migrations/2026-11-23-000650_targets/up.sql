@@ -47,7 +47,7 @@ CREATE INDEX idx_kpi_targets_workspace_id_kpi_id_period ON public.kpi_targets
 -- What is set twice within a millisecond was set one after the other: whoever sets a target holds the KPI's lock,
 -- as whoever records a point does.
 CREATE FUNCTION sesari.record_target() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     IF NOT pg_has_role(session_user, 'sesari_owner', 'MEMBER') THEN
@@ -108,7 +108,7 @@ CREATE INDEX idx_kpi_history_workspace_id_goal_id ON public.kpi_history (workspa
 
 -- Whoever changes a row holds its lock, so that what is added here is later than all before it.
 CREATE FUNCTION sesari.next_change(workspace text, kpi text, goal text) RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN greatest(

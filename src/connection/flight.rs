@@ -198,8 +198,9 @@ impl PgConnection {
         matches!(self.stage, Stage::Unopened { commits_along: true, .. })
     }
 
-    /// Keeps a `SET TRANSACTION` to be sent with the begin, if there is one to come.
-    pub(super) fn keeps_mode(&mut self, sql: &str) -> bool {
+    /// Keeps a `SET TRANSACTION` to be sent with the begin, if there is one to come, and returns what
+    /// follows it.
+    pub(super) fn keep_mode<'q>(&mut self, sql: &'q str) -> Option<&'q str> {
         let mut words = sql.split_ascii_whitespace();
         let mut next_is =
             |word| words.next().is_some_and(|next: &str| next.eq_ignore_ascii_case(word));
@@ -207,10 +208,11 @@ impl PgConnection {
             Stage::Unopened { mode: mode @ None, .. }
                 if next_is("SET") && next_is("TRANSACTION") =>
             {
-                *mode = Some(sql.to_owned());
-                true
+                let (first, rest) = sql.split_once(';').unwrap_or((sql, ""));
+                *mode = Some(first.to_owned());
+                Some(rest.trim_ascii())
             }
-            _ => false,
+            _ => None,
         }
     }
 

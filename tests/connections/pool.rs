@@ -217,6 +217,53 @@ fn a_seed_of_random_numbers_is_not_the_next_tenants() {
     }
 }
 
+/// Functions keep the plans of their statements for the session, made under the settings of whoever called
+/// them first.
+#[test]
+fn a_plan_that_a_caller_had_made_is_not_the_next_tenants() {
+    let world = world_of(1);
+    let db = world.test.builder().pool_size(1).build().unwrap();
+    let mut tenant = db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    // A sequential scan is all that is left to choose, and what is chosen is kept.
+    tenant
+        .connection()
+        .batch_execute(&format!(
+            "DISCARD PLANS; SET LOCAL plan_cache_mode = force_generic_plan; \
+             SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; \
+             SET LOCAL enable_bitmapscan = off; \
+             INSERT INTO kpi_data_points (kpi_id, value) VALUES ('{}', 1); \
+             SELECT pg_stat_force_next_flush()",
+            world.a.kpi
+        ))
+        .unwrap();
+    tenant.commit().unwrap();
+    let mut next = db.tenant(&world.b.owner, &world.b.workspace).unwrap();
+    let scans = "pg_stat_get_xact_numscans('public.kpis'::regclass)";
+    assert_eq!(value(next.connection(), scans), "0", "of what was before");
+    let record =
+        format!("INSERT INTO kpi_data_points (kpi_id, value) VALUES ('{}', 1)", world.b.kpi);
+    next.connection().batch_execute(&record).unwrap();
+    assert_eq!(value(next.connection(), scans), "0");
+}
+
+/// The server takes it before the first query alone, and the guard's begin is one.
+#[test]
+fn the_mode_of_a_transaction_is_set_by_its_first_statement_or_the_first_of_a_batch() {
+    let world = world_of(1);
+    for batch in [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "set  transaction isolation level repeatable read ; ",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1; SELECT 2",
+    ] {
+        let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+        tenant.connection().batch_execute(batch).unwrap();
+        let level = value(tenant.connection(), "current_setting('transaction_isolation')");
+        assert_eq!(level, "repeatable read", "{batch}");
+        assert_eq!(value(tenant.connection(), "(SELECT count(*)::text FROM kpis)"), "1", "{batch}");
+    }
+}
+
 /// PostgreSQL forgets the value of a setting that a caller made up, and not that there was one.
 #[test]
 fn the_name_of_a_made_up_setting_stays_without_its_value() {

@@ -86,8 +86,9 @@ fn assert_in_order(world: &World) {
     assert!(report.is_clean(), "{report:?}");
 }
 
-/// What two KPIs with one history have to say alike.
-fn told(tenant: &mut TenantConnection, kpi: &KpiId, random: &mut Random) -> String {
+/// What two KPIs with one history have to say alike, and their mean as a part of the largest value, which
+/// depends on the order in which the server adds.
+fn told(tenant: &mut TenantConnection, kpi: &KpiId, random: &mut Random) -> (String, f64) {
     let mut told = Vec::new();
     let from = random.below(3000);
     let range = span(from, from + 1 + random.below(6000));
@@ -115,14 +116,13 @@ fn told(tenant: &mut TenantConnection, kpi: &KpiId, random: &mut Random) -> Stri
         }
     }
     let figures = tenant.series().statistics(std::slice::from_ref(kpi), range, &[0.5, 0.9]);
-    // Mean and deviation depend on the order in which the server adds.
-    let rounded = figures.unwrap().remove(0).map(|s| {
-        (s.points, s.min, s.max, s.percentiles, s.first, s.last, format!("{:.9e}", s.mean))
-    });
-    told.push(format!("{rounded:?}"));
+    let figures = figures.unwrap().remove(0);
+    let mean = figures.as_ref().map_or(0.0, |s| s.mean / s.min.abs().max(s.max.abs()).max(1.0));
+    let exact = figures.map(|s| (s.points, s.min, s.max, s.percentiles, s.first, s.last));
+    told.push(format!("{exact:?}"));
     let row = tenant.kpis().get(kpi).unwrap();
     told.push(format!("{} {:?}", row.current_value, row.current_value_at));
-    told.join("\n")
+    (told.join("\n"), mean)
 }
 
 fn key_and_value(point: &sesari_db::repo::DataPoint) -> (Timestamp, Option<String>, u64) {
@@ -229,9 +229,11 @@ fn packed_points_read_and_write_as_if_they_were_not() {
                 (outcome, told(&mut as_owner(&world, tenant), kpi, &mut reads.clone()))
             });
             assert_eq!(with.0, without.0, "seed {seed}, program {program}: {act:?}");
-            for (with, without) in with.1.lines().zip(without.1.lines()) {
+            let ((with, mean), (without, expected)) = (with.1, without.1);
+            for (with, without) in with.lines().zip(without.lines()) {
                 assert_eq!(with, without, "seed {seed}, program {program}: {act:?}");
             }
+            assert!((mean - expected).abs() < 1e-12, "seed {seed}, program {program}: {mean}");
         }
         assert_in_order(&world);
     }
@@ -387,6 +389,7 @@ fn a_span_that_does_not_fit_is_refused() {
             "starts_at_ends_at",
         ),
         ("points = 7", "points"),
+        ("points = 1001", "points"),
         ("point_values = point_values || 1.0", "points_point_values"),
         ("point_sources = '{a,b}'", "points_point_sources"),
         ("point_values[2] = NULL", "point_values"),
@@ -432,6 +435,67 @@ fn what_cannot_be_packed_is_refused() {
     let mut guard = as_owner(&world, &world.a);
     let refused = pack_points(guard.connection(), None, at(0), BATCH, |_| ());
     assert!(matches!(refused, Err(Error::Denied)), "{refused:?}");
+}
+
+/// Its snapshot has the points as they were, and no spans to be refused by.
+#[test]
+fn who_began_before_points_were_packed_writes_none_between_them() {
+    let world = World::new();
+    let kpi = new_kpi(&world, &world.a);
+    let mut guard = as_owner(&world, &world.a);
+    let all: Vec<_> = (0..600).map(|n| point(&kpi, n * 60, n as f64)).collect();
+    guard.data_points().record_many(&all, OnExisting::Fail).unwrap();
+    guard.commit().unwrap();
+
+    for value in ["-1", "-2"] {
+        let mut late = as_owner(&world, &world.a);
+        let level = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM kpis LIMIT 1";
+        late.connection().batch_execute(level).unwrap();
+        assert!(pack(&world, 600 * 60).points > 0 || value == "-2");
+        let write = format!(
+            "INSERT INTO kpi_data_points (kpi_id, value, \"timestamp\") \
+             SELECT '{kpi}', {value}, '2025-01-01'::timestamptz + n * interval '30 minutes' \
+               FROM generate_series(1, 9) AS n \
+             ON CONFLICT (workspace_id, kpi_id, \"timestamp\", source) DO UPDATE SET value = {value}"
+        );
+        let refused = late.connection().batch_execute(&write).map_err(Error::from);
+        let refused = refused.and_then(|()| late.commit()).unwrap_err();
+        assert!(
+            matches!(refused, Error::SerializationFailure | Error::Conflict { .. }),
+            "{refused:?}"
+        );
+    }
+    assert_in_order(&world);
+}
+
+/// What has one time is one run, whatever a batch holds: so there is a most for it.
+#[test]
+fn of_a_moment_with_too_many_points_none_is_packed() {
+    let world = World::new();
+    for (many, spans) in [(999, 3), (1000, 2), (1001, 2), (2500, 2)] {
+        let kpi = new_kpi(&world, &world.a);
+        let mut guard = as_owner(&world, &world.a);
+        // A month apart, so that each is a span of its own.
+        let fill = format!(
+            "INSERT INTO kpi_data_points (kpi_id, value, source, \"timestamp\") \
+             SELECT '{kpi}', n, 's' || n, '2024-01-01'::timestamptz FROM generate_series(1, 20) AS n UNION ALL \
+             SELECT '{kpi}', n, 's' || n, '2024-03-01' FROM generate_series(1, {many}) AS n UNION ALL \
+             SELECT '{kpi}', n, 's' || n, '2024-05-01' FROM generate_series(1, 20) AS n UNION ALL \
+             SELECT '{kpi}', n, 's' || n, '2024-07-01' FROM generate_series(1, 2) AS n"
+        );
+        guard.connection().batch_execute(&fill).unwrap();
+        let view = format!(
+            "SELECT count(*) * 1000000 + count(DISTINCT source) FROM kpi_points WHERE kpi_id = '{kpi}'"
+        );
+        let before = number(guard.connection(), &view);
+        guard.commit().unwrap();
+        pack(&world, 0);
+        let conn = &mut world.test.admin().unwrap();
+        let made = format!("SELECT count(*) FROM kpi_packed_points WHERE kpi_id = '{kpi}'");
+        assert_eq!(number(conn, &made), spans, "{many}");
+        assert_eq!(number(conn, &view), before, "{many}");
+        assert_in_order(&world);
+    }
 }
 
 /// Writers of points, old and new, beside two who pack: each point that was confirmed is there once, with
