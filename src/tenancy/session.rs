@@ -273,11 +273,12 @@ fn undo(conn: &mut PgConnection) -> QueryResult<String> {
 
 /// Removes the session state that a caller may have left. These are the steps of `DISCARD ALL`, which
 /// cannot run together with other statements. PostgreSQL has no reset for the seed of `random()`, so it
-/// gets an unpredictable one. Names of custom settings stay, without values: PostgreSQL cannot drop them.
-const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DISCARD PLANS;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
+/// gets an unpredictable one. Plans come last, as what runs here makes some under the caller's settings.
+/// Names of custom settings stay, without values: PostgreSQL cannot drop them.
+const CLEANING: &str = "SET SESSION AUTHORIZATION DEFAULT;DEALLOCATE ALL;CLOSE ALL;UNLISTEN *;\
      SELECT sesari.release_advisory_locks(),pg_catalog.setseed(pg_catalog.float8div(pg_catalog.float8(\
      pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(),0)),9223372036854775808.0));\
-     DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;";
+     DISCARD TEMP;DISCARD SEQUENCES;RESET ALL;DISCARD PLANS;";
 
 /// The settings of the start-up message, which a transaction pooler tracks for each client.
 const CLIENT_SETTINGS: &str = "SET TIME ZONE 'UTC';SET CLIENT_ENCODING TO 'UTF8';";
