@@ -201,7 +201,7 @@ diesel::table! {
         starts_at -> Timestamptz,
         /// When the last of the points was measured
         ends_at -> Timestamptz,
-        /// How many points, at least eight
+        /// How many points, from 8 to 1000
         points -> Int4,
         /// The workspace
         workspace_id -> Text,
