@@ -1,5 +1,5 @@
 //! `audit_log`: who changed what. Written by the database's triggers, in the transaction of the
-//! change; read and verified here.
+//! change; read and verified here, and what no trigger sees is appended.
 
 mod deleted;
 mod own;

@@ -118,7 +118,8 @@ fn what_is_no_refusal_is_not_recorded_and_nobody_else_records_any() {
 #[test]
 fn a_service_of_ones_own_appends_what_no_trigger_sees() {
     let world = World::new();
-    let entry = NewAuditEntry::new("report.export").about("reports", "r1").with("format", "pdf");
+    let entry =
+        NewAuditEntry::new("report.export").about("reports", "r1").with("format", "pdf\\u0000");
     let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
     member.audit_log().append(&entry).unwrap();
     member.commit().unwrap();
@@ -128,7 +129,7 @@ fn a_service_of_ones_own_appends_what_no_trigger_sees() {
 
     let seen = world.entries("app.report.export").remove(0);
     let row = (seen.table_name.as_str(), seen.row_id.as_str(), seen.changes);
-    assert_eq!(row, ("reports", "r1", json!({"format": "pdf"})));
+    assert_eq!(row, ("reports", "r1", json!({"format": "pdf\\u0000"})));
     assert_eq!(seen.actor_id, world.a.member.to_string());
     assert_eq!((seen.actor_kind, seen.scope), (ActorKind::User, ScopeKind::Tenant));
     assert!(world.verify(None).is_intact());
