@@ -373,7 +373,7 @@ impl Reading {
             Some(zone) => Stretches::of(buckets, zone),
             None => Stretches::of_points(buckets),
         };
-        let starts = grids.iter().filter_map(|grid| grid.edges().first().copied()).collect();
+        let starts = grids.iter().map(|grid| grid.range().from()).collect();
         Self { edges, starts, stretches }
     }
 }
@@ -391,7 +391,7 @@ fn series_of(kpis: &[KpiId], grid: &Grid, read: &[Read], start: usize, n: usize)
         .zip(read)
         .map(|(kpi, (summaries, before))| Series {
             kpi_id: kpi.clone(),
-            before: before.get(n).copied().flatten(),
+            before: before.get(n).copied().flatten().filter(|_| !grid.is_empty()),
             buckets: buckets_of(grid, &summaries[start.min(summaries.len())..]),
         })
         .collect()

@@ -385,6 +385,23 @@ fn rollups_points_and_a_recomputation_agree() {
     result.unwrap();
 }
 
+/// The 28th of March from five o'clock on: a month before there is no such stretch, as February had no
+/// 29th.
+#[test]
+fn a_period_before_that_is_empty_takes_nothing_from_the_one_asked_for() {
+    let world = World::new();
+    let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
+    let range = TimeRange::new(at("2026-03-28T05:15:00Z"), at("2026-03-29T00:00:00Z")).unwrap();
+    let grid = Grid::new(range, Step::month(sesari_db::series::Zone::UTC)).unwrap();
+    assert!(grid.before().unwrap().is_empty());
+    let query = SeriesQuery::new(grid);
+    let kpis = [world.a.kpi.clone()];
+    let both = tenant.series().compare(&kpis, &query).unwrap().remove(0);
+    assert!(both.now.before.is_some());
+    assert_eq!(both.now, tenant.series().read(&kpis, &query).unwrap().remove(0));
+    assert_eq!((both.before.before, both.before.buckets.len()), (None, 0));
+}
+
 fn grid() -> Grid {
     let range = TimeRange::new(at("2025-12-31T00:00:00Z"), at("2026-01-03T00:00:00Z")).unwrap();
     Grid::new(range, Step::day(sesari_db::series::Zone::UTC)).unwrap()
