@@ -58,6 +58,10 @@ const FORM: &str = "sesari.audit.v1";
 /// [`Error::TooManyChanges`](crate::Error::TooManyChanges) in the statement that makes the change.
 pub const MAX_ENTRIES: u32 = 10_000;
 
+/// How large the changes of a transaction's entries may be together, in bytes as the server holds them
+/// in memory: up to four times their text.
+pub const MAX_BYTES: u32 = 64_000_000;
+
 /// How many chains, each of one workspace, a transaction may hold while it commits; their other
 /// writers wait meanwhile. One that it comes back to after another counts again.
 pub const MAX_WORKSPACES: u32 = 1_000;

@@ -75,12 +75,14 @@ pub enum Error {
 
     /// The transaction writes more audit-log entries than one transaction may: at most
     /// [`MAX_ENTRIES`](crate::audit::MAX_ENTRIES) entries, of at most
-    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES) workspaces. Do it in several transactions.
+    /// [`MAX_WORKSPACES`](crate::audit::MAX_WORKSPACES) workspaces and
+    /// [`MAX_BYTES`](crate::audit::MAX_BYTES). Do it in several transactions.
     #[error(
-        "the transaction makes more than {} audited changes, or in more than {} workspaces: do it \
+        "the transaction makes more than {} audited changes, or in more than {} workspaces, or of more than {} bytes: do it \
          in several transactions",
         crate::audit::MAX_ENTRIES,
-        crate::audit::MAX_WORKSPACES
+        crate::audit::MAX_WORKSPACES,
+        crate::audit::MAX_BYTES
     )]
     TooManyChanges,
 

@@ -77,6 +77,7 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
     transaction_id bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     number bigint NOT NULL,
     heads bigint NOT NULL,
+    bytes bigint NOT NULL,
     workspace_id text NOT NULL DEFAULT sesari.current_workspace_id(),
     actor_kind text NOT NULL,
     actor_id text NOT NULL,
@@ -88,11 +89,14 @@ CREATE UNLOGGED TABLE sesari.audit_pending (
     CONSTRAINT audit_pending_pkey PRIMARY KEY (transaction_id, number)
 );
 COMMENT ON TABLE sesari.audit_pending IS 'Entries of running transactions, until they commit';
-CREATE INDEX idx_audit_pending_transaction_id_workspace_id ON sesari.audit_pending (transaction_id, workspace_id);
+CREATE INDEX idx_audit_pending_transaction_id_workspace_id
+    ON sesari.audit_pending (transaction_id, workspace_id, number);
 COMMENT ON COLUMN sesari.audit_pending.transaction_id IS 'The transaction';
 COMMENT ON COLUMN sesari.audit_pending.number IS 'Place among the entries of the transaction, from 1';
 COMMENT ON COLUMN sesari.audit_pending.heads IS
     'How many chains the transaction''s entries up to this one belong to';
+COMMENT ON COLUMN sesari.audit_pending.bytes IS
+    'How large the changes of the transaction''s entries up to this one are, in memory';
 COMMENT ON COLUMN sesari.audit_pending.workspace_id IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_kind IS 'As in audit_log';
 COMMENT ON COLUMN sesari.audit_pending.actor_id IS 'As in audit_log';
@@ -132,7 +136,8 @@ COMMENT ON FUNCTION sesari.audit_hash IS
 
 -- All entries of the transaction at once, workspace by workspace in one order, so that two transactions
 -- never wait for each other's heads. It fires for the first entry alone: for each, it would look through
--- all those that are dealt with, and a commit would cost the square of its entries.
+-- all those that are dealt with, and a commit would cost the square of its entries. They are read as the
+-- index has them, a few at a time: as one array they would take many times their size of memory.
 --
 -- Both small tables are all dead rows between two vacuums: never scanned, whatever the statistics say.
 CREATE FUNCTION sesari.chain_audit() RETURNS trigger
@@ -140,16 +145,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
-    entries sesari.audit_pending[];
-    entry sesari.audit_pending;
+    entry record;
     head sesari.audit_heads;
     previous bytea;
     new_id text;
 BEGIN
-    WITH taken AS (DELETE FROM sesari.audit_pending
-                    WHERE transaction_id = pg_current_xact_id()::text::bigint RETURNING *)
-    SELECT array_agg(taken ORDER BY workspace_id, number) INTO entries FROM taken;
-    FOREACH entry IN ARRAY entries LOOP
+    FOR entry IN SELECT * FROM sesari.audit_pending
+                  WHERE transaction_id = pg_current_xact_id()::text::bigint
+                  ORDER BY workspace_id, number LOOP
         IF head.workspace_id IS DISTINCT FROM entry.workspace_id THEN
             IF head.workspace_id IS NOT NULL THEN
                 UPDATE sesari.audit_heads AS h
@@ -187,6 +190,7 @@ BEGIN
     UPDATE sesari.audit_heads AS h
        SET sequence = head.sequence, occurred_at = head.occurred_at, hash = head.hash
      WHERE h.workspace_id = head.workspace_id;
+    DELETE FROM sesari.audit_pending WHERE transaction_id = pg_current_xact_id()::text::bigint;
     RETURN NULL;
 END
 $$;
@@ -209,6 +213,7 @@ SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     context text[] := sesari.verified_context();
+    size bigint := pg_column_size(new_changes);
     last record;
 BEGIN
     -- The statement may have thrown its context away by now: without one, only who administers the
@@ -218,23 +223,24 @@ BEGIN
             MESSAGE = 'permission denied: an audited change needs a verified context';
     END IF;
     -- Rolled back savepoints have taken theirs with them.
-    SELECT p.number, p.heads + CASE WHEN p.workspace_id <> workspace AND NOT EXISTS (
+    SELECT p.number, p.bytes, p.heads + CASE WHEN p.workspace_id <> workspace AND NOT EXISTS (
                SELECT FROM sesari.audit_pending AS o
                 WHERE o.transaction_id = p.transaction_id AND o.workspace_id = workspace) THEN 1 ELSE 0 END AS heads
       INTO last
       FROM sesari.audit_pending AS p
      WHERE p.transaction_id = pg_current_xact_id()::text::bigint
      ORDER BY p.number DESC LIMIT 1;
-    IF last.number >= 10000 OR last.heads > 1000 THEN
+    size := size + coalesce(last.bytes, 0);
+    IF last.number >= 10000 OR last.heads > 1000 OR size > 64000000 THEN
         RAISE check_violation USING
-            MESSAGE = 'a transaction leaves at most 10000 entries in the audit log, of at most 1000 workspaces',
+            MESSAGE = 'a transaction leaves at most 10000 entries in the audit log, of at most 1000 workspaces and 64 MB',
             HINT = 'Make the changes in several transactions.',
             CONSTRAINT = 'audit_log_transaction_limit';
     END IF;
     INSERT INTO sesari.audit_pending (
-        number, heads, workspace_id, actor_kind, actor_id, scope, action, table_name, row_id, changes)
+        number, heads, bytes, workspace_id, actor_kind, actor_id, scope, action, table_name, row_id, changes)
     VALUES (
-        coalesce(last.number, 0) + 1, coalesce(last.heads, 1), workspace,
+        coalesce(last.number, 0) + 1, coalesce(last.heads, 1), size, workspace,
         CASE context[3] WHEN 'u' THEN 'user' WHEN 's' THEN 'service' ELSE 'system' END,
         coalesce(context[4], session_user),
         CASE WHEN context IS NULL THEN 'none' WHEN context[5] <> '' THEN 'tenant'
@@ -249,7 +255,8 @@ COMMENT ON FUNCTION sesari.write_audit IS 'Writes an entry of the audit log. For
 -- How values are written must not depend on the session's settings.
 CREATE FUNCTION sesari.audit() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET extra_float_digits = 1 SET timezone = 'UTC'
+SET extra_float_digits = 1 SET timezone = 'UTC' SET bytea_output = 'hex' SET intervalstyle = 'postgres'
+SET lc_monetary = 'C'
 AS $$
 DECLARE
     old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) ELSE '{}' END;
@@ -293,9 +300,9 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = 'permission denied: only a service outside of any workspace records a refusal';
     END IF;
-    IF refused_kind NOT IN ('user', 'service')
-       OR octet_length(concat(workspace, refused_id, refused_action, refused_row_id, reason)) > 1000 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'expected a user or service, and at most 1000 bytes';
+    IF (refused_kind IN ('user', 'service') AND refused_id || refused_action IS NOT NULL
+        AND octet_length(concat(workspace, refused_id, refused_action, refused_row_id, reason)) <= 1000) IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'expected a user or service, an action, and at most 1000 bytes';
     END IF;
     PERFORM sesari.write_audit(
         -- One that never was has no log.
@@ -323,15 +330,20 @@ DECLARE
     workspace text := CASE WHEN sesari.current_service() IS NULL
                            THEN sesari.workspace_id_as('{owner,admin,member,service}') ELSE '' END;
 BEGIN
-    IF workspace IS NULL THEN
+    -- A service's context may name a workspace that is no more, or never was.
+    IF workspace IS NULL OR workspace <> '' AND NOT EXISTS (SELECT FROM public.workspaces WHERE id = workspace) THEN
         RAISE insufficient_privilege USING
             MESSAGE = 'permission denied: only members of a workspace and services write an entry of their own';
     END IF;
     IF (own_action ~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' AND octet_length(own_action) <= 60
         AND jsonb_typeof(details) = 'object' AND own_table || own_row_id IS NOT NULL
-        AND octet_length(own_table || own_row_id || details::text) <= 20000) IS NOT TRUE THEN
+        AND octet_length(own_table || own_row_id || details::text) <= 20000
+        -- What many readers of JSON refuse, or read as another number.
+        AND NOT jsonb_path_exists(details, '$.**{33}')
+        AND NOT jsonb_path_exists(details, '$.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))')
+       ) IS NOT TRUE THEN
         RAISE check_violation USING
-            MESSAGE = 'expected an action of words with dots between, and an object of at most 20000 bytes with the row',
+            MESSAGE = 'expected an action of words with dots between, and an object of at most 20000 bytes with the row, of at most 32 levels and of numbers that a double holds',
             CONSTRAINT = 'audit_log_details_check';
     END IF;
     PERFORM sesari.write_audit(workspace, 'app.' || own_action, own_table, own_row_id, details);

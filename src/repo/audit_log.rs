@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Jsonb, Text};
 
 pub use deleted::DeletedWorkspaceAuditLogRepository;
 pub use own::NewAuditEntry;
@@ -73,10 +73,35 @@ pub struct AuditEntry {
     pub row_id: String,
     /// Each changed column with `old` and `new`; a secret one with neither, and null left out. For
     /// deleted points their number and the first and last time, `points`, `from` and `to`. For an
-    /// action of your own, its details.
+    /// action of your own, its details. What no [`Value`](serde_json::Value) can hold, such as a number
+    /// beyond `f64` from a table of your own, is the JSON's text, as a string.
+    #[diesel(deserialize_as = StoredChanges)]
     pub changes: serde_json::Value,
     /// The server's number of the transaction. All entries of one have the same.
     pub transaction_id: i64,
+}
+
+/// The JSON of the database may hold what [`serde_json`] refuses: one such entry must not hide the
+/// others of its page.
+#[derive(Debug, FromSqlRow)]
+#[allow(unreachable_pub, reason = "in the bounds of a public row, and nowhere else")]
+pub struct StoredChanges(serde_json::Value);
+
+impl FromSql<Jsonb, Pg> for StoredChanges {
+    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
+        let [1, text @ ..] = value.as_bytes() else {
+            return Err("expected version 1 of jsonb".into());
+        };
+        let text = std::str::from_utf8(text)?;
+        let read = serde_json::from_str(text);
+        Ok(Self(read.unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))))
+    }
+}
+
+impl From<StoredChanges> for serde_json::Value {
+    fn from(stored: StoredChanges) -> Self {
+        stored.0
+    }
 }
 
 /// The workspace as it is stored: empty for none.

@@ -93,7 +93,7 @@ fn texts(error: &Error) -> String {
 
 #[test]
 fn every_error_is_reached_says_whether_to_retry_and_gives_nothing_away() {
-    let world = World::new();
+    let world = World::shared();
     let reached = reach_all(&world);
 
     let mut missing = declared();
@@ -296,7 +296,7 @@ fn first_point(kpi: &KpiId) -> Result<PointKey, Error> {
 
 #[test]
 fn a_row_of_another_workspace_looks_like_one_that_does_not_exist() {
-    let world = World::new();
+    let world = World::shared();
     let (a, b) = (&world.a, &world.b);
     let absent =
         Rows { kpi: KpiId::generate(), goal: GoalId::generate(), user: UserId::generate() };
@@ -312,7 +312,7 @@ fn a_row_of_another_workspace_looks_like_one_that_does_not_exist() {
 
 #[test]
 fn a_row_that_the_role_forbids_looks_like_one_that_does_not_exist() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
     tenant.kpis().delete(&a.kpi).unwrap();
@@ -339,7 +339,7 @@ fn a_row_that_the_role_forbids_looks_like_one_that_does_not_exist() {
 
 #[test]
 fn a_workspace_of_others_looks_like_one_that_does_not_exist() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let rows = Rows { kpi: a.kpi.clone(), goal: a.goal.clone(), user: a.member.clone() };
     let mut of_a = world.db.tenant(&world.stranger, &a.workspace).unwrap();
@@ -354,7 +354,7 @@ fn a_workspace_of_others_looks_like_one_that_does_not_exist() {
 
 #[test]
 fn invalid_input_names_its_field() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let mut tenant = world.db.tenant(&a.owner, &a.workspace).unwrap();
     for (sql, field) in [
@@ -408,7 +408,7 @@ fn an_insert_that_is_not_allowed_is_denied() {
 
 #[test]
 fn the_last_owner_stays() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let mut owner = world.db.tenant(&a.owner, &a.workspace).unwrap();
     let left = refusal(&mut owner, |t| t.members().leave());

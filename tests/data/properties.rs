@@ -210,7 +210,7 @@ fn compare(tenant: &mut TenantConnection, kpi: &KpiId, model: &Model) -> Result<
 
 #[test]
 fn any_history_leaves_what_an_ordered_map_would_hold() {
-    let world = World::new();
+    let world = World::shared();
     TestRunner::new(config(48))
         .run(&prop::collection::vec(steps(), 1..12), |steps| {
             // Dropped at the end of the case, and with it all that it wrote.
@@ -318,7 +318,7 @@ fn any_walk_through_the_pages_of_a_list_gives_the_sorted_list() {
 
 #[test]
 fn any_walk_through_a_range_of_points_gives_the_points_within_it() {
-    let world = World::new();
+    let world = World::shared();
     let points = prop::collection::btree_set(keys(), 0..16);
     TestRunner::new(config(48))
         .run(&(points, 0..6_i64, 0..6_i64, 1..5_u32), |(points, from, length, limit)| {

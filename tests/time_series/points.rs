@@ -272,7 +272,7 @@ fn follow(world: &World, cases: u32) -> Result<(), String> {
 #[test]
 fn rollups_and_current_value_are_what_the_points_say() {
     let cases = if std::env::var_os("SESARI_LONG").is_some() { 2000 } else { 40 };
-    follow(&World::new(), cases).unwrap();
+    follow(&World::shared(), cases).unwrap();
 }
 
 #[test]

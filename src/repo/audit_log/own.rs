@@ -84,8 +84,8 @@ impl AuditLogRepository<'_> {
     /// Its action begins with `app.`, so that it is never taken for an entry of a trigger. Whoever
     /// has SQL under the guard can write such entries, in the actor's own name alone.
     ///
-    /// `Invalid` for an action of another form, for more than 10 000 bytes of row and details, and for
-    /// a NUL in them; `Denied` for whoever is no member of the workspace.
+    /// `Invalid` for an action of another form, for more than 10 000 bytes of row and details, for more
+    /// than 32 levels of them, and for a NUL; `Denied` for whoever is no member of the workspace.
     pub fn append(&mut self, entry: &NewAuditEntry) -> Result<()> {
         operation("audit_log.append", || {
             let details = Value::Object(entry.details.clone());

@@ -95,6 +95,26 @@ fn as_many_as_may_be_are_chained_at_the_commit() {
     assert!(checkpoint.sequence() > i64::from(MAX_ENTRIES));
 }
 
+/// What a member may add with details of the greatest size: the commit's time goes with the bytes.
+#[test]
+fn one_byte_too_many_fails_in_its_statement_and_the_rest_is_chained() {
+    let world = World::shared();
+    let before = world.export().len();
+    let mut tenant = world.owner();
+    let append = |entries: u32| {
+        format!(
+            "SELECT count(sesari.append_audit('big', '', '', d)) FROM \
+             (SELECT jsonb_build_object('x', jsonb_agg(1)) AS d FROM generate_series(1, 6600) OFFSET 0) AS d, \
+             generate_series(1, {entries})"
+        )
+    };
+    // Each is 79 kB in memory.
+    assert_too_many(tenant.transaction(|tenant| run(tenant.connection(), &append(900))), "bytes");
+    run(tenant.connection(), &append(300)).unwrap();
+    tenant.commit().unwrap();
+    assert_eq!(world.export().len(), before + 300);
+}
+
 #[test]
 fn savepoints_count_when_they_are_kept_and_not_when_they_are_rolled_back() {
     let world = World::new();

@@ -138,6 +138,10 @@ fn a_service_of_ones_own_appends_what_no_trigger_sees() {
 
     let mut tenant = world.db.tenant(&world.stranger, &world.a.workspace).unwrap();
     assert!(tenant.audit_log().append(&entry).unwrap_err().is_denied());
+    // Whoever makes a workspace of this id finds nothing of the time before.
+    let nobodys = sesari_db::id::WorkspaceId::generate();
+    let mut job = world.db.tenant(service(), &nobodys).unwrap();
+    assert!(job.audit_log().append(&entry).unwrap_err().is_denied());
     let scope = Scope::tenant(&world.a.member, &world.a.workspace).read_only();
     let refused = world.db.run("export", scope, |guard| guard.audit_log().append(&entry));
     assert!(matches!(refused, Err(Error::ReadOnly)));
@@ -145,7 +149,7 @@ fn a_service_of_ones_own_appends_what_no_trigger_sees() {
 
 #[test]
 fn an_entry_of_ones_own_is_checked_here_and_by_the_database() {
-    let world = World::new();
+    let world = World::shared();
     let mut member = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
     let long = "x".repeat(61);
     for action in ["", ".", "a.", ".a", "a..b", "A", "1a", "a b", "é", "a.\0", "a\n", &long] {
@@ -174,6 +178,9 @@ fn an_entry_of_ones_own_is_checked_here_and_by_the_database() {
         "'a', NULL, '', '{}'",
         "'a', '', NULL, '{}'",
         "'a', repeat('x', 20001), '', '{}'",
+        "'a', '', '', '{\"n\": [1, {\"m\": 1e400}]}'",
+        "'a', '', '', '{\"n\": -1e309}'",
+        "'a', '', '', ('{\"n\":' || repeat('[', 33) || repeat(']', 33) || '}')::jsonb",
     ] {
         let sql = format!("SELECT sesari.append_audit({arguments})");
         let refused = member.transaction(|g| Ok(g.connection().batch_execute(&sql)?)).unwrap_err();
@@ -187,6 +194,58 @@ fn an_entry_of_ones_own_is_checked_here_and_by_the_database() {
     member.commit().unwrap();
     assert!(world.entries("workspace.delete").is_empty());
     assert_eq!(world.entries("app.workspace.delete").len(), 1);
+}
+
+/// Tables of one's own hold numbers that `serde_json` refuses.
+#[test]
+fn an_entry_that_cannot_be_parsed_is_listed_as_its_text() {
+    let world = World::new();
+    let deep = format!("{{\"x\": {}{}}}", "[".repeat(200), "]".repeat(200));
+    for json in ["{\"x\": 1e400}", &deep] {
+        world.arrange(&format!(
+            "SELECT sesari.write_audit('{}', 'own.x', 't', 'r', '{json}')",
+            world.a.workspace
+        ));
+    }
+    let entries = world.entries("own.x");
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        let text = entry.changes.as_str().unwrap();
+        assert!(text.starts_with("{\"x\": 10000") || text.contains("[[[[]]]]"), "{text}");
+    }
+}
+
+#[test]
+fn a_refusal_of_nobody_is_refused() {
+    let world = World::shared();
+    for nothing in ["NULL, 'u', 'a'", "'user', NULL, 'a'", "'user', 'u', NULL"] {
+        let sql = format!("SELECT sesari.record_refusal('', {nothing}, NULL, NULL)");
+        let refused = world.service().connection().batch_execute(&sql);
+        assert!(refused.unwrap_err().to_string().contains("expected a user or service"), "{sql}");
+    }
+}
+
+#[test]
+fn the_settings_of_a_session_do_not_change_how_a_value_is_written() {
+    let world = World::new();
+    let mut admin = world.test.admin().unwrap();
+    admin
+        .batch_execute(&format!(
+            "CREATE TABLE own (workspace_id text, id text, b bytea, i interval, m money); \
+             CREATE TRIGGER audit AFTER INSERT ON own FOR EACH ROW \
+             EXECUTE FUNCTION sesari.audit('own', 'own.add', '', '', 'workspace_id,id', ''); \
+             SET bytea_output = escape; SET intervalstyle = iso_8601; SET extra_float_digits = -10; \
+             INSERT INTO own VALUES ('{}', 'r', '\\x00ff', '1 day 2 hours', 1)",
+            world.a.workspace
+        ))
+        .unwrap();
+    let entry = world.entries("own.add").remove(0);
+    assert_eq!(
+        entry.changes,
+        serde_json::json!({
+            "b": {"new": "\\x00ff"}, "i": {"new": "1 day 02:00:00"}, "m": {"new": "$1.00"}
+        })
+    );
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn what_is_rolled_back_leaves_no_gap() {
 /// A statement of the tenant's may say when entries are chained, and no more.
 #[test]
 fn entries_cannot_be_kept_out_by_setting_constraints() {
-    let world = World::new();
+    let world = World::shared();
     let before = world.export().len();
     for (i, order) in
         ["ALL IMMEDIATE", "ALL DEFERRED", "sesari.audit_pending_chain DEFERRED"].iter().enumerate()
@@ -123,7 +123,7 @@ fn entries_cannot_be_kept_out_by_setting_constraints() {
 
 #[test]
 fn all_entries_of_a_transaction_name_it_and_show_at_its_commit() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.owner();
     tenant.workspace().rename("One".parse().unwrap()).unwrap();
     tenant.members().change_role(&world.a.member, Role::Admin).unwrap();

@@ -48,7 +48,7 @@ fn the_invited_looks_accepts_and_is_in() {
 
 #[test]
 fn whoever_has_no_token_learns_nothing() {
-    let world = World::new();
+    let world = World::shared();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
     let secret = "A".repeat(43);
     let (workspace, id) = (&world.a.workspace, &sent.invitation.id);
@@ -73,7 +73,7 @@ fn whoever_has_no_token_learns_nothing() {
 #[test]
 fn a_wrong_token_passes_over_no_row() {
     use diesel::connection::SimpleConnection;
-    let world = World::new();
+    let world = World::shared();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
     let secret = "A".repeat(43);
     for place in [
@@ -145,7 +145,7 @@ fn a_member_stays_what_the_member_is() {
 
 #[test]
 fn an_invitation_goes_with_its_workspace() {
-    let world = World::new();
+    let world = World::shared();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
     let mut tenant = world.guard(&world.a.owner, &world.a);
     tenant.workspace().delete().unwrap();
@@ -205,7 +205,7 @@ fn a_declined_invitation_makes_room_for_another() {
 #[test]
 fn only_a_signed_in_user_outside_of_any_workspace_answers() {
     use diesel::connection::SimpleConnection;
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.guard(&world.a.owner, &world.a);
     for call in [
         "accept_invitation('w1', 'i1', '', 'm1')",

@@ -208,7 +208,7 @@ fn a_service_deletes_a_workspace_that_nobody_owns_and_no_other() {
 #[test]
 fn nobody_but_a_service_calls_what_is_a_services() {
     use diesel::connection::SimpleConnection;
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.guard(&world.a.owner, &world.a);
     for call in [
         "add_member('m1', 'w1', 'u1', 'owner')",

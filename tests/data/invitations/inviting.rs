@@ -16,7 +16,7 @@ use crate::support::{World, service};
 
 #[test]
 fn owners_and_admins_invite_and_only_an_owner_invites_an_owner() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     for (user, role, allowed) in [
         (&a.owner, Role::Owner, true),
@@ -129,7 +129,7 @@ fn a_resent_invitation_has_a_new_token_and_the_old_one_is_dead() {
 
 #[test]
 fn what_an_admin_may_not_send_an_admin_neither_resends_nor_revokes() {
-    let world = World::new();
+    let world = World::shared();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Owner);
     let id = &sent.invitation.id;
     for user in [&world.a.admin, &world.a.member, &world.stranger, &world.b.owner] {
@@ -183,7 +183,7 @@ fn list_and_count_agree_on_every_state_and_show_members_nothing() {
 
 #[test]
 fn the_token_is_stored_as_its_hash_alone_and_nobody_reads_it() {
-    let world = World::new();
+    let world = World::shared();
     let sent = world.invite(&world.a.owner, STRANGER, Role::Member);
     let text = sent.token.expose();
     let secret = text.rsplit('.').next().unwrap();

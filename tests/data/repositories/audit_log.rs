@@ -26,7 +26,7 @@ fn newest(tenant: &mut TenantConnection) -> AuditEntry {
 
 #[test]
 fn changes_of_membership_are_recorded_with_actor_row_and_columns() {
-    let world = World::new();
+    let world = World::shared();
     let membership = add_member(&world.db, &world.a.workspace, &world.stranger, Role::Member);
     let mut tenant = world.as_admin(&world.a);
     let added = newest(&mut tenant);
@@ -59,7 +59,7 @@ fn changes_of_membership_are_recorded_with_actor_row_and_columns() {
 
 #[test]
 fn changes_of_the_workspace_are_recorded() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     let created = all(&mut tenant).pop().unwrap();
     assert_eq!(
@@ -76,7 +76,7 @@ fn changes_of_the_workspace_are_recorded() {
 
 #[test]
 fn daily_work_is_not_recorded_and_each_purge_is() {
-    let world = World::new();
+    let world = World::shared();
     let (kpi, goal) = (&world.a.kpi, &world.a.goal);
     let mut tenant = world.as_admin(&world.a);
     let before = all(&mut tenant).len();
@@ -112,7 +112,7 @@ fn a_change_without_a_context_is_the_systems() {
 
 #[test]
 fn a_user_who_is_deleted_leaves_an_entry_in_each_workspace() {
-    let world = World::new();
+    let world = World::shared();
     let mut service = world.as_service();
     service.users().delete(&world.a.member, &[]).unwrap();
     service.commit().unwrap();
@@ -123,7 +123,7 @@ fn a_user_who_is_deleted_leaves_an_entry_in_each_workspace() {
 
 #[test]
 fn what_is_rolled_back_is_not_recorded() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     let before = all(&mut tenant).len();
     let undone: Result<(), sesari_db::Error> = tenant.transaction(|tenant| {
@@ -136,7 +136,7 @@ fn what_is_rolled_back_is_not_recorded() {
 
 #[test]
 fn list_and_count_agree_on_every_filter_newest_first() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_admin(&world.a);
     for i in 0..6 {
         tenant.workspace().rename(parse(&format!("Name {i}"))).unwrap();
@@ -187,7 +187,7 @@ fn list_and_count_agree_on_every_filter_newest_first() {
 
 #[test]
 fn a_page_stays_as_it_is_when_entries_are_added_between() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     for i in 0..9 {
         tenant.workspace().rename(parse(&format!("Before {i}"))).unwrap();
@@ -207,7 +207,7 @@ fn a_page_stays_as_it_is_when_entries_are_added_between() {
 
 #[test]
 fn it_is_read_by_owners_and_admins_and_written_by_nobody() {
-    let world = World::new();
+    let world = World::shared();
     assert!(!all(&mut world.as_owner(&world.a)).is_empty());
     assert!(!all(&mut world.as_admin(&world.a)).is_empty());
     let mut member = world.as_member(&world.a);

@@ -16,7 +16,7 @@ fn assert_current(tenant: &mut TenantConnection, kpi: &KpiId, value: f64, hours:
 
 #[test]
 fn it_follows_every_way_in_which_points_change() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = &tenant.kpis().create(&NewKpi::new(parse("Followed"))).unwrap().id;
     let tenant = &mut tenant;
@@ -48,7 +48,7 @@ fn it_follows_every_way_in_which_points_change() {
 
 #[test]
 fn equal_moments_are_told_apart_by_their_source() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = tenant.kpis().create(&NewKpi::new(parse("Tied"))).unwrap().id;
     // In whichever order they come: the last by name, and any beats none.
@@ -71,7 +71,7 @@ fn equal_moments_are_told_apart_by_their_source() {
 
 #[test]
 fn it_follows_raw_sql_too() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = &world.a.kpi;
     let insert = format!(
@@ -96,7 +96,7 @@ fn it_follows_raw_sql_too() {
 
 #[test]
 fn many_kpis_in_one_statement_are_each_followed() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpis: Vec<_> = (0..5)
         .map(|_| tenant.kpis().create(&NewKpi::new(parse("One of many"))).unwrap().id)
@@ -116,7 +116,7 @@ fn many_kpis_in_one_statement_are_each_followed() {
 
 #[test]
 fn it_cannot_be_set_by_hand() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     for sql in [
         "UPDATE kpis SET current_value = 1",
@@ -136,7 +136,7 @@ fn it_cannot_be_set_by_hand() {
 
 #[test]
 fn following_stamps_the_kpi_only_when_its_value_changed() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let stamp = |tenant: &mut TenantConnection| {
         tenant.kpis().find(&world.a.kpi).unwrap().unwrap().updated_at

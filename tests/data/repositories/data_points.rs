@@ -38,7 +38,7 @@ fn collided(mut recorded: Recorded, collisions: &[usize]) -> Recorded {
 
 #[test]
 fn a_point_is_recorded_found_corrected_and_deleted() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = &world.a.kpi;
     let new = point(kpi, 7, 70.0).from_source(parse("stripe"));
@@ -60,7 +60,7 @@ fn a_point_is_recorded_found_corrected_and_deleted() {
 
 #[test]
 fn moment_and_source_are_taken_once() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = &world.a.kpi;
     for new in [point(kpi, 1, 5.0), point(kpi, 9, 5.0).from_source(parse("sheets"))] {
@@ -74,7 +74,7 @@ fn moment_and_source_are_taken_once() {
 
 #[test]
 fn a_batch_counts_what_became_of_each_point() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     // The furniture has 10, 20 and 30 at the hours 0, 1 and 2. Unsorted, with duplicates.
     let batch = [
@@ -133,7 +133,7 @@ fn a_batch_counts_what_became_of_each_point() {
 
 #[test]
 fn a_hundred_thousand_points_are_one_batch() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = tenant.kpis().create(&NewKpi::new(parse("Large"))).unwrap().id;
     let batch: Vec<_> = (0..100_000).map(|i| point(&kpi, (i * 7919) % 100_000, 1.0)).collect();
@@ -149,7 +149,7 @@ fn a_hundred_thousand_points_are_one_batch() {
 
 #[test]
 fn a_batch_that_names_one_wrong_kpi_fails_whole() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let deleted = tenant.kpis().create(&NewKpi::new(parse("Deleted"))).unwrap().id;
     tenant.data_points().record(&point(&deleted, 0, 1.0)).unwrap();
@@ -185,7 +185,7 @@ fn numbers_and_times_beyond_reason_are_refused_before_the_database() {
 
 #[test]
 fn the_ends_of_the_range_of_times_and_numbers_are_stored_as_they_are() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let ends: [DateTime<Utc>; 2] =
         [parse("0001-01-01T00:00:00Z"), parse("9999-12-31T23:59:59.999Z")];
@@ -202,7 +202,7 @@ fn the_ends_of_the_range_of_times_and_numbers_are_stored_as_they_are() {
 
 #[test]
 fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = tenant.kpis().create(&NewKpi::new(parse("Ranged"))).unwrap().id;
     let sources = [None, Some("manual"), Some("sheets")];
@@ -234,7 +234,7 @@ fn a_range_has_its_start_and_not_its_end_and_pages_give_each_point_once() {
 
 #[test]
 fn of_several_newest_points_the_last_source_by_name_is_latest() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let other = tenant.kpis().create(&NewKpi::new(parse("Other"))).unwrap().id;
     let empty = tenant.kpis().create(&NewKpi::new(parse("Empty"))).unwrap().id;
@@ -260,7 +260,7 @@ fn of_several_newest_points_the_last_source_by_name_is_latest() {
 
 #[test]
 fn a_point_of_a_deleted_kpi_can_be_deleted_and_not_corrected() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = &world.a.kpi;
     tenant.kpis().delete(kpi).unwrap();

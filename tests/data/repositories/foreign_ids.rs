@@ -315,7 +315,7 @@ fn without_policies_and_with_a_wrong_filter_the_other_tenant_would_show() {
 /// A row of `b`'s may have the id of one of `a`'s: keys are unique within a workspace.
 #[test]
 fn ids_taken_in_another_workspace_are_free_in_this_one() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     let kpi = sesari_db::repo::NewKpi {
         id: world.b.kpi.clone(),

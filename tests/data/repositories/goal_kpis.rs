@@ -10,7 +10,7 @@ use crate::support::{World, hour};
 
 #[test]
 fn a_link_is_made_found_reweighed_and_taken_off() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = tenant.kpis().create(&NewKpi::new(parse("Churn"))).unwrap().id;
     let goal = &world.a.goal;
@@ -43,7 +43,7 @@ fn a_link_is_made_found_reweighed_and_taken_off() {
 
 #[test]
 fn a_kpi_is_linked_to_a_goal_once_and_to_many_goals() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let goal = tenant.goals().create(&NewGoal::new(parse("Second"))).unwrap().id;
     let second = NewGoalKpi::new(goal, world.a.kpi.clone());
@@ -56,7 +56,7 @@ fn a_kpi_is_linked_to_a_goal_once_and_to_many_goals() {
 
 #[test]
 fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let goal = tenant.goals().create(&NewGoal::new(parse("Many"))).unwrap().id;
     assert!(tenant.goal_kpis().list(&goal).unwrap().is_empty());
@@ -82,7 +82,7 @@ fn the_list_has_the_kpis_oldest_first_and_count_agrees() {
 /// In one statement what `find`, `list` and `progress` have in three.
 #[test]
 fn a_goal_with_its_kpis_is_the_goal_and_the_list() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let goal = tenant.goals().create(&NewGoal::new(parse("Many"))).unwrap();
     let agree = |tenant: &mut TenantConnection, kpis: usize| {

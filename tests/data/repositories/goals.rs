@@ -20,7 +20,7 @@ fn full() -> NewGoal {
 
 #[test]
 fn a_goal_is_created_active_and_found() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let new = full();
     let goal = tenant.goals().create(&new).unwrap();
@@ -36,7 +36,7 @@ type Case = (GoalChanges, fn(&mut Goal));
 
 #[test]
 fn changes_leave_empty_and_set_each_column() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let mut expected = tenant.goals().create(&full()).unwrap();
     let id = expected.id.clone();
@@ -132,7 +132,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_goal_once() {
 
 #[test]
 fn a_deleted_goal_is_gone_from_everything_and_comes_back_with_its_links() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let id = &world.a.goal;
     tenant.goals().delete(id).unwrap();
@@ -154,7 +154,7 @@ fn a_deleted_goal_is_gone_from_everything_and_comes_back_with_its_links() {
 
 #[test]
 fn a_purge_takes_the_links_along_and_is_for_owners_and_admins() {
-    let world = World::new();
+    let world = World::shared();
     let id = &world.a.goal;
     assert_missing(world.as_owner(&world.a).goals().purge(id), "goal");
     let mut member = world.as_member(&world.a);

@@ -22,7 +22,7 @@ fn is_denied(result: &Result<usize, Error>) -> bool {
 
 #[test]
 fn owners_and_admins_manage_integrations_and_members_see_them() {
-    let world = World::new();
+    let world = World::shared();
     let mut admin = world.as_admin(&world.a);
     let id = insert(&mut admin).unwrap();
     let update = format!("UPDATE integrations SET is_active = false WHERE id = '{id}'");
@@ -49,7 +49,7 @@ fn owners_and_admins_manage_integrations_and_members_see_them() {
 
 #[test]
 fn nobody_reads_the_credentials_as_a_column() {
-    let world = World::new();
+    let world = World::shared();
     let mut owner = world.as_owner(&world.a);
     insert(&mut owner).unwrap();
     for sql in [
@@ -68,7 +68,7 @@ fn nobody_reads_the_credentials_as_a_column() {
 
 #[test]
 fn credentials_are_a_sealed_envelope_or_refused() {
-    let world = World::new();
+    let world = World::shared();
     let mut owner = world.as_owner(&world.a);
     let longest = format!("v1.k1.0123456789abcdef.{}", "a".repeat(100_000 - 23));
     let too_long = format!("{longest}a");
@@ -107,7 +107,7 @@ fn credentials_are_a_sealed_envelope_or_refused() {
 
 #[test]
 fn changes_are_audited_and_the_credentials_never() {
-    let world = World::new();
+    let world = World::shared();
     let mut owner = world.as_owner(&world.a);
     let id = insert(&mut owner).unwrap();
     let resealed = "v1.k2.ABCDEFGHIJKLMNOP.ABCDEFGHIJKLMNOPQRSTUV";

@@ -51,7 +51,7 @@ fn in_berlin(world: &World) -> TenantConnection {
 
 #[test]
 fn an_aggregation_is_stored_changed_and_the_last_point_by_default() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     assert_eq!(tenant.kpis().get(&world.a.kpi).unwrap().aggregation, Aggregation::Last);
     let flow = kpi(&mut tenant, Aggregation::Sum, None);
@@ -73,7 +73,7 @@ fn an_aggregation_is_stored_changed_and_the_last_point_by_default() {
 
 #[test]
 fn a_changed_target_does_not_rewrite_the_past() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = in_berlin(&world);
     let kpi = kpi(&mut tenant, Aggregation::Sum, Some(5_000.0));
     march(&mut tenant, &kpi);
@@ -112,7 +112,7 @@ fn a_changed_target_does_not_rewrite_the_past() {
 
 #[test]
 fn of_rows_that_start_together_the_one_set_last_counts_and_none_ends_it() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = kpi(&mut tenant, Aggregation::Last, None);
     march(&mut tenant, &kpi);
@@ -149,7 +149,7 @@ fn of_rows_that_start_together_the_one_set_last_counts_and_none_ends_it() {
 
 #[test]
 fn a_target_of_the_period_goes_before_a_standing_one_and_that_before_the_plain_one() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = kpi(&mut tenant, Aggregation::Mean, Some(1.0));
     march(&mut tenant, &kpi);
@@ -170,7 +170,7 @@ fn a_target_of_the_period_goes_before_a_standing_one_and_that_before_the_plain_o
 
 #[test]
 fn bad_targets_are_refused_by_the_crate_and_by_the_database() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let kpi = world.a.kpi.clone();
     for (period, from) in [
@@ -226,7 +226,7 @@ fn bad_targets_are_refused_by_the_crate_and_by_the_database() {
 
 #[test]
 fn what_was_set_is_neither_changed_nor_deleted_and_goes_down_with_its_kpi() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     let kpi = kpi(&mut tenant, Aggregation::Last, None);
     tenant.kpi_targets().set(&target(&kpi, TargetPeriod::Standing, "2026-01-01", 1.0)).unwrap();

@@ -21,7 +21,7 @@ fn full() -> NewKpi {
 
 #[test]
 fn a_kpi_is_created_with_all_or_with_nothing_but_a_name() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let new = full();
     let kpi = tenant.kpis().create(&new).unwrap();
@@ -43,7 +43,7 @@ type Case = (KpiChanges, fn(&mut Kpi));
 
 #[test]
 fn changes_leave_empty_and_set_each_column() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let before = tenant.kpis().create(&full()).unwrap();
     let id = &before.id;
@@ -157,7 +157,7 @@ fn list_and_count_agree_on_every_filter_and_pages_give_each_kpi_once() {
 
 #[test]
 fn many_kpis_are_created_at_once_or_none() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let new: Vec<_> = (0..1000).map(|i| NewKpi::new(parse(&format!("KPI {i}")))).collect();
     let created = tenant.kpis().create_many(&new).unwrap();
@@ -176,7 +176,7 @@ fn many_kpis_are_created_at_once_or_none() {
 
 #[test]
 fn many_kpis_are_changed_at_once_or_none() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let new: Vec<_> = (0..5).map(|_| full()).collect();
     let mut ids: Vec<_> =
@@ -234,7 +234,7 @@ fn rows_inserted_between_pages_neither_repeat_nor_hide_others() {
 
 #[test]
 fn a_filter_with_a_nul_is_invalid_and_a_cursor_from_before_time_too() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let nul = KpiFilter { name_contains: Some("a\0b".into()), ..KpiFilter::default() };
     assert_invalid(tenant.transaction(|tenant| tenant.kpis().count(&nul)), "text");
@@ -248,7 +248,7 @@ fn a_filter_with_a_nul_is_invalid_and_a_cursor_from_before_time_too() {
 
 #[test]
 fn a_deleted_kpi_is_gone_from_everything_and_comes_back_with_its_history() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let id = &world.a.kpi;
     let before = tenant.kpis().find(id).unwrap().unwrap();
@@ -279,7 +279,7 @@ fn a_deleted_kpi_is_gone_from_everything_and_comes_back_with_its_history() {
 
 #[test]
 fn a_purge_takes_the_history_along_and_is_for_owners_and_admins() {
-    let world = World::new();
+    let world = World::shared();
     let id = &world.a.kpi;
     assert_missing(world.as_owner(&world.a).kpis().purge(id), "kpi");
     let mut member = world.as_member(&world.a);

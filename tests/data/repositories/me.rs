@@ -31,7 +31,7 @@ fn users_read_and_change_their_own_name_and_picture() {
 
 #[test]
 fn a_deleted_user_is_nobody() {
-    let world = World::new();
+    let world = World::shared();
     let mut service = world.as_service();
     service.users().delete(&world.stranger, &[]).unwrap();
     service.commit().unwrap();

@@ -30,7 +30,7 @@ fn a_member_is_added_found_promoted_and_removed() {
 
 #[test]
 fn one_user_is_one_member_and_nobody_is_none() {
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let mut service = world.as_service();
     let again = service
@@ -46,7 +46,7 @@ fn one_user_is_one_member_and_nobody_is_none() {
 
 #[test]
 fn list_and_count_agree_and_pages_give_each_member_once() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     for (i, role) in (0..7).zip(Role::ALL.iter().cycle()) {
         let user = sign_up(&world.db, &format!("joiner-{i}"));
@@ -74,7 +74,7 @@ fn list_and_count_agree_and_pages_give_each_member_once() {
 
 #[test]
 fn admins_manage_members_and_admins_but_no_owners() {
-    let world = World::new();
+    let world = World::shared();
     let mut admin = world.as_admin(&world.a);
     let (member, owner) = (&world.a.member, &world.a.owner);
     admin.members().change_role(member, Role::Admin).unwrap();
@@ -90,7 +90,7 @@ fn admins_manage_members_and_admins_but_no_owners() {
 
 #[test]
 fn members_manage_nobody_and_may_leave() {
-    let world = World::new();
+    let world = World::shared();
     let mut member = world.as_member(&world.a);
     for user in [&world.a.owner, &world.a.admin, &world.a.member] {
         assert_missing(member.members().change_role(user, Role::Admin), "member");
@@ -107,7 +107,7 @@ fn members_manage_nobody_and_may_leave() {
 
 #[test]
 fn the_last_owner_neither_leaves_nor_steps_down() {
-    let world = World::new();
+    let world = World::shared();
     let owner = &world.a.owner;
     let mut tenant = world.as_owner(&world.a);
     let left = tenant.transaction(|tenant| tenant.members().leave());
@@ -126,7 +126,7 @@ fn the_last_owner_neither_leaves_nor_steps_down() {
 
 #[test]
 fn a_service_is_no_member() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(service(), &world.a.workspace).unwrap();
     assert_missing(tenant.members().leave(), "member");
     assert_eq!(tenant.members().count(&MemberFilter::default()).unwrap(), 3);
@@ -140,7 +140,7 @@ fn a_requirement_tells_a_stranger_from_a_member_who_may_less() {
     use sesari_db::tenancy::{Actor, MemberRole};
     use sesari_db::value::Role::{Admin, Member, Owner};
 
-    let world = World::new();
+    let world = World::shared();
     let a = &world.a;
     let actors: [(Actor, usize); 4] = [
         ((&a.member).into(), 1),
@@ -184,7 +184,7 @@ fn a_requirement_tells_a_stranger_from_a_member_who_may_less() {
 fn a_required_role_and_a_single_statement_go_together() {
     use sesari_db::Scope;
 
-    let world = World::new();
+    let world = World::shared();
     let scope = || Scope::tenant(&world.a.owner, &world.a.workspace).single_statement();
     let new = NewKpi::new("Orders".parse().unwrap());
     let made = world
@@ -195,7 +195,7 @@ fn a_required_role_and_a_single_statement_go_together() {
 
 #[test]
 fn what_is_not_found_is_an_error_of_get() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     assert_eq!(tenant.kpis().get(&world.a.kpi).unwrap().id, world.a.kpi);
     assert_missing(tenant.kpis().get(&world.b.kpi), "kpi");

@@ -8,7 +8,7 @@ use crate::support::{World, add_member, create_workspace};
 
 #[test]
 fn whoever_creates_a_workspace_owns_it() {
-    let world = World::new();
+    let world = World::shared();
     let mut user = world.as_user(&world.stranger);
     assert_eq!(user.my_workspaces().count().unwrap(), 0);
     assert!(walk(1, |page| user.my_workspaces().list(page)).is_empty());
@@ -26,7 +26,7 @@ fn whoever_creates_a_workspace_owns_it() {
 
 #[test]
 fn a_slug_and_an_id_are_taken_once() {
-    let world = World::new();
+    let world = World::shared();
     let mut user = world.as_user(&world.stranger);
     let taken = NewWorkspace::new(parse("Other"), parse(&world.a.slug));
     let result = user.transaction(|user| user.my_workspaces().create(&taken));
@@ -40,7 +40,7 @@ fn a_slug_and_an_id_are_taken_once() {
 
 #[test]
 fn the_list_shows_each_workspace_once_with_the_own_role() {
-    let world = World::new();
+    let world = World::shared();
     let mut expected = Vec::new();
     for (i, role) in
         [Role::Owner, Role::Admin, Role::Member].into_iter().cycle().take(7).enumerate()
@@ -63,7 +63,7 @@ fn the_list_shows_each_workspace_once_with_the_own_role() {
 
 #[test]
 fn workspaces_of_others_are_not_there() {
-    let world = World::new();
+    let world = World::shared();
     let mut user = world.as_user(&world.b.member);
     assert_eq!(user.my_workspaces().find(&world.a.workspace).unwrap(), None);
     assert_eq!(user.my_workspaces().find_by_slug(&parse(&world.a.slug)).unwrap(), None);

@@ -68,7 +68,7 @@ fn cases() -> Vec<Vec<Numbers>> {
 
 #[test]
 fn the_databases_progress_is_that_of_the_pure_function() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let goals: Vec<_> = cases().iter().map(|numbers| goal(&mut tenant, numbers)).collect();
     let ids: Vec<_> = goals.iter().map(|(id, _)| id.clone()).collect();
@@ -89,7 +89,7 @@ fn the_databases_progress_is_that_of_the_pure_function() {
 /// 0 would be far beyond the target of a KPI that should fall.
 #[test]
 fn a_falling_kpi_without_points_makes_no_progress() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let (id, inputs) = goal(&mut tenant, &[(None, Some(2.0), Some(6.0), 1.0)]);
     let progress = tenant.goals().progress(&id).unwrap();
@@ -109,7 +109,7 @@ fn a_falling_kpi_without_points_makes_no_progress() {
 
 #[test]
 fn deleted_kpis_and_absent_goals_are_left_out() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let (id, inputs) = goal(
         &mut tenant,
@@ -142,7 +142,7 @@ fn count_queries(tenant: &mut TenantConnection) -> Arc<AtomicUsize> {
 
 #[test]
 fn progress_of_any_number_of_goals_is_one_query() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_member(&world.a);
     let goals: Vec<_> = (0..30).map(|i| goal(&mut tenant, &cases()[i % 7]).0).collect();
     let kpis = tenant.goal_kpis().list(&goals[5]).unwrap();

@@ -114,7 +114,7 @@ fn spoilt_visits(world: &World, of: &[UserId; 2]) -> [Vec<String>; 2] {
 
 #[test]
 fn no_condition_of_a_tenant_is_asked_of_users_or_of_what_is_looked_up_by_users() {
-    let world = World::new();
+    let world = World::shared();
     for table in
         ["public.users", "public.subscriptions", "sesari.user_workspaces", "sesari.workspace_slugs"]
     {

@@ -11,7 +11,7 @@ const CONTENTS: &str = "SELECT table_name FROM information_schema.columns \
 
 #[test]
 fn owners_and_admins_rename_and_others_do_not_find_it() {
-    let world = World::new();
+    let world = World::shared();
     for mut tenant in [world.as_owner(&world.a), world.as_admin(&world.a)] {
         let before = tenant.workspace().find().unwrap().unwrap();
         assert_eq!(tenant.workspace().update(&WorkspaceChanges::default()).unwrap(), before);
@@ -35,7 +35,7 @@ fn owners_and_admins_rename_and_others_do_not_find_it() {
 
 #[test]
 fn a_slug_is_unique_among_all_workspaces() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.as_owner(&world.a);
     let result = tenant.workspace().change_slug(parse(&world.b.slug));
     assert_conflict(result, "workspaces_slug_key");

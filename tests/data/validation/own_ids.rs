@@ -35,7 +35,7 @@ fn an_id_of_ones_own_is_held_to_the_rule_of_ours() {
 
 #[test]
 fn an_id_of_ones_own_is_bound_and_read_and_refused_when_stored_malformed() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(&world.a.member, &world.a.workspace).unwrap();
     let id = InvoiceId::generate();
     let conn = tenant.connection();

@@ -23,7 +23,7 @@ fn lines(errors: &[RowError]) -> Vec<(u64, Option<Column>)> {
 
 #[test]
 fn columns_are_found_by_name_and_a_source_may_be_empty() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let csv = format!(
@@ -45,7 +45,7 @@ fn columns_are_found_by_name_and_a_source_may_be_empty() {
 
 #[test]
 fn a_file_of_one_kpi_has_no_column_for_it() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let csv = "timestamp,value\n2026-01-01T00:00:00Z,7\n";
@@ -63,7 +63,7 @@ fn a_file_of_one_kpi_has_no_column_for_it() {
 
 #[test]
 fn byte_order_marks_carriage_returns_quotes_and_blank_lines_are_tolerated() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let csv = format!(
         "\u{feff}\"kpi_id\",timestamp,\"value\"\r\n\
@@ -78,7 +78,7 @@ fn byte_order_marks_carriage_returns_quotes_and_blank_lines_are_tolerated() {
 
 #[test]
 fn every_kind_of_bad_row_is_named_and_costs_no_other() {
-    let world = World::new();
+    let world = World::shared();
     let (kpi, foreign) = (&world.a.kpi, &world.b.kpi);
     let long = "9".repeat(70_000);
     let rows: Vec<(Vec<u8>, Option<Column>)> = [
@@ -138,7 +138,7 @@ fn every_kind_of_bad_row_is_named_and_costs_no_other() {
 
 #[test]
 fn no_error_of_a_row_repeats_what_stands_in_it() {
-    let world = World::new();
+    let world = World::shared();
     let secret = "hunter2";
     let kpi = &world.a.kpi;
     let csv = format!(
@@ -157,7 +157,7 @@ fn no_error_of_a_row_repeats_what_stands_in_it() {
 
 #[test]
 fn a_header_that_does_not_fit_is_refused_before_anything_is_written() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let refused = |header: &[u8]| {
         let row = format!("\n{kpi},2026-02-01T00:00:00Z,1\n");
@@ -194,7 +194,7 @@ fn a_header_that_does_not_fit_is_refused_before_anything_is_written() {
 
 #[test]
 fn errors_are_counted_and_shown_whatever_their_number_and_a_few_are_kept() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let mut csv = String::from("kpi_id,timestamp,value\n");
     for n in 0..100 {
@@ -235,7 +235,7 @@ impl Read for Failing<'_> {
 
 #[test]
 fn a_reader_that_fails_ends_the_import_and_leaves_the_guard_whole() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let mut csv = String::from("kpi_id,timestamp,value\n");
     for second in 10..55 {
@@ -257,7 +257,7 @@ fn a_reader_that_fails_ends_the_import_and_leaves_the_guard_whole() {
 
 #[test]
 fn a_file_imported_twice_records_once() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let csv = |value: u8| {
         (0..60).fold("kpi_id,timestamp,value\n".to_owned(), |csv, second| {

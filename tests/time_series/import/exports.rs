@@ -39,7 +39,7 @@ fn of(source: &str, all: &[(&str, f64)]) -> Vec<(String, Option<String>, f64)> {
 
 #[test]
 fn a_google_analytics_report_imports_with_its_preset() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let (users, sessions) = (new_kpi(&mut tenant), new_kpi(&mut tenant));
     let csv = "# ----------------------------------------\n\
@@ -71,7 +71,7 @@ fn a_google_analytics_report_imports_with_its_preset() {
 
 #[test]
 fn stripes_payments_import_with_their_preset_and_lose_none_of_a_minute() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let csv = "id,Created date (UTC),Amount,Amount Refunded,Currency,Description\r\n\
@@ -100,7 +100,7 @@ fn stripes_payments_import_with_their_preset_and_lose_none_of_a_minute() {
 
 #[test]
 fn spreadsheets_of_both_conventions_import_with_their_presets() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let (revenue, churn) = (new_kpi(&mut tenant), new_kpi(&mut tenant));
     let csv = "Date,Revenue, Churn ,Notes,\n2026-11-25,\"$1,234.50\",2.5%,\"fair, day 1\",\n\
@@ -132,7 +132,7 @@ fn spreadsheets_of_both_conventions_import_with_their_presets() {
 
 #[test]
 fn a_file_that_shows_another_convention_is_not_half_read() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let csv = "timestamp,value\n2026-01-01T00:00:00Z,\"1.234,50\"\n2026-01-02T00:00:00Z,1.234\n\
@@ -149,7 +149,7 @@ fn a_file_that_shows_another_convention_is_not_half_read() {
 
 #[test]
 fn a_metric_that_the_file_lacks_is_told_and_an_unexpected_column_is_named() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let mut fault = |csv: &str, options: &CsvOptions| {
@@ -171,7 +171,7 @@ fn a_metric_that_the_file_lacks_is_told_and_an_unexpected_column_is_named() {
 
 #[test]
 fn what_a_first_look_proposes_reads_the_file() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let csv = "Tag;Wert\n25.11.2026;1.234,50\n26.11.2026;7,5\n";
@@ -185,7 +185,7 @@ fn what_a_first_look_proposes_reads_the_file() {
 
 #[test]
 fn an_export_is_imported_again_to_the_bit() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let values = [0.1, -1e300, 5e-324, 1e23, 123_456_789.125, 0.0];
@@ -226,7 +226,7 @@ impl std::io::Write for Full {
 
 #[test]
 fn a_writer_that_fails_is_told() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = world.a.kpi.clone();
     let ended = tenant.data_points().export_csv(&kpi, super::tools::span(0, 99), Full(0));

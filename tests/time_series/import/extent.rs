@@ -80,7 +80,7 @@ fn a_taken_key_that_is_to_fail_is_named_by_its_line() {
 
 #[test]
 fn a_collision_is_told_from_a_repeat_under_every_rule() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = &world.a.kpi;
     let all = || [10.0, 20.0, 10.0].map(|value| point(kpi, 50, value));
@@ -97,7 +97,7 @@ fn a_collision_is_told_from_a_repeat_under_every_rule() {
 
 #[test]
 fn a_sum_beyond_every_number_refuses_the_row_that_makes_it() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let rows = [f64::MAX, f64::MAX, 1.0].map(|value| point(&world.a.kpi, 50, value));
     let options = keep().add_up_rows_of_one_key();

@@ -13,7 +13,7 @@ use crate::support::{World, hour};
 
 #[test]
 fn points_that_cannot_be_made_are_refused_with_their_place() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let times = [DateTime::<Utc>::MIN_UTC, hour(0), DateTime::<Utc>::MAX_UTC, hour(1)];
@@ -30,7 +30,7 @@ fn points_that_cannot_be_made_are_refused_with_their_place() {
 
 #[test]
 fn another_tenants_a_deleted_and_an_absent_kpi_lose_their_rows_and_no_others() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let (good, deleted) = (new_kpi(&mut tenant), new_kpi(&mut tenant));
     tenant.kpis().delete(&deleted).unwrap();
@@ -54,7 +54,7 @@ fn another_tenants_a_deleted_and_an_absent_kpi_lose_their_rows_and_no_others() {
 
 #[test]
 fn unsorted_and_repeated_points_end_as_the_rule_for_existing_ones_says() {
-    let world = World::new();
+    let world = World::shared();
     for (existing, kept) in [(OnExisting::Keep, 0.0), (OnExisting::Replace, 4.0)] {
         for batch in [1, 2, 9, 50, 1000] {
             let mut tenant = member(&world, &world.a);
@@ -79,7 +79,7 @@ fn unsorted_and_repeated_points_end_as_the_rule_for_existing_ones_says() {
 
 #[test]
 fn a_key_that_is_taken_fails_the_whole_import_where_it_is_asked_to() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let options = ImportOptions::new(OnExisting::Fail).batch_rows(2);
     let points = || [100, 101, 102, 103, 100].map(|hours| point(kpi, hours, 1.0));
@@ -98,7 +98,7 @@ fn a_key_that_is_taken_fails_the_whole_import_where_it_is_asked_to() {
 
 #[test]
 fn an_import_in_a_guard_is_all_or_nothing_and_one_on_the_database_commits_each_batch() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let points = |days: i64| (0..24).map(move |n| point(kpi, 24 * days + n, 1.0));
     let options = keep().batch_rows(10);
@@ -129,7 +129,7 @@ fn an_import_in_a_guard_is_all_or_nothing_and_one_on_the_database_commits_each_b
 
 #[test]
 fn whoever_may_see_nothing_imports_nothing() {
-    let world = World::new();
+    let world = World::shared();
     let points = || [point(&world.a.kpi, 50, 1.0), point(&world.b.kpi, 50, 1.0)];
     for (user, workspace) in
         [(&world.stranger, &world.a.workspace), (&world.b.owner, &world.a.workspace)]
@@ -149,7 +149,7 @@ fn whoever_may_see_nothing_imports_nothing() {
 
 #[test]
 fn nothing_to_import_is_no_error_and_reports_nothing() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let imported = tenant.data_points().import([], &keep(), |_, _| panic!("a report of nothing"));
     assert_eq!(imported.unwrap().rows(), 0);
@@ -157,7 +157,7 @@ fn nothing_to_import_is_no_error_and_reports_nothing() {
 
 #[test]
 fn a_batch_is_never_longer_than_fifty_thousand_rows() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let minute = |n| NewDataPoint::new(kpi.clone(), 1.0, hour(0) + TimeDelta::minutes(n));

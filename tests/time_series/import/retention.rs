@@ -12,7 +12,7 @@ use crate::support::{World, hour, service};
 
 #[test]
 fn batches_end_with_a_day_and_take_the_oldest_first() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = hourly(&world, 10 * 24);
     let mut tenant = member(&world, &world.a);
     // Before noon of the ninth day.
@@ -34,7 +34,7 @@ fn batches_end_with_a_day_and_take_the_oldest_first() {
 
 #[test]
 fn a_day_larger_than_the_batch_is_cut() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     // Three sources at each moment, so that a cut falls between two of one moment.
@@ -58,7 +58,7 @@ fn a_day_larger_than_the_batch_is_cut() {
 
 #[test]
 fn a_kpi_without_history_is_at_zero_again() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = &world.a.kpi;
     let mut tenant = member(&world, &world.a);
     assert_eq!(tenant.data_points().delete_before(Some(kpi), at(2), 9).unwrap(), 2);
@@ -72,7 +72,7 @@ fn a_kpi_without_history_is_at_zero_again() {
 
 #[test]
 fn without_a_kpi_all_of_the_workspace_are_taken_one_after_the_other() {
-    let world = World::new();
+    let world = World::shared();
     let kept = world.b.kpi.clone();
     let mut kpis = vec![world.a.kpi.clone(), hourly(&world, 30), hourly(&world, 30)];
     let mut tenant = member(&world, &world.a);
@@ -92,7 +92,7 @@ fn without_a_kpi_all_of_the_workspace_are_taken_one_after_the_other() {
 
 #[test]
 fn another_tenants_points_are_out_of_reach_and_bounds_are_held_to() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     for kpi in [&world.b.kpi, &KpiId::generate()] {
         assert_eq!(tenant.data_points().delete_before(Some(kpi), at(99), 9).unwrap(), 0);
@@ -113,7 +113,7 @@ fn another_tenants_points_are_out_of_reach_and_bounds_are_held_to() {
 
 #[test]
 fn the_ends_of_time_are_no_trap() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     let ends = ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.998Z"];
@@ -135,7 +135,7 @@ fn the_ends_of_time_are_no_trap() {
 
 #[test]
 fn the_database_deletes_batch_by_batch_and_says_so_in_the_audit_log() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = hourly(&world, 20 * 24);
     let mut reports = Vec::new();
     let workspace = &world.a.workspace;

@@ -10,7 +10,7 @@ use crate::support::{World, hour};
 
 #[test]
 fn a_stream_has_each_point_of_its_range_once_and_in_order() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = hourly(&world, 3001);
     let mut tenant = member(&world, &world.a);
     for (from, to) in [(0, 3001), (-5, 9999), (1, 1000), (0, 1000), (7, 1008), (3, 3), (4000, 5000)]
@@ -24,7 +24,7 @@ fn a_stream_has_each_point_of_its_range_once_and_in_order() {
 
 #[test]
 fn points_of_one_moment_are_not_lost_where_two_pages_meet() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let kpi = new_kpi(&mut tenant);
     // More sources at one moment than a page has points, and one without.
@@ -62,7 +62,7 @@ fn a_stream_ends_after_its_first_error() {
 
 #[test]
 fn a_member_who_is_removed_meanwhile_reads_no_further_page() {
-    let world = World::new();
+    let world = World::shared();
     let kpi = hourly(&world, 2500);
     let mut tenant = member(&world, &world.a);
     let mut points = tenant.data_points().iter(&kpi, span(0, 2500));
@@ -75,7 +75,7 @@ fn a_member_who_is_removed_meanwhile_reads_no_further_page() {
 
 #[test]
 fn another_tenants_kpi_streams_like_one_that_never_was() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     for kpi in [world.b.kpi.clone(), KpiId::generate()] {
         assert_eq!(tenant.data_points().iter(&kpi, span(-9, 9)).count(), 0);
@@ -85,7 +85,7 @@ fn another_tenants_kpi_streams_like_one_that_never_was() {
 
 #[test]
 fn a_stream_works_behind_a_guard_that_writes_between_two_streams() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = member(&world, &world.a);
     let (from, to) = (world.a.kpi.clone(), new_kpi(&mut tenant));
     let doubled: Vec<_> = tenant

@@ -389,7 +389,7 @@ fn rollups_points_and_a_recomputation_agree() {
 /// 29th.
 #[test]
 fn a_period_before_that_is_empty_takes_nothing_from_the_one_asked_for() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let range = TimeRange::new(at("2026-03-28T05:15:00Z"), at("2026-03-29T00:00:00Z")).unwrap();
     let grid = Grid::new(range, Step::month(sesari_db::series::Zone::UTC)).unwrap();
@@ -409,7 +409,7 @@ fn grid() -> Grid {
 
 #[test]
 fn ids_of_nobody_and_of_others_read_as_empty_and_deleted_ones_keep_their_history() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let query = SeriesQuery::new(grid());
     let points = |tenant: &mut TenantConnection, id: &KpiId| {
@@ -476,7 +476,7 @@ fn a_goal_of_too_many_kpis_is_refused_before_its_history_is_held() {
 
 #[test]
 fn too_much_at_once_is_refused_before_the_server_is_asked() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let range = TimeRange::new(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).unwrap();
     let hours = Grid::new(range, Step::hour(sesari_db::series::Zone::UTC)).unwrap();
@@ -494,7 +494,7 @@ fn too_much_at_once_is_refused_before_the_server_is_asked() {
 
 #[test]
 fn the_ends_of_f64_and_of_time_are_read_like_any_other() {
-    let world = World::new();
+    let world = World::shared();
     let mut tenant = world.db.tenant(&world.a.owner, &world.a.workspace).unwrap();
     let kpi = tenant.kpis().create(&NewKpi::new("Extremes".parse().unwrap())).unwrap().id;
     let (first, last) = (at("0001-01-01T00:00:00Z"), at("9999-12-31T23:59:59.999999Z"));

@@ -317,7 +317,7 @@ fn days_of_other_rules_are_read_past() {
 /// Spelt as in the database of zones, which both have; and for owners and admins.
 #[test]
 fn the_zone_is_checked_by_both_and_changed_by_admins() {
-    let world = World::new();
+    let world = World::shared();
     for name in [
         "",
         "europe/berlin",
