@@ -181,8 +181,8 @@ impl World {
     }
 
     /// In a database with the worlds of other tests, on one pool: a tenth of the time. For a test that
-    /// reaches nothing but the rows of its own workspaces and users, changes neither the schema nor a
-    /// connection, and is not about what others do meanwhile.
+    /// reaches nothing but the rows of its own workspaces and users, lists nothing as a service, changes
+    /// neither the schema nor a connection, and is not about what others do meanwhile.
     pub fn shared() -> Self {
         static SHARED: OnceLock<(Arc<TestDatabase>, Database)> = OnceLock::new();
         static WORLDS: AtomicU32 = AtomicU32::new(0);

@@ -66,7 +66,7 @@ fn updated_at_is_right_for_any_client_and_any_table_that_has_it() {
 /// What a client of another making would send: some fill in every time with every row.
 #[test]
 fn times_that_a_client_sends_are_not_taken_and_no_update_changes_when_a_row_was_made() {
-    let world = World::shared();
+    let world = World::new();
     let own = &world.a;
     let old = "'2001-01-01', '2001-01-01'";
     let rows = [

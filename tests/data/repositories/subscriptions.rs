@@ -21,7 +21,7 @@ fn event(user: &UserId, hours: i64, status: SubscriptionStatus, plan_type: Plan)
 
 #[test]
 fn events_in_any_order_lead_to_the_newest() {
-    let world = World::shared();
+    let world = World::new();
     let user = &world.stranger;
     let events = [
         event(user, 1, SubscriptionStatus::Active, Plan::Starter),
@@ -66,7 +66,7 @@ fn an_event_applied_twice_is_applied_once() {
 /// A checkout makes several events in a second, and the provider's times are in seconds.
 #[test]
 fn events_of_one_time_are_settled_by_their_sequence_or_answered_as_a_tie() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let mut apply = |event: &BillingEvent| {
         let applied = service.subscriptions().apply(event).unwrap();
@@ -101,7 +101,7 @@ fn events_of_one_time_are_settled_by_their_sequence_or_answered_as_a_tie() {
 
 #[test]
 fn an_event_for_nobody_is_not_found() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let event = event(&UserId::generate(), 1, SubscriptionStatus::Active, Plan::Pro);
     assert_missing(service.subscriptions().apply(&event), "user");
@@ -109,7 +109,7 @@ fn an_event_for_nobody_is_not_found() {
 
 #[test]
 fn a_subscription_is_found_listed_counted_and_deleted() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let statuses = SubscriptionStatus::ALL;
     for (i, status) in (0..).zip(statuses.iter().cycle().take(7)) {
@@ -150,7 +150,7 @@ fn a_subscription_is_found_listed_counted_and_deleted() {
 
 #[test]
 fn a_user_sees_the_own_subscription_and_no_other() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let event = event(&world.a.owner, 1, SubscriptionStatus::Active, Plan::Pro);
     let stored = service.subscriptions().apply(&event).unwrap().newest();
@@ -188,7 +188,7 @@ fn changes_are_in_the_services_audit_log() {
 
 #[test]
 fn every_status_of_stripe_is_stored_as_it_is() {
-    let world = World::shared();
+    let world = World::new();
     let access = ["active", "trialing", "past_due"];
     let none = ["canceled", "incomplete", "incomplete_expired", "unpaid", "paused"];
     for (hours, status) in (1..).zip(access.into_iter().chain(none)) {

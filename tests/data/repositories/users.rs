@@ -14,7 +14,7 @@ fn account(name: &str) -> NewUser {
 
 #[test]
 fn a_user_is_created_found_changed_and_deleted() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let mut users = service.users();
     let new = NewUser { name: Some(parse("Ann")), ..account("ann") };
@@ -37,7 +37,7 @@ fn a_user_is_created_found_changed_and_deleted() {
 
 #[test]
 fn changes_leave_empty_and_set_each_column() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let mut users = service.users();
     let new = NewUser {
@@ -64,7 +64,7 @@ fn changes_leave_empty_and_set_each_column() {
 
 #[test]
 fn id_address_and_account_are_each_one_users() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let ann = service.users().create(&account("ann")).unwrap();
     let taken = |service: &mut sesari_db::ServiceConnection, new: NewUser, constraint: &str| {
@@ -82,7 +82,7 @@ fn id_address_and_account_are_each_one_users() {
 
 #[test]
 fn signing_in_makes_a_user_once_and_then_follows_the_address() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let mut users = service.users();
     let first = users.sign_in(&account("ann")).unwrap();
@@ -97,7 +97,7 @@ fn signing_in_makes_a_user_once_and_then_follows_the_address() {
 
 #[test]
 fn signing_in_fills_an_empty_name_and_keeps_the_users_own() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let mut users = service.users();
     assert_eq!(users.sign_in(&account("ann")).unwrap().name, None);
@@ -117,7 +117,7 @@ fn signing_in_fills_an_empty_name_and_keeps_the_users_own() {
 
 #[test]
 fn accounts_are_not_joined_by_their_address() {
-    let world = World::shared();
+    let world = World::new();
     let mut service = world.as_service();
     let ann = service.users().sign_in(&account("ann")).unwrap();
     let other = NewUser { email: ann.email.clone(), ..account("other") };
