@@ -338,9 +338,12 @@ BEGIN
     IF (own_action ~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' AND octet_length(own_action) <= 60
         AND jsonb_typeof(details) = 'object' AND own_table || own_row_id IS NOT NULL
         AND octet_length(own_table || own_row_id || details::text) <= 20000
-        -- What many readers of JSON refuse, or read as another number.
-        AND NOT jsonb_path_exists(details, '$.**{33}')
-        AND NOT jsonb_path_exists(details, '$.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))')
+        -- What many readers of JSON refuse, or read as another number. The path looks at every element:
+        -- it is asked where the text says that there may be one.
+        AND (length(details::text) - length(translate(details::text, '[{', '')) < 33
+             OR NOT jsonb_path_exists(details, '$.**{33}'))
+        AND (details::text !~ '[0-9]{309}' OR NOT jsonb_path_exists(
+             details, '$.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))'))
        ) IS NOT TRUE THEN
         RAISE check_violation USING
             MESSAGE = 'expected an action of words with dots between, and an object of at most 20000 bytes with the row, of at most 32 levels and of numbers that a double holds',

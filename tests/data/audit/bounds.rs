@@ -108,6 +108,7 @@ fn one_byte_too_many_fails_in_its_statement_and_the_rest_is_chained() {
              generate_series(1, {entries})"
         )
     };
+    run(tenant.connection(), "SET LOCAL statement_timeout = 0").unwrap();
     // Each is 79 kB in memory.
     assert_too_many(tenant.transaction(|tenant| run(tenant.connection(), &append(900))), "bytes");
     run(tenant.connection(), &append(300)).unwrap();
