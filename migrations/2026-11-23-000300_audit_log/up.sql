@@ -342,7 +342,7 @@ BEGIN
         -- it is asked where the text says that there may be one.
         AND (length(details::text) - length(translate(details::text, '[{', '')) < 33
              OR NOT jsonb_path_exists(details, '$.**{33}'))
-        AND (details::text !~ '[0-9]{309}' OR NOT jsonb_path_exists(
+        AND (strpos(translate(details::text, '123456789', '000000000'), repeat('0', 309)) = 0 OR NOT jsonb_path_exists(
              details, '$.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))'))
        ) IS NOT TRUE THEN
         RAISE check_violation USING
