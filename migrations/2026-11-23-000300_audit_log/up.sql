@@ -329,6 +329,7 @@ AS $$
 DECLARE
     workspace text := CASE WHEN sesari.current_service() IS NULL
                            THEN sesari.workspace_id_as('{owner,admin,member,service}') ELSE '' END;
+    written text := details::text;
 BEGIN
     -- A service's context may name a workspace that is no more, or never was.
     IF workspace IS NULL OR workspace <> '' AND NOT EXISTS (SELECT FROM public.workspaces WHERE id = workspace) THEN
@@ -337,12 +338,12 @@ BEGIN
     END IF;
     IF (own_action ~ '^[a-z][a-z0-9_]*([.][a-z][a-z0-9_]*)*$' AND octet_length(own_action) <= 60
         AND jsonb_typeof(details) = 'object' AND own_table || own_row_id IS NOT NULL
-        AND octet_length(own_table || own_row_id || details::text) <= 20000
+        AND octet_length(own_table || own_row_id || written) <= 20000
         -- What many readers of JSON refuse, or read as another number. The path looks at every element:
         -- it is asked where the text says that there may be one.
-        AND (length(details::text) - length(translate(details::text, '[{', '')) < 33
+        AND (length(written) - length(translate(written, '[{', '')) < 33
              OR NOT jsonb_path_exists(details, '$.**{33}'))
-        AND (strpos(translate(details::text, '123456789', '000000000'), repeat('0', 309)) = 0 OR NOT jsonb_path_exists(
+        AND (strpos(translate(written, '123456789', '000000000'), repeat('0', 309)) = 0 OR NOT jsonb_path_exists(
              details, '$.** ? (@.type() == "number" && (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308))'))
        ) IS NOT TRUE THEN
         RAISE check_violation USING

@@ -231,11 +231,11 @@ fn the_settings_of_a_session_do_not_change_how_a_value_is_written() {
     let mut admin = world.test.admin().unwrap();
     admin
         .batch_execute(&format!(
-            "CREATE TABLE own (workspace_id text, id text, b bytea, i interval, m money); \
+            "CREATE TABLE own (workspace_id text, id text, b bytea, f double precision, i interval, m money); \
              CREATE TRIGGER audit AFTER INSERT ON own FOR EACH ROW \
              EXECUTE FUNCTION sesari.audit('own', 'own.add', '', '', 'workspace_id,id', ''); \
              SET bytea_output = escape; SET intervalstyle = iso_8601; SET extra_float_digits = -10; \
-             INSERT INTO own VALUES ('{}', 'r', '\\x00ff', '1 day 2 hours', 1)",
+             INSERT INTO own VALUES ('{}', 'r', '\\x00ff', 0.1 + 0.2::double precision, '1 day 2 hours', 1)",
             world.a.workspace
         ))
         .unwrap();
@@ -243,7 +243,8 @@ fn the_settings_of_a_session_do_not_change_how_a_value_is_written() {
     assert_eq!(
         entry.changes,
         serde_json::json!({
-            "b": {"new": "\\x00ff"}, "i": {"new": "1 day 02:00:00"}, "m": {"new": "$1.00"}
+            "b": {"new": "\\x00ff"}, "f": {"new": 0.1 + 0.2},
+            "i": {"new": "1 day 02:00:00"}, "m": {"new": "$1.00"}
         })
     );
 }
